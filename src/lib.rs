@@ -1,1 +1,21 @@
+//! natter: a chat backend in one binary, REST and WebSocket over HTTPS on MongoDB and Redis.
+//!
+//! `ARCHITECTURE.md` walks through the layers; the direction of dependencies is
+//! `main → app → {server, routes} → filters → services → {repositories, cache, mail} → domain`.
 
+pub mod app;
+pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod filters;
+pub mod healthcheck;
+pub mod lifecycle;
+pub mod repositories;
+pub mod routes;
+pub mod server;
+pub mod services;
+pub mod telemetry;
+
+pub use error::{Error, Result};

@@ -1,1 +1,44 @@
-fn main(){}
+//! The `natter` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use natter::app::{self, Failure};
+use natter::cli::{Cli, Command};
+use natter::config::Settings;
+use natter::{healthcheck, telemetry};
+
+/// Exit code for what the operator has to change, as clap uses it for the command line.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    // First of all: TLS clients made before would each guess at a provider. Fails only when one
+    // is installed already, which is then the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = Cli::parse();
+    let settings = match Settings::load(&cli.load_options()) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("natter: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    telemetry::init(&settings.log);
+    match run(cli.command, settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("natter: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(command: Command, settings: Settings) -> Result<(), Failure> {
+    match command {
+        Command::Serve(_) => app::serve(settings).await,
+        Command::Indexes { action, .. } => app::indexes(settings, action).await,
+        Command::Seed { fixture, .. } => app::seed(settings, &fixture).await,
+        Command::Healthcheck(_) => Ok(healthcheck::run(&settings.server).await?),
+    }
+}

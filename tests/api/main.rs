@@ -1,1 +1,6 @@
-fn main(){}
+//! The acceptance tests: one binary, real MongoDB and Redis, one database per test.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
+
+mod health;
+mod support;

@@ -1,0 +1,145 @@
+//! Composition root: settings become clients, clients become services, services become routes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::Redis;
+use crate::cli;
+use crate::config::Settings;
+use crate::domain::clock::Clock;
+use crate::filters::guards::Guards;
+use crate::filters::rate_limit::RateLimits;
+use crate::lifecycle::{Drain, Shutdown};
+use crate::repositories::Repositories;
+use crate::repositories::keys::Keys;
+use crate::repositories::store::Store;
+use crate::routes::{self, Health};
+use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
+use crate::services::Services;
+
+/// What stops a command; its text is the line that the operator sees.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How often certificate files are looked at.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often counters that are back at a full quota are forgotten.
+const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+
+/// One instance: bound, composed, not yet serving.
+pub struct App {
+    settings: Settings,
+    listeners: Listeners,
+    tls: Tls,
+    guards: Guards,
+    services: Services,
+    health: Health,
+    limits: Arc<RateLimits>,
+    shutdown: Shutdown,
+}
+
+impl App {
+    /// Binds the listeners, connects to the stores, brings collections and indexes up to date.
+    ///
+    /// # Errors
+    /// Whatever keeps the instance from starting, as one line.
+    pub async fn build(
+        settings: Settings,
+        clock: Clock,
+        shutdown: Shutdown,
+    ) -> Result<Self, Failure> {
+        let listeners = Listeners::bind(&Addresses {
+            https: settings.server.addr,
+            redirect: settings.server.redirect_addr,
+            admin: settings.admin.addr,
+        })
+        .await?;
+        let files = settings.server.tls_files();
+        let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
+        let tls = Tls::load(files)?;
+        let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix)?;
+        let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
+        let repositories = Repositories::new(&store);
+        let signing_key = match &settings.auth.jwt_key {
+            Some(key) => key.pkcs8().to_vec(),
+            None => Keys::new(&store).signing_key().await?,
+        };
+        let services = Services::new(&settings, &signing_key, &clock, &repositories)?;
+        let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
+        let trusted = settings.server.trusted_proxies.clone().into();
+        let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
+        let health = Health { store, redis, shutdown: shutdown.clone() };
+        Ok(Self { settings, listeners, tls, guards, services, health, limits, shutdown })
+    }
+
+    /// The bound listeners, to learn their ports.
+    #[must_use]
+    pub fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// Serves until the shutdown begins and everything under way is done.
+    pub async fn run(self) {
+        self.shutdown.spawn(|stop| forget_idle(self.limits, stop));
+        let server = &self.settings.server;
+        let options = ServerOptions {
+            public_url: server.public_url.to_string(),
+            max_connections: server.max_connections,
+            handshake_timeout: server.handshake_seconds,
+            header_timeout: server.header_seconds,
+            idle_timeout: server.idle_seconds,
+            certificate_interval: CERTIFICATE_INTERVAL,
+        };
+        let routes = routes::all(&self.guards, &self.services, self.health);
+        let origins = server.cors_origins.clone();
+        let app = edge::application(routes, origins, server.request_seconds);
+        let admin = edge::application(routes::admin(), Vec::new(), server.request_seconds);
+        server::serve(self.listeners, self.tls, options, app, admin, self.shutdown.clone()).await;
+        self.shutdown.finish().await;
+    }
+}
+
+async fn forget_idle(limits: Arc<RateLimits>, stop: tokio_util::sync::CancellationToken) {
+    let mut tick = tokio::time::interval(FORGET_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => limits.forget_idle(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// Whatever keeps the server from starting.
+pub async fn serve(settings: Settings) -> Result<(), Failure> {
+    let drain =
+        Drain { delay: settings.server.drain_delay_seconds, limit: settings.server.drain_seconds };
+    let shutdown = Shutdown::new(drain);
+    shutdown.listen_for_signals()?;
+    let app = App::build(settings, Clock::system(), shutdown).await?;
+    let addr = app.listeners().https.local_addr()?;
+    tracing::info!(event = "listening", %addr);
+    app.run().await;
+    Ok(())
+}
+
+/// Compares or makes collections and indexes.
+///
+/// # Errors
+/// The store is not reachable, or refuses.
+#[expect(clippy::unused_async, reason = "not composed yet")]
+pub async fn indexes(_settings: Settings, _action: cli::Indexes) -> Result<(), Failure> {
+    Err("indexes is not there yet".into())
+}
+
+/// Fills the store from a fixture.
+///
+/// # Errors
+/// There is no such fixture, or the store is not reachable.
+#[expect(clippy::unused_async, reason = "not composed yet")]
+pub async fn seed(_settings: Settings, _fixture: &Path) -> Result<(), Failure> {
+    Err("seed is not there yet".into())
+}

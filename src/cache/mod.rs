@@ -1,0 +1,168 @@
+//! Redis: what may be lost. Every answer may be "don't know": an error is a miss, never a failure.
+
+pub mod rate_limit;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bb8_redis::RedisConnectionManager;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, FromRedisValue, RedisError};
+use tokio::time::{Instant, timeout};
+
+/// How long a command may wait for a connection, and again for its answer.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long Redis is left alone after it failed: a dead cache must not cost each request a wait.
+const TIME_OUT: Duration = Duration::from_secs(1);
+
+/// The pool of connections for commands, with the prefix that all its keys have.
+#[derive(Clone)]
+pub struct Redis {
+    pool: bb8::Pool<Manager>,
+    prefix: Arc<str>,
+    away_until: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Redis {
+    /// A pool for the server at `url`; connects when it is first used, so that natter starts
+    /// without Redis.
+    ///
+    /// # Errors
+    /// When the URL cannot be understood.
+    pub fn new(url: &str, prefix: &str) -> Result<Self, RedisError> {
+        let pool = bb8::Pool::builder()
+            .max_size(32)
+            .connection_timeout(PATIENCE)
+            .test_on_check_out(false)
+            .error_sink(Box::new(bb8::NopErrorSink))
+            .build_unchecked(Manager(RedisConnectionManager::new(url)?));
+        Ok(Self { pool, prefix: prefix.into(), away_until: Arc::new(Mutex::new(None)) })
+    }
+
+    /// The full key of a name.
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Whether the server answers; asks it even while it is left alone.
+    pub async fn is_up(&self) -> bool {
+        self.ask::<String>(&redis::cmd("PING")).await.is_ok()
+    }
+
+    /// Sends one command; `None` when Redis is away, slow, or answers with an error.
+    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
+        match self.attempt(command).await {
+            Ok(answer) => Some(answer),
+            Err(Failure::Refused(error)) => {
+                tracing::warn!(event = "redis_refused", %error);
+                None
+            }
+            Err(Failure::Away) => None,
+        }
+    }
+
+    /// Runs a script by its hash; sends its text where the server has not seen it yet, which
+    /// makes it known there.
+    async fn script<T: FromRedisValue>(
+        &self,
+        script: &redis::Script,
+        text: &str,
+        key: &str,
+        arguments: &[i64],
+    ) -> Option<T> {
+        let command = |name: &str, body: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(body).arg(1).arg(self.key(key)).arg(arguments);
+            command
+        };
+        match self.attempt(&command("EVALSHA", script.get_hash())).await {
+            Ok(answer) => Some(answer),
+            Err(Failure::Refused(_)) => self.send(&command("EVAL", text)).await,
+            Err(Failure::Away) => None,
+        }
+    }
+
+    /// Asks, unless Redis failed a moment ago.
+    async fn attempt<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+        if self.away_until().is_some_and(|until| Instant::now() < until) {
+            return Err(Failure::Away);
+        }
+        match self.ask(command).await {
+            Err(AskError::Away(error)) => {
+                if self.away_until().is_none_or(|until| until < Instant::now()) {
+                    tracing::warn!(event = "redis_away", error);
+                }
+                *self.away_until() = Some(Instant::now() + TIME_OUT);
+                Err(Failure::Away)
+            }
+            Err(AskError::Refused(error)) => Err(Failure::Refused(error)),
+            Ok(answer) => Ok(answer),
+        }
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, AskError> {
+        let mut connection =
+            self.pool.get().await.map_err(|error| AskError::Away(error.to_string()))?;
+        let error = match timeout(PATIENCE, command.query_async(&mut connection.wire)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if is_from_server(&error) => return Err(AskError::Refused(error)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        connection.broken = true;
+        Err(AskError::Away(error))
+    }
+
+    fn away_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.away_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redis({})", self.prefix)
+    }
+}
+
+enum Failure {
+    /// The server answered, with an error.
+    Refused(RedisError),
+    /// The server could not be reached, did not answer, or is left alone.
+    Away,
+}
+
+enum AskError {
+    Refused(RedisError),
+    Away(String),
+}
+
+fn is_from_server(error: &RedisError) -> bool {
+    !(error.is_io_error() || error.is_connection_dropped() || error.is_timeout())
+}
+
+/// Opens connections; knows of each whether it failed, so that the pool drops it without a PING.
+struct Manager(RedisConnectionManager);
+
+struct Connection {
+    wire: MultiplexedConnection,
+    broken: bool,
+}
+
+impl bb8::ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = RedisError;
+
+    async fn connect(&self) -> Result<Connection, RedisError> {
+        Ok(Connection { wire: self.0.connect().await?, broken: false })
+    }
+
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), RedisError> {
+        self.0.is_valid(&mut connection.wire).await
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.broken
+    }
+}

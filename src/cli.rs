@@ -1,0 +1,141 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::LoadOptions;
+
+/// A chat backend in one binary, on MongoDB and Redis.
+#[derive(Parser)]
+#[command(name = "natter", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    sources: Sources,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that may stand before and after every command.
+///
+/// Not clap's `global`: with that, a `--set` after the command silently discards those before.
+#[derive(Args, Clone, Default)]
+pub struct Sources {
+    /// File with settings (TOML); `NATTER_CONFIG` names one too
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// One setting, as in `--set server.addr=127.0.0.1:8443`; may be repeated
+    #[arg(long, value_name = "SECTION.NAME=VALUE")]
+    set: Vec<String>,
+}
+
+/// What natter can do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve until told to stop (SIGTERM, SIGINT)
+    Serve(Sources),
+    /// Compare collections and indexes of the store with their definitions
+    Indexes {
+        /// What to do about differences
+        action: Indexes,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show it as help")]
+        sources: Sources,
+    },
+    /// Fill the store with made-up people, groups and messages; again changes nothing
+    Seed {
+        /// Name of a fixture, as `demo`, or a directory with one
+        fixture: PathBuf,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show it as help")]
+        sources: Sources,
+    },
+    /// Ask the instance on this machine whether it is alive; exit code 0 if it is
+    Healthcheck(Sources),
+}
+
+/// What to do about indexes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Indexes {
+    /// Print what `apply` would do
+    Plan,
+    /// Make what is missing; nothing is dropped
+    Apply,
+}
+
+impl Cli {
+    /// Sources of settings: the options on either side of the command, and the environment of
+    /// the process.
+    #[must_use]
+    pub fn load_options(&self) -> LoadOptions {
+        let before = &self.sources;
+        let (Command::Serve(after)
+        | Command::Indexes { sources: after, .. }
+        | Command::Seed { sources: after, .. }
+        | Command::Healthcheck(after)) = &self.command;
+        let config = after.config.as_ref().or(before.config.as_ref());
+        let set = before.set.iter().chain(&after.set);
+        LoadOptions::from_process(config.cloned(), set.cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    fn refused(line: &str) -> ErrorKind {
+        parse(line).err().unwrap().kind()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_read() {
+        let command = |line| parse(line).unwrap().command;
+        assert!(matches!(command("natter serve"), Command::Serve(_)));
+        let action = |line| match command(line) {
+            Command::Indexes { action, .. } => action,
+            _ => panic!("{line} is about indexes"),
+        };
+        assert_eq!(action("natter indexes plan"), Indexes::Plan);
+        assert_eq!(action("natter indexes apply"), Indexes::Apply);
+        let seed = command("natter seed demo");
+        assert!(matches!(seed, Command::Seed { fixture, .. } if fixture.as_os_str() == "demo"));
+        assert!(matches!(command("natter healthcheck"), Command::Healthcheck(_)));
+    }
+
+    #[test]
+    fn options_may_stand_on_either_side() {
+        for line in [
+            "natter --config /c --set a.b=1 --set a.c=2 serve",
+            "natter serve --config /c --set a.b=1 --set a.c=2",
+        ] {
+            let options = parse(line).unwrap().load_options();
+            assert_eq!(options.file, Some("/c".into()));
+            assert_eq!(options.set, ["a.b=1", "a.c=2"]);
+        }
+        let options = parse("natter --set a.b=1 serve --set a.c=2").unwrap().load_options();
+        assert_eq!(options.set, ["a.b=1", "a.c=2"]);
+    }
+
+    #[test]
+    fn anything_else_is_refused_or_explained() {
+        assert_eq!(refused("natter"), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+        assert_eq!(refused("natter --version"), ErrorKind::DisplayVersion);
+        assert_eq!(refused("natter indexes"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("natter indexes drop"), ErrorKind::InvalidValue);
+        assert_eq!(refused("natter run"), ErrorKind::InvalidSubcommand);
+        assert_eq!(refused("natter seed"), ErrorKind::MissingRequiredArgument);
+    }
+}

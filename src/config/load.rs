@@ -1,0 +1,168 @@
+//! Layers put together, read as one, and what is said when that fails.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use figment::Figment;
+use figment::error::Kind;
+
+use super::Settings;
+use super::layers::{self, Layer};
+
+const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// What to load settings from, besides the built-in defaults.
+#[derive(Clone, Default)]
+pub struct LoadOptions {
+    /// A TOML file; `NATTER_CONFIG` of the environment counts when this is `None`.
+    pub file: Option<PathBuf>,
+    /// Environment variables; those that do not begin with `NATTER_` are ignored.
+    pub environment: Vec<(String, String)>,
+    /// `section.name=value`, each winning over the ones before it.
+    pub set: Vec<String>,
+}
+
+impl LoadOptions {
+    /// Options with the environment of this process.
+    ///
+    /// Bytes that are no UTF-8 become replacement characters, which no setting accepts
+    /// silently: a path is then not found, a secret not valid.
+    #[must_use]
+    pub fn from_process(file: Option<PathBuf>, set: Vec<String>) -> Self {
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let environment = std::env::vars_os()
+            .map(|(name, value)| (lossy(name), lossy(value)))
+            .filter(|(name, _)| name.starts_with("NATTER_"))
+            .collect();
+        Self { file, environment, set }
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        let variable =
+            |(name, value): &&(String, String)| name == "NATTER_CONFIG" && !value.is_empty();
+        let named = || self.environment.iter().find(variable).map(|(_, path)| path.into());
+        self.file.clone().or_else(named)
+    }
+}
+
+/// Why settings could not be had: one line that names the setting and where its value came
+/// from, and never shows a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    setting: Option<String>,
+    problem: String,
+    origin: Option<String>,
+}
+
+impl SettingsError {
+    /// A complaint about one setting.
+    pub(super) fn setting(name: &str, problem: String, origin: Option<String>) -> Self {
+        Self { setting: Some(name.to_owned()), problem, origin }
+    }
+
+    /// A complaint about no setting in particular.
+    pub(super) fn general(problem: String) -> Self {
+        Self { setting: None, problem, origin: None }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(setting) = &self.setting {
+            write!(f, "setting {setting}: ")?;
+        }
+        f.write_str(&self.problem)?;
+        match &self.origin {
+            Some(origin) => write!(f, " (from {origin})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl Settings {
+    /// Reads all sources and checks every setting.
+    ///
+    /// # Errors
+    /// The first thing wrong: an unreadable file, an unknown setting, a bad value, settings that
+    /// do not go together.
+    pub fn load(options: &LoadOptions) -> Result<Self, SettingsError> {
+        let mut figment = Figment::from(Layer::toml("the built-in defaults", DEFAULTS)?);
+        if let Some(path) = options.file() {
+            figment = figment.merge(Layer::file(&path)?);
+        }
+        for layer in layers::environment(&options.environment)? {
+            figment = figment.merge(layer);
+        }
+        for argument in &options.set {
+            figment = figment.merge(Layer::flag(argument)?);
+        }
+        let settings: Self = figment.extract().map_err(|error| explain(&figment, error))?;
+        settings.check(&figment)?;
+        Ok(settings)
+    }
+
+    /// The settings of `config/default.toml` alone, for tests to start from.
+    ///
+    /// # Panics
+    /// Never: the file is part of the binary, and a test loads it.
+    #[must_use]
+    pub fn defaults() -> Self {
+        Self::load(&LoadOptions::default()).expect("the built-in defaults are valid: tested")
+    }
+
+    /// What no setting can know alone.
+    fn check(&self, figment: &Figment) -> Result<(), SettingsError> {
+        let (given, other) = match (&self.server.tls_cert, &self.server.tls_key) {
+            (Some(_), None) => ("server.tls_cert", "server.tls_key"),
+            (None, Some(_)) => ("server.tls_key", "server.tls_cert"),
+            _ => return Ok(()),
+        };
+        let problem = format!("{other} must be given as well");
+        Err(SettingsError::setting(given, problem, origin(figment, given)))
+    }
+}
+
+/// Turns figment's error into ours. Of its kinds only our own messages are quoted: the others
+/// would print whatever value they stumbled over.
+fn explain(figment: &Figment, error: figment::Error) -> SettingsError {
+    let mut path = error.path;
+    let problem = match error.kind {
+        Kind::Message(message) => message,
+        Kind::UnknownField(name, _) => {
+            let what = if path.is_empty() { "section" } else { "setting" };
+            path.push(name);
+            format!("there is no such {what}")
+        }
+        Kind::MissingField(name) => {
+            path.push(name.into_owned());
+            "a value is missing".to_owned()
+        }
+        _ => "a section is expected here, with names and values in it".to_owned(),
+    };
+    let name = path.join(".");
+    SettingsError::setting(&name, problem, origin(figment, &name))
+}
+
+fn origin(figment: &Figment, name: &str) -> Option<String> {
+    figment.find_metadata(name).map(|metadata| metadata.name.to_string())
+}
+
+/// Every setting as `section.name`, in the order of the structs.
+pub(super) fn names() -> Vec<String> {
+    let of_section = |section: &&'static str| {
+        let section = *section;
+        fields(&format!("{section}.?")).iter().map(move |name| format!("{section}.{name}"))
+    };
+    fields("?").iter().flat_map(of_section).collect()
+}
+
+/// Names of fields, from what serde says it would have taken instead of one that cannot be.
+fn fields(impossible: &str) -> &'static [&'static str] {
+    let figment = Figment::from(Layer::single("", impossible, ""));
+    match figment.extract::<Settings>().map_err(|error| error.kind) {
+        Err(Kind::UnknownField(_, expected)) => expected,
+        _ => &[],
+    }
+}

@@ -1,0 +1,7 @@
+//! What natter talks about: ids, validated values, pages, time. No I/O.
+
+pub mod clock;
+pub mod ids;
+pub mod page;
+pub mod secrets;
+pub mod text;

@@ -1,0 +1,335 @@
+//! Validated text: each type is made only by `parse`, and holds what was given, byte for byte.
+
+use std::fmt;
+
+use serde::Serialize;
+use validator::ValidateEmail;
+
+/// The rule that a text breaks: a stable code and a sentence for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Violation {
+    /// `too_short`, `too_long`, `invalid_format`, `reserved`, `blank`, …
+    pub code: &'static str,
+    /// What would be right.
+    pub message: &'static str,
+}
+
+const fn violation<T>(code: &'static str, message: &'static str) -> Result<T, Violation> {
+    Err(Violation { code, message })
+}
+
+/// Names that would pass for the service itself; compared ignoring case.
+const RESERVED: &[&str] = &[
+    "admin",
+    "administrator",
+    "all",
+    "anonymous",
+    "api",
+    "channel",
+    "deleted",
+    "everyone",
+    "group",
+    "help",
+    "here",
+    "info",
+    "mail",
+    "me",
+    "moderator",
+    "natter",
+    "news",
+    "no-reply",
+    "noreply",
+    "null",
+    "nobody",
+    "official",
+    "owner",
+    "postmaster",
+    "root",
+    "security",
+    "self",
+    "server",
+    "service",
+    "staff",
+    "status",
+    "support",
+    "system",
+    "undefined",
+    "unknown",
+    "user",
+    "users",
+    "webmaster",
+    "www",
+];
+
+/// A user's public name: 3 to 32 of `A-Za-z0-9._-`, the first a letter or digit; unique ignoring
+/// case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Username(String);
+
+impl Username {
+    /// Checks the rules for a name; nothing is trimmed.
+    ///
+    /// # Errors
+    /// The first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if text.chars().count() < 3 {
+            return violation("too_short", "at least 3 characters");
+        }
+        if text.chars().count() > 32 {
+            return violation("too_long", "at most 32 characters");
+        }
+        if !text.chars().all(allowed) || !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return violation(
+                "invalid_format",
+                "letters, digits, '.', '_' and '-' only, a letter or digit first",
+            );
+        }
+        if RESERVED.contains(&text.to_ascii_lowercase().as_str()) {
+            return violation("reserved", "this name is reserved");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name as its owner spells it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What makes it unique: the name in lower case.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+/// An e-mail address, at most 254 bytes (RFC 5321 §4.5.3.1.3), valid as HTML defines it; unique
+/// ignoring case.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Email(String);
+
+impl Email {
+    /// Checks the form of an address; nothing is trimmed.
+    ///
+    /// # Errors
+    /// The first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
+        if text.len() > 254 {
+            return violation("too_long", "at most 254 bytes");
+        }
+        if !text.validate_email() {
+            return violation("invalid_format", "a valid e-mail address, such as ada@example.com");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The address as its owner spells it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What makes it unique: the address in lower case.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+/// A new password: at least 8 characters, at most the 72 bytes that bcrypt reads, no NUL (where
+/// bcrypt would stop). Never shown.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    /// Checks the rules for a new password.
+    ///
+    /// # Errors
+    /// The first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
+        if text.chars().count() < 8 {
+            return violation("too_short", "at least 8 characters");
+        }
+        if text.len() > 72 {
+            return violation("too_long", "at most 72 bytes");
+        }
+        if text.contains('\0') {
+            return violation("invalid_format", "no NUL characters");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The secret itself, for hashing.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// What a group is called: 1 to 100 characters, not all of them blank, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct GroupName(String);
+
+impl GroupName {
+    /// Checks the rules for a group's name; nothing is trimmed.
+    ///
+    /// # Errors
+    /// The first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
+        if text.is_empty() {
+            return violation("too_short", "at least 1 character");
+        }
+        if text.chars().count() > 100 {
+            return violation("too_long", "at most 100 characters");
+        }
+        if text.chars().any(char::is_control) {
+            return violation("invalid_format", "no control characters");
+        }
+        if text.chars().all(is_blank) {
+            return violation("blank", "at least one visible character");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text of a message: at most 8000 characters, kept byte for byte; empty only beside an
+/// attachment, otherwise with at least one visible character.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct MessageText(String);
+
+impl MessageText {
+    /// Most characters (Unicode scalar values) a message takes.
+    pub const MAX_CHARS: usize = 8000;
+
+    /// Checks the rules for a message's text.
+    ///
+    /// # Errors
+    /// The first rule that the text breaks.
+    pub fn parse(text: &str, has_attachments: bool) -> Result<Self, Violation> {
+        if text.is_empty() && !has_attachments {
+            return violation("too_short", "at least 1 character");
+        }
+        if text.chars().count() > Self::MAX_CHARS {
+            return violation("too_long", "at most 8000 characters");
+        }
+        if text.contains('\0') {
+            return violation("invalid_format", "no NUL characters");
+        }
+        if !text.is_empty() && text.chars().all(is_blank) {
+            return violation("blank", "at least one visible character");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a character leaves no mark by itself: white space, control and format characters,
+/// and those of Unicode's `Default_Ignorable_Code_Point` (UAX #44) and blank glyphs.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c,
+            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}'
+            | '\u{1D159}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usernames() {
+        for good in ["ada", "A.d-a_1", "0xy", &"a".repeat(32)] {
+            assert!(Username::parse(good).is_ok(), "{good}");
+        }
+        let bad = [
+            ("ab", "too_short"),
+            (".ada", "invalid_format"),
+            ("ada ", "invalid_format"),
+            ("adä", "invalid_format"),
+            ("Admin", "reserved"),
+            ("a\u{200B}da", "invalid_format"),
+        ];
+        for (name, code) in bad {
+            assert_eq!(Username::parse(name).map_err(|v| v.code), Err(code), "{name}");
+        }
+        assert_eq!(Username::parse(&"a".repeat(33)).map_err(|v| v.code), Err("too_long"));
+    }
+
+    #[test]
+    fn emails() {
+        let longest = format!(
+            "{}@{}.{}.{}.com",
+            "l".repeat(60),
+            "a".repeat(63),
+            "b".repeat(63),
+            "c".repeat(61)
+        );
+        assert_eq!(longest.len(), 254);
+        assert!(Email::parse(&longest).is_ok());
+        assert_eq!(Email::parse(&format!("x{longest}")).map_err(|v| v.code), Err("too_long"));
+        for bad in ["", "ada", "ada@", "@example.com", " ada@example.com", "ada@example.com\n"] {
+            assert!(Email::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(Email::parse("Ada@Example.COM").map(|e| e.key()), Ok("ada@example.com".into()));
+    }
+
+    #[test]
+    fn passwords_end_where_bcrypt_does() {
+        assert_eq!(Password::parse("7 chars").map(|_| ()).map_err(|v| v.code), Err("too_short"));
+        assert!(Password::parse(&"x".repeat(72)).is_ok());
+        assert!(Password::parse(&"ä".repeat(36)).is_ok());
+        assert_eq!(
+            Password::parse(&"x".repeat(73)).map(|_| ()).map_err(|v| v.code),
+            Err("too_long")
+        );
+        assert!(Password::parse(&format!("{}x", "ä".repeat(36))).is_err());
+        assert!(Password::parse("nul\0 inside").is_err());
+    }
+
+    #[test]
+    fn messages_say_something() {
+        for good in ["x", " x ", "\u{1F469}\u{200D}\u{1F680}", "<script>", "{\"$ne\":null}"] {
+            assert_eq!(MessageText::parse(good, false).map(|t| t.0), Ok(good.to_owned()));
+        }
+        for blank in [" ", "\n\t", "\u{200B}\u{FEFF}", "\u{3164}", "\u{2800}", "\u{FE0F}"] {
+            assert_eq!(MessageText::parse(blank, true).map_err(|v| v.code), Err("blank"));
+        }
+        assert!(MessageText::parse("", false).is_err());
+        assert!(MessageText::parse("", true).is_ok());
+        assert!(MessageText::parse("a\0b", false).is_err());
+        assert!(MessageText::parse(&"\u{1F600}".repeat(8000), false).is_ok());
+        assert!(MessageText::parse(&"x".repeat(8001), false).is_err());
+    }
+}

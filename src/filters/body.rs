@@ -1,0 +1,136 @@
+//! The body of a request: its media type, its size by counting, its content.
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use http::HeaderMap;
+use serde::de::DeserializeOwned;
+use validator::Validate;
+use warp::{Filter, Rejection};
+
+use super::endpoint::{Body, Endpoint};
+use super::json;
+use crate::error::{Error, Result};
+
+/// How far past its limit a body is still read, so that the client, which may read only after it
+/// has written, gets the answer.
+pub const EXCESS: u64 = 1024 * 1024;
+
+/// Reads the JSON body that the row of the table announces: 415, 413, 400, 422 in this order.
+///
+/// # Panics
+/// When the row has no JSON body: a defect that the first request to it, and so its test, shows.
+pub fn json<T: DeserializeOwned + Validate + Send + 'static>(
+    endpoint: &Endpoint,
+) -> impl Filter<Extract = (T,), Error = Rejection> + Clone + Send + Sync + 'static + use<T> {
+    let Body::Json { limit } = endpoint.body else {
+        panic!("{} has no JSON body in the route table", endpoint.path);
+    };
+    warp::header::headers_cloned().and(warp::body::stream()).and_then(
+        move |headers: HeaderMap, body| async move {
+            let input = async {
+                if !is_json(&headers) {
+                    return Err(Error::unsupported_media("application/json"));
+                }
+                json::read(&collect(body, limit).await?)
+            };
+            input.await.map_err(warp::reject::custom)
+        },
+    )
+}
+
+/// `application/json`, with no parameter but `charset=utf-8` (RFC 8259 §11).
+fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let Some(given) = given else { return false };
+    let mut parts = given.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    essence.eq_ignore_ascii_case("application/json")
+        && parts.all(|parameter| {
+            parameter.is_empty()
+                || parameter.split_once('=').is_some_and(|(name, value)| {
+                    name.eq_ignore_ascii_case("charset")
+                        && value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+                })
+        })
+}
+
+async fn collect<S, B>(body: S, limit: u64) -> Result<Bytes>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let mut body = std::pin::pin!(body);
+    let mut read = 0_u64;
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(unreadable)?;
+        read += chunk.remaining() as u64;
+        if read <= limit {
+            bytes.extend_from_slice(
+                &{ chunk }.copy_to_bytes((read as usize).min(usize::MAX) - bytes.len()),
+            );
+        } else if read > limit + EXCESS {
+            break;
+        }
+    }
+    if read > limit { Err(Error::too_large(limit)) } else { Ok(bytes.freeze()) }
+}
+
+/// The client went away or broke the framing in the middle of its body.
+pub fn unreadable(error: warp::Error) -> Error {
+    Error::malformed("malformed_json", "the body ended before it was complete").with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::filters::endpoint::Class;
+
+    #[derive(Debug, Deserialize, Validate)]
+    struct Input {
+        #[validate(required)]
+        name: Option<String>,
+    }
+
+    const ROW: Endpoint = Endpoint::post("/x", Class::Write).json_up_to(32);
+
+    async fn code(content_type: Option<&str>, body: &[u8]) -> &'static str {
+        let mut request = warp::test::request().method("POST").body(body);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        match request.filter(&json::<Input>(&ROW)).await {
+            Ok(input) => {
+                assert_eq!(input.name.as_deref(), Some("ada"));
+                "ok"
+            }
+            Err(rejection) => rejection.find::<Error>().expect("one of ours").code(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_of_415_413_400_422_is_the_answer() {
+        let good = br#"{"name":"ada"}"#;
+        for json in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+        ] {
+            assert_eq!(code(Some(json), good).await, "ok", "{json}");
+        }
+        for other in [
+            "text/plain",
+            "application/json; charset=latin1",
+            "application/jsonp",
+            "application/json; x=y",
+        ] {
+            assert_eq!(code(Some(other), &[b'x'; 99]).await, "unsupported_media_type", "{other}");
+        }
+        assert_eq!(code(None, good).await, "unsupported_media_type");
+        assert_eq!(code(Some("application/json"), &[b'x'; 33]).await, "payload_too_large");
+        assert_eq!(code(Some("application/json"), &[b'x'; 32]).await, "malformed_json");
+        assert_eq!(code(Some("application/json"), b"{}").await, "validation_failed");
+    }
+}

@@ -1,0 +1,94 @@
+//! The client's address: the peer's, or what a trusted proxy says of it.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use http::HeaderMap;
+use ipnet::IpNet;
+use warp::Filter;
+
+use super::context::{RequestContext, context};
+
+/// Who is at the other end, as far as the network tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// The client's own address; IPv4 mapped into IPv6 is IPv4.
+    pub addr: IpAddr,
+    /// What it calls itself, cut to 256 characters.
+    pub user_agent: Option<String>,
+}
+
+/// Extracts the [`Client`]. `X-Forwarded-For` is read from its right end, and only as far as each
+/// hop that reports is a trusted proxy: what a client writes there itself is never believed.
+pub fn client(
+    trusted: Arc<[IpNet]>,
+) -> impl Filter<Extract = (Client,), Error = Infallible> + Clone + Send + Sync + 'static {
+    context().and(headers()).map(move |context: Arc<RequestContext>, headers: HeaderMap| {
+        let peer = context.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let user_agent = headers.get(http::header::USER_AGENT);
+        Client {
+            addr: address(peer, &headers, &trusted),
+            user_agent: user_agent
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).chars().take(256).collect()),
+        }
+    })
+}
+
+/// All headers, infallibly.
+fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Infallible> + Copy + Send + Sync {
+    warp::header::headers_cloned()
+}
+
+fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |addr: &IpAddr| trusted.iter().any(|net| net.contains(addr));
+    let mut addr = peer.to_canonical();
+    let lines = headers.get_all("x-forwarded-for");
+    let hops: Vec<&str> = lines
+        .iter()
+        .flat_map(|line| line.to_str().unwrap_or("unreadable").split(','))
+        .map(str::trim)
+        .collect();
+    for hop in hops.iter().rev() {
+        if !is_trusted(&addr) {
+            break;
+        }
+        match hop.parse::<IpAddr>() {
+            Ok(next) => addr = next.to_canonical(),
+            Err(_) => break,
+        }
+    }
+    addr
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
+        let trusted = trusted.iter().map(|net| net.parse().expect("a net")).collect::<Vec<IpNet>>();
+        let context = Arc::new(RequestContext::new(Some(peer.parse().expect("an address")), None));
+        let mut request = warp::test::request().extension(context);
+        for line in forwarded {
+            request = request.header("x-forwarded-for", *line);
+        }
+        let client = request.filter(&client(trusted.into())).await.expect("infallible");
+        client.addr.to_string()
+    }
+
+    #[tokio::test]
+    async fn forwarded_addresses_come_from_trusted_proxies_only() {
+        let proxies = ["10.0.0.0/8", "::1/128"];
+        assert_eq!(seen("192.0.2.1", &["198.51.100.7"], &proxies).await, "192.0.2.1");
+        assert_eq!(seen("10.0.0.1", &["198.51.100.7"], &[]).await, "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &["198.51.100.7"], &proxies).await, "198.51.100.7");
+        assert_eq!(seen("::ffff:10.0.0.1", &["2001:db8::7"], &proxies).await, "2001:db8::7");
+        assert_eq!(
+            seen("10.0.0.1", &["1.2.3.4, 198.51.100.7, 10.0.0.2"], &proxies).await,
+            "198.51.100.7"
+        );
+        assert_eq!(seen("10.0.0.1", &["1.2.3.4", "198.51.100.7"], &proxies).await, "198.51.100.7");
+        assert_eq!(seen("10.0.0.1", &["198.51.100.7, <script>"], &proxies).await, "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &[], &proxies).await, "10.0.0.1");
+    }
+}

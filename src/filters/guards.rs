@@ -1,0 +1,145 @@
+//! The guards in front of every route, composed: who asks and how often.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use ipnet::IpNet;
+use warp::filters::BoxedFilter;
+use warp::{Filter, Rejection};
+
+use super::client::{Client, client};
+use super::context::{RequestContext, context};
+use super::endpoint::{Access, Class, Endpoint, at};
+use super::path::PathParams;
+use super::rate_limit::{RateLimits, Subject};
+use crate::domain::ids::{SessionId, UserId};
+use crate::error::{Error, Kind, Result};
+use crate::services::access::Access as AccessTokens;
+
+/// Someone signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Their account.
+    pub user: UserId,
+    /// The session that the token belongs to.
+    pub session: SessionId,
+    /// Where they are.
+    pub client: Client,
+}
+
+/// Builds the guarded front of each route from its row of the table.
+#[derive(Debug, Clone)]
+pub struct Guards {
+    limits: Arc<RateLimits>,
+    access: Arc<AccessTokens>,
+    trusted: Arc<[IpNet]>,
+}
+
+impl Guards {
+    /// Guards that count with `limits`, check tokens with `access` and believe the `trusted`
+    /// proxies.
+    #[must_use]
+    pub fn new(limits: Arc<RateLimits>, access: Arc<AccessTokens>, trusted: Arc<[IpNet]>) -> Self {
+        Self { limits, access, trusted }
+    }
+
+    /// Path, method and rate limit of a public route: its parameters and the client.
+    ///
+    /// # Panics
+    /// When the table says that the route is not public.
+    #[must_use]
+    pub fn public<P: PathParams>(&self, endpoint: &Endpoint) -> BoxedFilter<(P, Client)> {
+        assert_eq!(endpoint.access, Access::Public, "{} is not public", endpoint.path);
+        let (limits, class) = (self.limits.clone(), endpoint.class);
+        at::<P>(endpoint)
+            .and(client(self.trusted.clone()))
+            .and(context())
+            .and_then(move |params, client: Client, context: Arc<RequestContext>| {
+                let limits = limits.clone();
+                async move {
+                    charge(&limits, class, Subject::address(client.addr), &context).await?;
+                    Ok::<_, Rejection>((params, client))
+                }
+            })
+            .untuple_one()
+            .boxed()
+    }
+
+    /// Path, method, access token and rate limit of any other route: its parameters and the
+    /// caller. A bad token is charged to the address, and is 429 once that has spent its quota.
+    ///
+    /// # Panics
+    /// When the table says that the route is public.
+    #[must_use]
+    pub fn caller<P: PathParams>(&self, endpoint: &Endpoint) -> BoxedFilter<(P, Caller)> {
+        assert_eq!(endpoint.access, Access::Bearer, "{} is public", endpoint.path);
+        let (guards, class) = (self.clone(), endpoint.class);
+        at::<P>(endpoint)
+            .and(client(self.trusted.clone()))
+            .and(context())
+            .and(warp::header::headers_cloned())
+            .and_then(move |params, client, context: Arc<RequestContext>, headers: HeaderMap| {
+                let guards = guards.clone();
+                async move {
+                    let caller = guards.identify(class, client, &context, &headers).await?;
+                    Ok::<_, Rejection>((params, caller))
+                }
+            })
+            .untuple_one()
+            .boxed()
+    }
+
+    async fn identify(
+        &self,
+        class: Option<Class>,
+        client: Client,
+        context: &RequestContext,
+        headers: &HeaderMap,
+    ) -> Result<Caller> {
+        let checked = match bearer(headers) {
+            Ok(token) => self.access.check(token).await,
+            Err(error) => Err(error),
+        };
+        match checked {
+            Ok((user, session)) => {
+                let _ = context.user.set(user);
+                charge(&self.limits, class, Subject::Account(user), context).await?;
+                Ok(Caller { user, session, client })
+            }
+            Err(error) => {
+                if error.kind() == Kind::Unauthenticated {
+                    charge(&self.limits, class, Subject::address(client.addr), context).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn charge(
+    limits: &RateLimits,
+    class: Option<Class>,
+    subject: Subject,
+    context: &RequestContext,
+) -> Result<()> {
+    let Some(class) = class else { return Ok(()) };
+    let Some(charge) = limits.charge(class, subject).await else { return Ok(()) };
+    let _ = context.charge.set(charge);
+    charge.admit()
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 §2.1).
+fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let missing = || Error::unauthenticated("missing_token", "send Authorization: Bearer <token>");
+    let value = given.next().ok_or_else(missing)?;
+    if given.next().is_some() {
+        return Err(Error::unauthenticated("invalid_token", "more than one Authorization header"));
+    }
+    let value = value.to_str().map_err(|_| missing())?;
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(missing()),
+    }
+}

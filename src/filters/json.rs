@@ -1,0 +1,287 @@
+//! The strict JSON reader (RFC 8259, and of RFC 7493 the rule that names are unique): objects
+//! whose every wrong field is reported, not just the first.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserializer, de};
+use serde_json::{Map, Value};
+use validator::{Validate, ValidationErrorsKind};
+
+use crate::error::{Error, FieldError, Result};
+
+/// How many arrays and objects may be nested in each other, the outermost included.
+const MAX_DEPTH: usize = 32;
+
+/// Reads an input object and checks its rules. Every field of `T` is an `Option`, so that a field
+/// of the wrong type can be reported and the others still be read.
+///
+/// # Errors
+/// `malformed_json` for what is not JSON, repeats a name or nests past 32;
+/// `validation_failed` with every bad field otherwise.
+pub fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T> {
+    let malformed = |why: &dyn fmt::Display| {
+        Error::malformed("malformed_json", format!("the body is not JSON as it must be: {why}"))
+    };
+    std::str::from_utf8(bytes).map_err(|_| malformed(&"it is not valid UTF-8"))?;
+    let mut parser = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { depth: 0 }.deserialize(&mut parser).map_err(|error| malformed(&error))?;
+    parser.end().map_err(|error| malformed(&error))?;
+    match value {
+        Value::Object(object) => from_object(object),
+        _ => Err(Error::field("", "invalid_type", "the body must be a JSON object")),
+    }
+}
+
+fn from_object<T: DeserializeOwned + Validate>(mut object: Map<String, Value>) -> Result<T> {
+    let mut errors: Vec<FieldError> = Vec::new();
+    let input: T = loop {
+        let value = Value::Object(object);
+        match serde_path_to_error::deserialize(&value) {
+            Ok(input) => break input,
+            Err(error) => {
+                let path = error.path().to_string();
+                let name = path.split(['.', '[']).next().unwrap_or_default().to_owned();
+                errors.push(wrong_value(path, &error.into_inner().to_string()));
+                object = match value {
+                    Value::Object(object) => object,
+                    _ => Map::new(),
+                };
+                // Without the bad field the rest can be read; each round removes one.
+                if object.remove(&name).is_none() {
+                    return Err(Error::fields(errors));
+                }
+            }
+        }
+    };
+    if let Err(broken) = input.validate() {
+        let wrong: Vec<String> = errors.iter().map(|e| root(&e.field).to_owned()).collect();
+        let rules = broken_rules("", broken.errors());
+        errors.extend(rules.into_iter().filter(|e| !wrong.iter().any(|w| w == root(&e.field))));
+    }
+    if errors.is_empty() {
+        return Ok(input);
+    }
+    errors.sort_by(|a, b| a.field.cmp(&b.field));
+    Err(Error::fields(errors))
+}
+
+fn root(field: &str) -> &str {
+    field.split(['.', '[']).next().unwrap_or_default()
+}
+
+/// What serde says of a value, without the value itself.
+fn wrong_value(field: String, said: &str) -> FieldError {
+    if said.starts_with("invalid type") {
+        let expected = said.rsplit("expected ").next().unwrap_or("something else");
+        FieldError::new(field, "invalid_type", format!("must be {expected}"))
+    } else if said.starts_with("unknown variant") {
+        FieldError::new(field, "unknown", "not one of the words that are taken here")
+    } else {
+        FieldError::new(field, "invalid_format", "not of the expected form")
+    }
+}
+
+fn broken_rules(
+    prefix: &str,
+    errors: &std::collections::HashMap<Cow<'static, str>, ValidationErrorsKind>,
+) -> Vec<FieldError> {
+    let mut found = Vec::new();
+    for (name, kind) in errors {
+        let field = format!("{prefix}{name}");
+        match kind {
+            ValidationErrorsKind::Field(rules) => found.extend(rules.iter().map(|rule| {
+                let message = rule.message.clone().unwrap_or_else(|| default_message(&rule.code));
+                FieldError::new(field.clone(), rule.code.clone(), message)
+            })),
+            ValidationErrorsKind::Struct(inner) => {
+                found.extend(broken_rules(&format!("{field}."), inner.errors()));
+            }
+            ValidationErrorsKind::List(items) => {
+                for (index, inner) in items {
+                    found.extend(broken_rules(&format!("{field}[{index}]."), inner.errors()));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn default_message(code: &str) -> Cow<'static, str> {
+    match code {
+        "required" => "this field is required".into(),
+        "length" => "not of the allowed length".into(),
+        _ => "not as it must be".into(),
+    }
+}
+
+/// Builds a [`Value`], refusing repeated names and deep nesting on the way.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+        if self.depth == MAX_DEPTH {
+            return Err(E::custom("nested too deeply"));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(inner)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut object = Map::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            let value = entries.next_value_seed(inner)?;
+            if object.insert(name, value).is_some() {
+                return Err(de::Error::custom("a name is given twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::domain::ids::UserId;
+
+    #[derive(Debug, Deserialize, Validate)]
+    struct Input {
+        #[validate(required, length(min = 3, code = "too_short"))]
+        name: Option<String>,
+        #[validate(required)]
+        user_id: Option<UserId>,
+        tags: Option<Vec<String>>,
+        count: Option<u32>,
+    }
+
+    fn fields(json: &str) -> Vec<(String, String)> {
+        let error = read::<Input>(json.as_bytes()).expect_err("must be refused");
+        error.field_errors().iter().map(|e| (e.field.clone(), e.code.to_string())).collect()
+    }
+
+    fn code(json: impl AsRef<[u8]>) -> &'static str {
+        read::<Input>(json.as_ref()).map_or_else(|error| error.code(), |_| "ok")
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_null_is_absent() {
+        let id = UserId::random();
+        let json = format!(r#"{{"name":"ada","user_id":"{id}","else":{{"x":[1]}},"count":null}}"#);
+        let input: Input = read(json.as_bytes()).expect("valid");
+        assert_eq!(
+            (input.name.as_deref(), input.user_id, input.count),
+            (Some("ada"), Some(id), None)
+        );
+        assert!(input.tags.is_none());
+    }
+
+    #[test]
+    fn every_bad_field_is_listed_once() {
+        let json = r#"{"name":{"$ne":null},"user_id":"x","tags":["a",7],"count":-1}"#;
+        let expected = [
+            ("count", "invalid_format"),
+            ("name", "invalid_type"),
+            ("tags[1]", "invalid_type"),
+            ("user_id", "invalid_format"),
+        ];
+        assert_eq!(fields(json), expected.map(|(f, c)| (f.to_owned(), c.to_owned())));
+        let missing = [("name", "too_short"), ("user_id", "required")];
+        assert_eq!(fields(r#"{"name":"ab"}"#), missing.map(|(f, c)| (f.to_owned(), c.to_owned())));
+    }
+
+    #[test]
+    fn what_is_not_an_object_names_no_field() {
+        for json in ["[]", "\"x\"", "1", "null", "true"] {
+            assert_eq!(fields(json), [(String::new(), "invalid_type".to_owned())], "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_strict_json_is_malformed() {
+        let deep = |n: usize| format!(r#"{{"x":{}{}}}"#, "[".repeat(n), "]".repeat(n));
+        assert_eq!(code(deep(31)), "validation_failed");
+        assert_eq!(code(deep(32)), "malformed_json");
+        assert_eq!(code(deep(100_000)), "malformed_json");
+        for json in [
+            "",
+            "{",
+            "{}{}",
+            r#"{"a":1,"a":2}"#,
+            r#"{"x":{"a":1,"a":1}}"#,
+            r#"{"x":NaN}"#,
+            r#"{"x":Infinity}"#,
+            r#"{"x":1e999}"#,
+            "{'x':1}",
+            r#"{"x":"\ud800"}"#,
+            "{\"x\":\"\n\"}",
+            "{} x",
+        ] {
+            assert_eq!(code(json), "malformed_json", "{json}");
+        }
+        assert_eq!(code(b"{\"x\":\"\xff\"}"), "malformed_json");
+        assert_eq!(code(b"\xef\xbb\xbf{}"), "malformed_json");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
+            let _ = read::<Input>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Rate limits: named classes, counted per account, or per address where there is none yet.
+//!
+//! Two counters run the same algorithm (GCRA, the leaky bucket as a meter): `governor` in this
+//! instance, in front, turns a flood away without asking anyone; Redis counts for all instances
+//! together. With Redis away the limits fail over to this instance's counter: neither open nor
+//! closed, but each instance then grants the full quota.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, Reference};
+use governor::middleware::StateInformationMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{NotUntil, RateLimiter};
+use http::{HeaderMap, HeaderValue};
+
+use super::endpoint::Class;
+use crate::cache::Redis;
+use crate::cache::rate_limit::{self, Count};
+use crate::config::{Limits, Quota};
+use crate::domain::clock::Clock;
+use crate::domain::ids::UserId;
+use crate::error::{Error, Result};
+
+/// Who is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Someone signed in.
+    Account(UserId),
+    /// Someone unknown, by address; of IPv6 the /64 that one subscriber has.
+    Address(IpAddr),
+}
+
+impl Subject {
+    /// The subject of an address.
+    #[must_use]
+    pub fn address(addr: IpAddr) -> Self {
+        Self::Address(match addr {
+            IpAddr::V4(_) => addr,
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
+            }
+        })
+    }
+
+    fn key(self) -> String {
+        match self {
+            Self::Account(user) => format!("u:{user}"),
+            Self::Address(addr) => format!("a:{addr}"),
+        }
+    }
+}
+
+/// What charging one request came to: for the `RateLimit` headers of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    class: Class,
+    quota: Quota,
+    count: Count,
+}
+
+impl Charge {
+    /// Lets the request through, or says when to come back.
+    ///
+    /// # Errors
+    /// `rate_limited` when the quota is spent.
+    pub fn admit(self) -> Result<()> {
+        match self.count.retry_after {
+            None => Ok(()),
+            Some(wait) => Err(Error::limited("rate_limited", wait)),
+        }
+    }
+
+    /// Writes `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10):
+    /// the quota and its window in seconds; what remains and the seconds until it is whole again.
+    pub fn write(self, headers: &mut HeaderMap) {
+        let name = self.class.name();
+        let window = self.quota.window.as_secs();
+        let reset = self.count.reset.as_millis().div_ceil(1000);
+        let policy = format!("\"{name}\";q={};w={window}", self.quota.limit);
+        let state = format!("\"{name}\";r={};t={reset}", self.count.remaining);
+        for (header, value) in [("ratelimit-policy", policy), ("ratelimit", state)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(header, value);
+            }
+        }
+    }
+}
+
+/// `governor`'s view of our clock.
+#[derive(Debug, Clone)]
+struct Hands(Clock);
+
+impl governor::clock::Clock for Hands {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::from(Duration::from_millis(u64::try_from(self.0.now().millis()).unwrap_or(0)))
+    }
+}
+
+type Local = RateLimiter<Subject, DashMapStateStore<Subject>, Hands, StateInformationMiddleware>;
+
+/// The counters of every class.
+#[derive(Debug)]
+pub struct RateLimits {
+    classes: HashMap<Class, (Quota, Local)>,
+    clock: Clock,
+    redis: Redis,
+}
+
+impl RateLimits {
+    /// Counters for the quotas of the settings; a class that is "off" is not counted.
+    #[must_use]
+    pub fn new(limits: &Limits, clock: &Clock, redis: Redis) -> Self {
+        let quotas = [
+            (Class::Auth, limits.auth),
+            (Class::Read, limits.read),
+            (Class::Write, limits.write),
+            (Class::Upload, limits.upload),
+            (Class::Search, limits.search),
+        ];
+        let counted = quotas.into_iter().filter_map(|(class, quota)| Some((class, quota?)));
+        let classes = counted.map(|(class, quota)| (class, (quota, local(quota, clock)))).collect();
+        Self { classes, clock: clock.clone(), redis }
+    }
+
+    /// Counts one request of `subject`; `None` where the class has no limit.
+    pub async fn charge(&self, class: Class, subject: Subject) -> Option<Charge> {
+        let (quota, local) = self.classes.get(&class)?;
+        let count = match local.check_key(&subject) {
+            Err(denied) => spent(*quota, &denied, self.clock_nanos()),
+            Ok(here) => {
+                let key = format!("limit:{}:{}", class.name(), subject.key());
+                let now = self.clock.now();
+                let shared =
+                    rate_limit::count(&self.redis, &key, quota.limit, quota.window, now).await;
+                shared.unwrap_or_else(|| left(*quota, here.remaining_burst_capacity()))
+            }
+        };
+        Some(Charge { class, quota: *quota, count })
+    }
+
+    /// Forgets whoever is back at a full quota; to be called now and then.
+    pub fn forget_idle(&self) {
+        for (_, local) in self.classes.values() {
+            local.retain_recent();
+        }
+    }
+
+    fn clock_nanos(&self) -> Nanos {
+        Hands(self.clock.clone()).now()
+    }
+}
+
+fn local(quota: Quota, clock: &Clock) -> Local {
+    let limit = quota.limit;
+    let period = (quota.window / limit.get()).max(Duration::from_nanos(1));
+    let rate = governor::Quota::with_period(period)
+        .expect("a period of at least a nanosecond")
+        .allow_burst(limit);
+    Local::new(rate, DashMapStateStore::default(), Hands(clock.clone()))
+}
+
+fn spent(quota: Quota, denied: &NotUntil<Nanos>, now: Nanos) -> Count {
+    let wait = denied.earliest_possible().duration_since(now).into();
+    Count { remaining: 0, retry_after: Some(wait), reset: quota.window }
+}
+
+/// The state of this instance's counter, in the words of the shared one.
+fn left(quota: Quota, remaining: u32) -> Count {
+    let missing = quota.limit.get().saturating_sub(remaining);
+    let reset = quota.window * missing / quota.limit.get();
+    Count { remaining, retry_after: None, reset }
+}

@@ -1,0 +1,25 @@
+//! MongoDB: the truth. One file per collection; documents are private, domain types come out.
+
+pub mod keys;
+pub mod sessions;
+pub mod store;
+
+mod bson;
+
+use sessions::Sessions;
+use store::Store;
+
+/// Every repository of a store; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Repositories {
+    /// Signed-in devices.
+    pub sessions: Sessions,
+}
+
+impl Repositories {
+    /// The repositories of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { sessions: Sessions::new(store) }
+    }
+}

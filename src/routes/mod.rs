@@ -1,0 +1,41 @@
+//! The routes: a file per resource, each its rows of the table and what answers them.
+
+mod health;
+mod jwks;
+mod reply;
+
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::filters::endpoint::{Endpoint, front};
+use crate::filters::guards::Guards;
+use crate::filters::problem;
+use crate::services::Services;
+
+pub use health::Health;
+
+/// Every route there is; `Allow`, OPTIONS, limits and the table test derive from it.
+#[must_use]
+pub fn table() -> Vec<Endpoint> {
+    [health::ENDPOINTS, jwks::ENDPOINTS].concat()
+}
+
+/// All routes behind the front that answers for the table; every rejection answered.
+#[must_use]
+pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<(Response,)> {
+    let routes = any_of([health::routes(guards, health), jwks::routes(guards, &services.access)]);
+    any_of([front(table()), routes]).recover(problem::recover).unify().boxed()
+}
+
+/// The operators' routes, on their own listener.
+#[must_use]
+pub fn admin() -> BoxedFilter<(Response,)> {
+    any_of([]).recover(problem::recover).unify().boxed()
+}
+
+/// The first of some routes that takes the request.
+fn any_of<const N: usize>(routes: [BoxedFilter<(Response,)>; N]) -> BoxedFilter<(Response,)> {
+    let none = warp::any().and_then(|| async { Err(warp::reject::not_found()) }).boxed();
+    routes.into_iter().rev().fold(none, |rest, route| route.or(rest).unify().boxed())
+}

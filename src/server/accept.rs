@@ -1,0 +1,161 @@
+//! The accept loop of one listener, and the limit on its connections.
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    select,
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
+use tracing::{debug, warn};
+
+use super::{
+    connection::{Connection, Protocols},
+    driver::Ending,
+    exchange::Application,
+    pulse::Limits,
+    socket::Lease,
+};
+
+/// Pause after a failed `accept`, doubled with each failure in a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A listener and what its connections are served with.
+pub(super) struct Port<S> {
+    pub name: &'static str,
+    pub listener: TcpListener,
+    pub connections: usize,
+    pub protocols: Arc<Protocols>,
+    pub limits: Limits,
+    pub service: S,
+    pub ending: Ending,
+}
+
+impl<S: Application> Port<S> {
+    /// Accepts until the ending begins.
+    ///
+    /// At the limit a connection is accepted and closed at once. Left in the backlog it would
+    /// wait without an answer, and be served when its client has long given up: work for nobody
+    /// just when there is too much of it. Closed, the client or its load balancer knows and goes
+    /// elsewhere or backs off, and who comes after a place is free gets it.
+    pub async fn run(mut self) {
+        let places = Arc::new(Semaphore::new(self.connections.min(Semaphore::MAX_PERMITS)));
+        let mut turned_away = Seldom::default();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let accepted = select! {
+                biased;
+                () = self.ending.closing.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    pause = FIRST_PAUSE;
+                    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                        self.begin(stream, peer, Lease::new(place, self.ending.tracker.token()));
+                    } else if let Some(times) = turned_away.count(Instant::now()) {
+                        let (listener, limit) = (self.name, self.connections);
+                        warn!(
+                            event = "turned_away",
+                            listener, limit, times, "too many connections"
+                        );
+                    }
+                }
+                Err(error) if concerns_one_connection(&error) => {
+                    debug!(event = "accept", listener = self.name, %error, "connection lost");
+                }
+                Err(error) => {
+                    // Out of descriptors or memory: only time and ending connections help.
+                    warn!(event = "accept", listener = self.name, %error, ?pause, "cannot accept");
+                    select! {
+                        () = self.ending.closing.cancelled() => return,
+                        () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, stream: TcpStream, peer: SocketAddr, lease: Lease) {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(event = "accept", listener = self.name, %error, "connection lost");
+            return;
+        }
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let connection = Connection {
+            peer,
+            protocols: Arc::clone(&self.protocols),
+            limits: self.limits,
+            service: self.service.clone(),
+            lease,
+            ending: self.ending.clone(),
+        };
+        self.ending.tracker.spawn(connection.run(stream));
+    }
+}
+
+/// Whether `accept` failed for the one connection it would have returned.
+///
+/// Linux reports errors already pending on the new socket this way (accept(2)).
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::TimedOut
+    )
+}
+
+/// Counts what may happen thousands of times a second and is worth a line in each.
+#[derive(Debug, Default)]
+struct Seldom {
+    since: Option<Instant>,
+    times: u64,
+}
+
+impl Seldom {
+    /// Counts one, and returns the count since the last returned one if a second has passed.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        self.times += 1;
+        let due =
+            self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1));
+        due.then(|| {
+            self.since = Some(now);
+            std::mem::take(&mut self.times)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_once_a_second_with_the_count() {
+        let mut seldom = Seldom::default();
+        let start = Instant::now();
+        assert_eq!(seldom.count(start), Some(1));
+        assert_eq!(seldom.count(start + Duration::from_millis(10)), None);
+        assert_eq!(seldom.count(start + Duration::from_millis(999)), None);
+        assert_eq!(seldom.count(start + Duration::from_secs(1)), Some(3));
+    }
+
+    #[test]
+    fn running_out_of_descriptors_concerns_all_connections() {
+        let (emfile, econnaborted) = (24, 103);
+        assert!(!concerns_one_connection(&io::Error::from_raw_os_error(emfile)));
+        assert!(concerns_one_connection(&io::Error::from_raw_os_error(econnaborted)));
+    }
+}

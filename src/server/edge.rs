@@ -1,0 +1,234 @@
+//! The outermost layers: what every request gets before the routes, and every answer after them.
+
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body::Body;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use tower::{Layer, Service, ServiceExt};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use warp::filters::BoxedFilter;
+
+use super::Peer;
+use crate::error::{Error, Kind};
+use crate::filters::context::RequestContext;
+use crate::filters::problem;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type AnswerBody = BoxBody<Bytes, BoxError>;
+type Answer = Response<AnswerBody>;
+type Pending<R> = Pin<Box<dyn Future<Output = Result<R, Infallible>> + Send>>;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// JSON smaller than this is sent as it is.
+const COMPRESS_ABOVE: u64 = 1024;
+
+/// What every answer carries unless its route says otherwise. Nothing here is meant to be
+/// rendered, so nothing may be loaded, framed or sniffed.
+const EVERYWHERE: [(HeaderName, &str); 5] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// The routes behind compression, CORS and the [`Edge`], ready to be served.
+pub fn application<B>(
+    routes: BoxedFilter<(warp::reply::Response,)>,
+    origins: Vec<HeaderValue>,
+    request_timeout: Duration,
+) -> impl Service<Request<B>, Response = Answer, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ 'static
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    let inner = Inner { routes, request_timeout };
+    let compressed = CompressionLayer::new().compress_when(compressible()).layer(inner);
+    Edge { inner: cors(origins).layer(compressed) }
+}
+
+fn compressible() -> impl Predicate {
+    let is_json = |_, _, headers: &HeaderMap, _: &http::Extensions| {
+        headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json")
+    };
+    SizeAbove::new(COMPRESS_ABOVE).and(is_json)
+}
+
+/// CORS (Fetch standard) for the origins named in the settings; none: no CORS headers at all.
+fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
+        .expose_headers([
+            REQUEST_ID,
+            header::RETRY_AFTER,
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("ratelimit-policy"),
+            HeaderName::from_static("idempotent-replayed"),
+        ])
+        .max_age(Duration::from_secs(3600))
+}
+
+/// The routes, with a panic caught and a time limit kept.
+#[derive(Clone)]
+struct Inner {
+    routes: BoxedFilter<(warp::reply::Response,)>,
+    request_timeout: Duration,
+}
+
+impl<B> Service<Request<B>> for Inner
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    type Response = warp::reply::Response;
+    type Error = Infallible;
+    type Future = Pending<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Self { routes, request_timeout } = self.clone();
+        Box::pin(async move {
+            let answer = AssertUnwindSafe(warp::service(routes).oneshot(request)).catch_unwind();
+            Ok(match tokio::time::timeout(request_timeout, answer).await {
+                Ok(Ok(Ok(response))) => response,
+                // The panic hook has logged where and what.
+                Ok(Err(_panic)) => problem::response(Error::internal("a handler panicked")),
+                Err(_elapsed) => problem::response(Error::timed_out()),
+            })
+        })
+    }
+}
+
+/// Gives each request its context, and each answer its id, its headers and its problem document.
+#[derive(Clone)]
+struct Edge<S> {
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for Edge<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pending<Answer>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let inner = self.inner.clone();
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+        let context = Arc::new(RequestContext::new(peer, given));
+        request.extensions_mut().insert(context.clone());
+        let line = LogLine::of(&request);
+        let is_head = request.method() == Method::HEAD;
+        if is_head {
+            *request.method_mut() = Method::GET;
+        }
+        Box::pin(async move {
+            let Ok(response) = inner.oneshot(request).await;
+            let response = finish(response.map(|body| body.map_err(Into::into).boxed()), &context);
+            line.write(&response, &context);
+            Ok(if is_head { without_body(response) } else { response })
+        })
+    }
+}
+
+fn finish(mut response: Answer, context: &RequestContext) -> Answer {
+    if let Some(error) = response.extensions().get::<Arc<Error>>().cloned() {
+        let document = Full::new(problem::render(&error, &context.id).into());
+        *response.body_mut() = document.map_err(|never| match never {}).boxed();
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+    }
+    let headers = response.headers_mut();
+    for (name, value) in EVERYWHERE {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(id) = HeaderValue::from_str(&context.id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if let Some(charge) = context.charge.get() {
+        charge.write(headers);
+    }
+    response
+}
+
+/// HEAD's answer: GET's headers, the length included (RFC 9110 §9.3.2), and nothing else.
+fn without_body(mut response: Answer) -> Answer {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    response.map(|_| Empty::new().map_err(|never| match never {}).boxed())
+}
+
+/// What the log says of one request. Never the query: it may hold a token.
+struct LogLine {
+    method: Method,
+    path: String,
+    began: tokio::time::Instant,
+}
+
+impl LogLine {
+    fn of<B>(request: &Request<B>) -> Self {
+        let path = request.uri().path().to_owned();
+        Self { method: request.method().clone(), path, began: tokio::time::Instant::now() }
+    }
+
+    fn write(&self, response: &Answer, context: &RequestContext) {
+        let Self { method, path, began } = self;
+        let ms = began.elapsed().as_millis();
+        let (status, request_id) = (response.status().as_u16(), &context.id);
+        let user = context.user.get().map(tracing::field::display);
+        let error = response.extensions().get::<Arc<Error>>();
+        let code = error.map(|error| error.code());
+        if let Some(error) =
+            error.filter(|e| matches!(e.kind(), Kind::Internal | Kind::Unavailable))
+        {
+            let cause = causes(error);
+            tracing::error!(event = "request", %method, path, status, ms, request_id, user, code, cause);
+        } else {
+            tracing::info!(event = "request", %method, path, status, ms, request_id, user, code);
+        }
+    }
+}
+
+fn causes(error: &Error) -> String {
+    let mut text = String::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let _ = write!(text, "{}{inner}", if text.is_empty() { "" } else { ": " });
+        cause = inner.source();
+    }
+    text
+}

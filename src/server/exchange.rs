@@ -1,0 +1,105 @@
+//! Between hyper and the application: the peer's address in, the pulse on both ways.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tower::{Service, ServiceExt};
+
+use super::{
+    Peer,
+    pulse::{Exchange, Pulse},
+};
+
+/// A service that can stand behind a listener.
+///
+/// Implemented for every tower service of this shape; it only saves repeating the bounds.
+pub trait Application:
+    Service<
+        Request<Incoming>,
+        Response = Response<Self::Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The body of its answers.
+    type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static;
+}
+
+impl<S, B> Application for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Body = B;
+}
+
+/// The application as one connection calls it.
+pub(super) struct Connected<S> {
+    pub service: S,
+    pub peer: SocketAddr,
+    pub pulse: Arc<Pulse>,
+}
+
+impl<S: Application> hyper::service::Service<Request<Incoming>> for Connected<S> {
+    type Response = Response<Answer<S::Body>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let mut exchange = self.pulse.begin(!request.body().is_end_stream());
+        request.extensions_mut().insert(Peer(self.peer));
+        let answer = self.service.clone().oneshot(request);
+        Box::pin(async move {
+            let response = answer.await?;
+            exchange.answer();
+            Ok(response.map(|body| Answer { body: Box::pin(body), exchange }))
+        })
+    }
+}
+
+/// A body that notes when it moves and when it ends.
+pub(super) struct Answer<B> {
+    body: Pin<Box<B>>,
+    exchange: Exchange,
+}
+
+impl<B: Body> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        self.exchange.moved();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,166 @@
+//! Everything below the routes: listeners, TLS, connections and their limits.
+//!
+//! [`serve`] answers on up to three listeners. HTTPS carries the application, HTTP/1.1 or h2 as
+//! ALPN agrees. An optional plain one redirects to it. Another plain one carries the admin
+//! application. A connection goes through `accept` (limits), `connection` (handshake, protocol,
+//! end), and hands each request with its [`Peer`] to the application (`exchange`).
+
+mod accept;
+mod certificates;
+mod connection;
+mod driver;
+pub mod edge;
+mod exchange;
+mod listeners;
+mod pulse;
+mod redirect;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, select, time::timeout};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use self::{
+    accept::Port, connection::Protocols, driver::Ending, pulse::Limits, redirect::Redirect,
+};
+pub use self::{
+    certificates::{CertificateError, TlsFiles},
+    exchange::Application,
+    listeners::{Addresses, BindError, Listeners},
+    tls::Tls,
+};
+use crate::lifecycle::Shutdown;
+
+/// Connections that the redirect listener holds at once; each lasts one request.
+const REDIRECT_CONNECTIONS: usize = 256;
+
+/// The most that the redirect listener grants a client for its request head.
+const REDIRECT_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that the admin listener holds at once, apart from those of the application, so
+/// that probes and metrics still answer when those are all taken.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long the admin listener outlives the last request of the application.
+const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// The address a request's connection came from, as a request extension.
+///
+/// An IPv4 address that arrives on an IPv6 socket is given as IPv4. It is the other end of the
+/// connection, so a proxy's address where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// Limits of the server.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Where clients reach the HTTPS listener, for redirects: `https://host[:port][/path]`.
+    pub public_url: String,
+    /// HTTPS connections held at once, handshakes and sockets included. One above it is closed
+    /// as soon as it is accepted.
+    pub max_connections: usize,
+    /// For the whole TLS handshake.
+    pub handshake_timeout: Duration,
+    /// For a request head, from its first byte to its last. The first head of a connection must
+    /// be complete this long after the handshake.
+    pub header_timeout: Duration,
+    /// Between two requests of a connection, and for a client that does not read its answer.
+    pub idle_timeout: Duration,
+    /// How often the certificate files are looked at for changes.
+    pub certificate_interval: Duration,
+}
+
+/// Answers on all listeners until `shutdown` closes them and their connections are done.
+///
+/// `app` answers on the HTTPS listener and `admin` on the admin listener, which stays open until
+/// the application's last request is answered. Returns when both are done, or at the hard end.
+pub async fn serve<S, A>(
+    listeners: Listeners,
+    tls: Tls,
+    options: ServerOptions,
+    app: S,
+    admin: A,
+    shutdown: Shutdown,
+) where
+    S: Application,
+    A: Application,
+{
+    let limits = Limits { header: options.header_timeout, idle: options.idle_timeout };
+    let public = TaskTracker::new();
+    let ending = Ending::new(shutdown.closing(), &shutdown, &public);
+    let https = Port {
+        name: "https",
+        listener: listeners.https,
+        connections: options.max_connections,
+        protocols: Arc::new(Protocols::tls(&tls, options.handshake_timeout)),
+        limits,
+        service: app,
+        ending: ending.clone(),
+    };
+    public.spawn(https.run());
+    if let Some(listener) = listeners.redirect {
+        public.spawn(redirect(listener, &options, limits, ending).run());
+    }
+    let private = TaskTracker::new();
+    let admin_closing = shutdown.hard().child_token();
+    if let Some(listener) = listeners.admin {
+        let ending = Ending::new(&admin_closing, &shutdown, &private);
+        private.spawn(self::admin(listener, admin, limits, ending).run());
+    }
+    select! {
+        never = tls.watch(options.certificate_interval, &shutdown) => match never {},
+        () = shutdown.closing().cancelled() => {}
+    }
+    drain(&public, &shutdown).await;
+    admin_closing.cancel();
+    private.close();
+    // A client that holds on to the admin listener must not hold the process.
+    let _ = timeout(ADMIN_GRACE, private.wait()).await;
+}
+
+fn redirect(
+    listener: TcpListener,
+    options: &ServerOptions,
+    limits: Limits,
+    ending: Ending,
+) -> Port<Redirect> {
+    Port {
+        name: "redirect",
+        listener,
+        connections: REDIRECT_CONNECTIONS,
+        protocols: Arc::new(Protocols::plain().without_keep_alive()),
+        limits: Limits { header: limits.header.min(REDIRECT_HEADER_TIMEOUT), ..limits },
+        service: Redirect::to(&options.public_url),
+        ending,
+    }
+}
+
+fn admin<A>(listener: TcpListener, service: A, limits: Limits, ending: Ending) -> Port<A> {
+    Port {
+        name: "admin",
+        listener,
+        connections: ADMIN_CONNECTIONS,
+        protocols: Arc::new(Protocols::plain()),
+        limits,
+        service,
+        ending,
+    }
+}
+
+/// Waits until the connections are done, or the hard end.
+async fn drain(public: &TaskTracker, shutdown: &Shutdown) {
+    info!(event = "closing", "listening stopped, finishing requests");
+    public.close();
+    select! {
+        biased;
+        () = public.wait() => info!(event = "drained", "every connection is done"),
+        () = shutdown.hard().cancelled() => {
+            warn!(event = "cut", connections = public.len(), "connections dropped");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What a connection is doing, and the moment at which it has done so for too long.
+//!
+//! hyper's `header_read_timeout` starts with the wait for a request, so it would close idle
+//! connections as early as slow heads, and it knows HTTP/1 only. Here one clock serves both
+//! protocols: [`drive`](super::drive) asks [`Pulse::due`] and closes what is overdue.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// How long a connection that was told to close may take once nothing is under way on it.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// Bytes that must leave within the idle limit for an answer to count as moving.
+///
+/// More than an h2 client can make us send with a few pings, less than the slowest honest link
+/// carries.
+const PROGRESS: usize = 1024;
+
+/// Time limits of a connection after its TLS handshake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// From the first byte of a request head to its last; also from the start of the connection
+    /// to the end of its first head.
+    pub header: Duration,
+    /// From one request's end to the next one's first byte; also for an answer that the client
+    /// does not read.
+    pub idle: Duration,
+}
+
+/// Why a connection is overdue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// A request head was not complete in time.
+    Header,
+    /// No request for too long.
+    Idle,
+    /// The client stopped reading its answer.
+    Stalled,
+    /// The client ignores that the connection is closing.
+    Lingering,
+}
+
+/// Whether bytes that arrive between requests begin a request head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// HTTP/1: every byte between two requests belongs to the next head.
+    Heads,
+    /// HTTP/2: pings and settings arrive at any time.
+    Frames,
+}
+
+/// The activity of one connection, shared by its socket, its requests and its driver.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    limits: Limits,
+    framing: Framing,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests that wait for their answer's head.
+    handling: usize,
+    /// Answers whose body is not handed over completely.
+    answering: usize,
+    /// Begin of the request head that is being read.
+    head: Option<Instant>,
+    /// Last begin or end of anything, and last time an answer moved.
+    moved: Instant,
+    /// Bytes written since `moved`.
+    written: usize,
+    closing: bool,
+    uploading: bool,
+}
+
+impl Pulse {
+    /// A connection that owes its first request from `now` on.
+    pub fn new(limits: Limits, framing: Framing, now: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            framing,
+            state: Mutex::new(State {
+                handling: 0,
+                answering: 0,
+                head: Some(now),
+                moved: now,
+                written: 0,
+                closing: false,
+                uploading: false,
+            }),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The moment at which the connection is overdue if nothing happens, and why it will be.
+    ///
+    /// While a request is being handled the connection is never overdue: layers above limit the
+    /// whole request. The moment returned then, and generally, is one to ask again at.
+    pub fn due(&self, now: Instant) -> (Instant, Overdue) {
+        let state = self.state();
+        if state.handling > 0 {
+            (now + self.limits.idle, Overdue::Stalled)
+        } else if state.answering > 0 {
+            (state.moved + self.limits.idle, Overdue::Stalled)
+        } else if state.closing {
+            (state.moved + CLOSE_GRACE, Overdue::Lingering)
+        } else if let Some(begun) = state.head {
+            (begun + self.limits.header, Overdue::Header)
+        } else {
+            (state.moved + self.limits.idle, Overdue::Idle)
+        }
+    }
+
+    /// Notes bytes that the client sent.
+    pub fn read(&self, now: Instant) {
+        if self.framing == Framing::Heads {
+            let mut state = self.state();
+            if state.handling == 0 && state.answering == 0 {
+                state.head.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Notes bytes that the socket took for the client.
+    ///
+    /// Without an answer under way they are pongs, and do not keep a connection from being idle.
+    pub fn wrote(&self, bytes: usize, now: Instant) {
+        let mut state = self.state();
+        if state.answering == 0 && !state.closing {
+            return;
+        }
+        state.written = state.written.saturating_add(bytes);
+        if state.written >= PROGRESS {
+            state.move_on(now);
+        }
+    }
+
+    /// Notes that the connection was told to close.
+    pub fn closing(&self, now: Instant) {
+        let mut state = self.state();
+        state.closing = true;
+        state.move_on(now);
+    }
+
+    /// Whether the latest request came with a body, of which some may still arrive.
+    pub fn uploading(&self) -> bool {
+        self.state().uploading
+    }
+
+    /// Notes a complete request head; the exchange lasts until it is dropped.
+    pub fn begin(self: &Arc<Self>, with_body: bool) -> Exchange {
+        let mut state = self.state();
+        state.head = None;
+        state.handling += 1;
+        state.uploading = with_body;
+        state.move_on(Instant::now());
+        drop(state);
+        Exchange { pulse: Arc::clone(self), answering: false }
+    }
+}
+
+impl State {
+    fn move_on(&mut self, now: Instant) {
+        self.moved = now;
+        self.written = 0;
+    }
+}
+
+/// A request under way, from its complete head to the end of its answer's body.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pulse: Arc<Pulse>,
+    answering: bool,
+}
+
+impl Exchange {
+    /// Notes that the answer's head is there and its body begins.
+    pub fn answer(&mut self) {
+        if !self.answering {
+            self.answering = true;
+            let mut state = self.pulse.state();
+            state.handling -= 1;
+            state.answering += 1;
+            state.move_on(Instant::now());
+        }
+    }
+
+    /// Notes that a piece of the body was taken.
+    pub fn moved(&self) {
+        self.pulse.state().move_on(Instant::now());
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut state = self.pulse.state();
+        if self.answering {
+            state.answering -= 1;
+        } else {
+            state.handling -= 1;
+        }
+        state.move_on(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { header: Duration::from_secs(10), idle: Duration::from_mins(1) };
+
+    fn pulse(framing: Framing) -> (Arc<Pulse>, Instant) {
+        let start = Instant::now();
+        (Pulse::new(LIMITS, framing, start), start)
+    }
+
+    #[test]
+    fn first_head_is_due_from_the_start() {
+        for framing in [Framing::Heads, Framing::Frames] {
+            let (pulse, start) = pulse(framing);
+            let later = start + Duration::from_secs(5);
+            pulse.read(later);
+            assert_eq!(pulse.due(later), (start + LIMITS.header, Overdue::Header));
+        }
+    }
+
+    #[test]
+    fn later_heads_are_due_from_their_first_byte() {
+        let (pulse, start) = pulse(Framing::Heads);
+        drop(pulse.begin(false));
+        let (idle, why) = pulse.due(start);
+        assert_eq!(why, Overdue::Idle);
+        assert!(idle >= start + LIMITS.idle);
+        let byte = start + Duration::from_secs(30);
+        pulse.read(byte);
+        pulse.read(byte + Duration::from_secs(1));
+        assert_eq!(pulse.due(byte), (byte + LIMITS.header, Overdue::Header));
+    }
+
+    #[test]
+    fn frames_between_requests_leave_an_h2_connection_idle() {
+        let (pulse, start) = pulse(Framing::Frames);
+        drop(pulse.begin(false));
+        let before = pulse.due(start);
+        let later = start + Duration::from_secs(30);
+        pulse.read(later);
+        pulse.wrote(2 * PROGRESS, later);
+        assert_eq!(pulse.due(later), before);
+    }
+
+    #[test]
+    fn a_request_being_handled_is_never_overdue() {
+        let (pulse, start) = pulse(Framing::Heads);
+        let _exchange = pulse.begin(true);
+        let late = start + Duration::from_hours(1);
+        assert!(pulse.due(late).0 > late);
+        pulse.read(late);
+        assert!(pulse.due(late).0 > late);
+    }
+
+    #[test]
+    fn an_answer_is_due_unless_it_moves() {
+        let (pulse, start) = pulse(Framing::Frames);
+        let mut exchange = pulse.begin(false);
+        exchange.answer();
+        let later = start + Duration::from_secs(40);
+        pulse.wrote(PROGRESS - 1, later);
+        assert!(pulse.due(later).0 < later + LIMITS.idle);
+        pulse.wrote(1, later);
+        assert_eq!(pulse.due(later), (later + LIMITS.idle, Overdue::Stalled));
+    }
+
+    #[test]
+    fn closing_waits_for_answers_and_then_only_briefly() {
+        let (pulse, start) = pulse(Framing::Frames);
+        let exchange = pulse.begin(false);
+        pulse.closing(start);
+        let late = start + Duration::from_hours(1);
+        assert!(pulse.due(late).0 > late);
+        drop(exchange);
+        let (due, why) = pulse.due(late);
+        assert_eq!(why, Overdue::Lingering);
+        assert!(due < start + CLOSE_GRACE + LIMITS.header);
+    }
+}

@@ -1,0 +1,141 @@
+//! The socket as hyper sees it: noted by the pulse, holding its place, closed with patience.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep},
+};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::pulse::Pulse;
+
+/// How long, and how many bytes, a client that is still sending is listened to after its answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 8 << 20;
+
+/// A connection's place under the limit, and in what a stop waits for.
+///
+/// It travels with the socket, so that an upgraded connection keeps its place.
+#[derive(Debug)]
+pub(super) struct Lease {
+    _permit: OwnedSemaphorePermit,
+    _token: TaskTrackerToken,
+}
+
+impl Lease {
+    pub fn new(permit: OwnedSemaphorePermit, token: TaskTrackerToken) -> Self {
+        Self { _permit: permit, _token: token }
+    }
+}
+
+/// A socket, plain or TLS, that tells its pulse what passes.
+#[derive(Debug)]
+pub(super) struct Socket<T> {
+    io: T,
+    pulse: Arc<Pulse>,
+    linger: Option<Linger>,
+    _lease: Lease,
+}
+
+#[derive(Debug)]
+struct Linger {
+    until: Pin<Box<Sleep>>,
+    left: usize,
+}
+
+impl<T> Socket<T> {
+    pub fn new(io: T, pulse: Arc<Pulse>, lease: Lease) -> Self {
+        Self { io, pulse, linger: None, _lease: lease }
+    }
+
+    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = result {
+            self.pulse.wrote(bytes, Instant::now());
+        }
+        result
+    }
+}
+
+impl<T: AsyncRead + Unpin> Socket<T> {
+    /// Discards what an upload still sends, until it ends or patience does.
+    ///
+    /// Closing a socket that holds unread bytes resets it, and the reset can overtake an early
+    /// answer, a 413 for one, in the client.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let linger = self
+            .linger
+            .get_or_insert_with(|| Linger { until: Box::pin(sleep(LINGER)), left: LINGER_BYTES });
+        let mut space = [0; 8 << 10];
+        while linger.until.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut space);
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() && linger.left > buf.filled().len() => {
+                    linger.left -= buf.filled().len();
+                }
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.io).poll_read(cx, buf);
+        if result.is_ready() && buf.filled().len() > before {
+            self.pulse.read(Instant::now());
+        }
+        result
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.wrote(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        }
+        if self.pulse.uploading() {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,2 @@
+//! The server against real sockets.
+pub(super) mod support;

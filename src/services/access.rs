@@ -1,0 +1,141 @@
+//! Access tokens: JWT (RFC 7519) signed with EdDSA (RFC 8037), one hour, bound to a session.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::clock::{Clock, Timestamp, random_bytes};
+use crate::domain::ids::{SessionId, UserId};
+use crate::error::{Error, Result};
+use crate::repositories::sessions::Sessions;
+
+/// How long an access token is good for.
+pub const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// The claims of an access token (RFC 7519 §4.1), and `sid`, its session.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    sub: UserId,
+    sid: SessionId,
+    jti: String,
+    iat: i64,
+    exp: i64,
+}
+
+/// One public key of the JWK set (RFC 7517, RFC 8037 §2).
+#[derive(Debug, Clone, Serialize)]
+pub struct Jwk {
+    kty: &'static str,
+    crv: &'static str,
+    r#use: &'static str,
+    alg: &'static str,
+    kid: String,
+    x: String,
+}
+
+/// Issues access tokens and checks them: signature, time, and that the session stands.
+pub struct Access {
+    issuer: String,
+    header: Header,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    jwk: Jwk,
+    clock: Clock,
+    sessions: Sessions,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("kid", &self.jwk.kid).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// Tokens of `issuer`, signed with the Ed25519 key in this PKCS#8 document (DER).
+    ///
+    /// # Errors
+    /// When the document holds no such key.
+    pub fn new(issuer: &str, pkcs8: &[u8], clock: &Clock, sessions: Sessions) -> Result<Self> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8)
+            .map_err(|error| Error::internal(error.to_string()))?;
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        // RFC 7638, with the members that RFC 8037 §2 names.
+        let thumbprint = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+        let kid = URL_SAFE_NO_PAD.encode(digest(&SHA256, thumbprint.as_bytes()));
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(kid.clone());
+        let verifying = DecodingKey::from_ed_components(&x).map_err(Error::internal)?;
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            header,
+            signing: EncodingKey::from_ed_der(pkcs8),
+            verifying,
+            jwk: Jwk { kty: "OKP", crv: "Ed25519", r#use: "sig", alg: "EdDSA", kid, x },
+            clock: clock.clone(),
+            sessions,
+        })
+    }
+
+    /// A token for a session, good from now on for [`LIFETIME`].
+    ///
+    /// # Errors
+    /// Only by a defect.
+    pub fn issue(&self, user: UserId, session: SessionId) -> Result<String> {
+        let now = self.clock.now();
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            sub: user,
+            sid: session,
+            jti: Uuid::from_bytes(random_bytes()).simple().to_string(),
+            iat: now.seconds(),
+            exp: now.plus(LIFETIME).seconds(),
+        };
+        jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(Error::internal)
+    }
+
+    /// Whose token it is, and of which session.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_expired` (no leeway), `session_revoked`; or the store is away.
+    pub async fn check(&self, token: &str) -> Result<(UserId, SessionId)> {
+        let claims = self.read(token)?;
+        let now = self.clock.now();
+        if now >= Timestamp::from_millis(claims.exp.saturating_mul(1000)) {
+            return Err(Error::unauthenticated("token_expired", "the access token has expired"));
+        }
+        if !self.sessions.is_alive(claims.sid, claims.sub, now).await? {
+            return Err(Error::unauthenticated("session_revoked", "the session has ended"));
+        }
+        Ok((claims.sub, claims.sid))
+    }
+
+    fn read(&self, token: &str) -> Result<Claims> {
+        let mut rules = Validation::new(Algorithm::EdDSA);
+        rules.leeway = 0;
+        // The time is checked against our own clock.
+        rules.validate_exp = false;
+        rules.validate_aud = false;
+        rules.set_issuer(&[&self.issuer]);
+        rules.set_required_spec_claims(&["iss", "sub", "exp"]);
+        jsonwebtoken::decode::<Claims>(token, &self.verifying, &rules)
+            .map(|token| token.claims)
+            .map_err(|error| {
+                Error::unauthenticated("invalid_token", "not an access token of this service")
+                    .with_source(error)
+            })
+    }
+
+    /// The public keys, for GET /.well-known/jwks.json.
+    #[must_use]
+    pub fn jwks(&self) -> Vec<Jwk> {
+        vec![self.jwk.clone()]
+    }
+}

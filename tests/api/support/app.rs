@@ -1,0 +1,197 @@
+//! A running natter: real TLS on a free port, a database and a key prefix of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use natter::app::App;
+use natter::config::Settings;
+use natter::domain::clock::{Clock, random_bytes};
+use natter::lifecycle::{Drain, Shutdown};
+use reqwest::Method;
+
+use super::actor::{Actor, Answer};
+
+/// How long anything may take before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What all instances of one test share; the database goes with the last of them.
+struct World {
+    settings: Settings,
+    clock: Clock,
+    mail: PathBuf,
+    people: AtomicU32,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.mail);
+        let (uri, name) =
+            (self.settings.mongodb.uri.expose().to_owned(), self.settings.mongodb.database.clone());
+        // A thread and a runtime of its own: the test's runtime may be ending right now.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let client = mongodb::Client::with_uri_str(uri).await.expect("a client");
+                let drop = client.database(&name);
+                let _ = tokio::time::timeout(PATIENCE, async { drop.drop().await }).await;
+            });
+        });
+        let _ = dropped.join();
+    }
+}
+
+/// One instance and the way to it.
+pub struct TestApp {
+    world: Arc<World>,
+    /// `https://localhost:port`.
+    pub url: String,
+    /// Stops it.
+    pub shutdown: Shutdown,
+    http: reqwest::Client,
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.shutdown.abort();
+    }
+}
+
+/// Where the services are: `make test` says so.
+fn service(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"))
+}
+
+impl TestApp {
+    /// An instance with a store of its own, no rate limits, and a clock that the test moves.
+    pub async fn spawn() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// As [`TestApp::spawn`], with other settings.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let name = format!("natter-test-{}", u64::from_be_bytes(random_bytes()));
+        let mail = std::env::temp_dir().join(&name);
+        std::fs::create_dir_all(&mail).expect("a directory for mails");
+        let mut set = vec![
+            ("server.addr", "127.0.0.1:0".to_owned()),
+            ("mongodb.uri", service("NATTER_MONGODB__URI")),
+            ("mongodb.database", name.clone()),
+            ("redis.url", service("NATTER_REDIS__URL")),
+            ("redis.prefix", format!("{name}:")),
+            ("auth.bcrypt_cost", "4".to_owned()),
+            ("mail.url", format!("file://{}", mail.display())),
+        ];
+        set.extend(["auth", "read", "write", "upload", "search", "socket"].map(limit_off));
+        let mut settings = settings_with(&set);
+        change(&mut settings);
+        let world = World { settings, clock: Clock::manual(), mail, people: AtomicU32::new(1) };
+        Self::start(Arc::new(world)).await
+    }
+
+    /// Another instance on the same stores, with the same clock.
+    pub async fn second_instance(&self) -> Self {
+        Self::start(self.world.clone()).await
+    }
+
+    async fn start(world: Arc<World>) -> Self {
+        let drain = Drain {
+            delay: world.settings.server.drain_delay_seconds,
+            limit: world.settings.server.drain_seconds,
+        };
+        let shutdown = Shutdown::new(drain);
+        let settings = world.settings.clone();
+        let app = App::build(settings, world.clock.clone(), shutdown.clone()).await;
+        let app = app.unwrap_or_else(|error| panic!("natter does not start: {error}"));
+        let port = app.listeners().https.local_addr().expect("a bound port").port();
+        tokio::spawn(app.run());
+        let http = reqwest::Client::builder()
+            .tls_danger_accept_invalid_certs(true)
+            .timeout(PATIENCE)
+            .build()
+            .expect("a client");
+        Self { world, url: format!("https://localhost:{port}"), shutdown, http }
+    }
+
+    /// Moves the clock of every instance of this test.
+    pub fn advance(&self, by: Duration) {
+        self.world.clock.advance(by);
+    }
+
+    /// The present moment of this test.
+    pub fn clock(&self) -> &Clock {
+        &self.world.clock
+    }
+
+    /// A number that no other call in this test gets.
+    pub fn number(&self) -> u32 {
+        self.world.people.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// The directory that mails are written to.
+    pub fn mail_dir(&self) -> &std::path::Path {
+        &self.world.mail
+    }
+
+    /// The settings that the instances run with.
+    pub fn settings(&self) -> &Settings {
+        &self.world.settings
+    }
+
+    /// The test's own way into the database, to look at what is stored.
+    pub async fn database(&self) -> mongodb::Database {
+        let uri = self.world.settings.mongodb.uri.expose();
+        let client = mongodb::Client::with_uri_str(uri).await.expect("a client");
+        client.database(&self.world.settings.mongodb.database)
+    }
+
+    /// A request to be changed and then sent.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// GET by nobody.
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request("GET", path)).await
+    }
+
+    /// POST by nobody.
+    pub async fn post(&self, path: &str, body: serde_json::Value) -> Answer {
+        Answer::of(self.request("POST", path).json(&body)).await
+    }
+
+    /// The same person, talking to this instance.
+    pub fn seen_by(&self, actor: &Actor) -> Actor {
+        actor.through(self.http.clone(), self.url.clone())
+    }
+
+    /// The HTTP client of this instance's actors.
+    pub fn http(&self) -> reqwest::Client {
+        self.http.clone()
+    }
+}
+
+fn limit_off(class: &'static str) -> (&'static str, String) {
+    let name = match class {
+        "auth" => "limits.auth",
+        "read" => "limits.read",
+        "write" => "limits.write",
+        "upload" => "limits.upload",
+        "search" => "limits.search",
+        _ => "limits.socket",
+    };
+    (name, "off".to_owned())
+}
+
+/// Settings over the defaults, in the words of the settings file.
+fn settings_with(set: &[(&str, String)]) -> Settings {
+    let options = natter::config::LoadOptions {
+        set: set.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        ..Default::default()
+    };
+    Settings::load(&options).unwrap_or_else(|error| panic!("{error}"))
+}

@@ -1,0 +1,7 @@
+//! What the tests are told with: a running natter, and people who use it.
+
+pub mod actor;
+pub mod app;
+
+pub use actor::{Actor, Answer};
+pub use app::TestApp;
