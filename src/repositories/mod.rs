@@ -1,17 +1,21 @@
 //! MongoDB: the truth. One file per collection; documents are private, domain types come out.
 
 pub mod keys;
+pub mod members;
 pub mod sessions;
 pub mod store;
 
 mod bson;
 
+use members::Members;
 use sessions::Sessions;
 use store::Store;
 
 /// Every repository of a store; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Repositories {
+    /// Who is in which conversation.
+    pub members: Members,
     /// Signed-in devices.
     pub sessions: Sessions,
 }
@@ -20,6 +24,6 @@ impl Repositories {
     /// The repositories of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { sessions: Sessions::new(store) }
+        Self { members: Members::new(store), sessions: Sessions::new(store) }
     }
 }
