@@ -2,12 +2,16 @@
 
 pub mod keys;
 pub mod members;
+pub mod notifications;
+pub mod relations;
 pub mod sessions;
 pub mod store;
 
 mod bson;
 
 use members::Members;
+use notifications::Notifications;
+use relations::Relations;
 use sessions::Sessions;
 use store::Store;
 
@@ -16,6 +20,10 @@ use store::Store;
 pub struct Repositories {
     /// Who is in which conversation.
     pub members: Members,
+    /// What users are told of.
+    pub notifications: Notifications,
+    /// Friendships and requests.
+    pub relations: Relations,
     /// Signed-in devices.
     pub sessions: Sessions,
 }
@@ -24,6 +32,11 @@ impl Repositories {
     /// The repositories of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { members: Members::new(store), sessions: Sessions::new(store) }
+        Self {
+            members: Members::new(store),
+            notifications: Notifications::new(store),
+            relations: Relations::new(store),
+            sessions: Sessions::new(store),
+        }
     }
 }
