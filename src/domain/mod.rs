@@ -5,6 +5,8 @@ pub mod clock;
 pub mod conversations;
 pub mod ids;
 pub mod messages;
+pub mod notifications;
 pub mod page;
+pub mod relations;
 pub mod secrets;
 pub mod text;

@@ -6,14 +6,14 @@ use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
-use super::bson::{binary, id, optional_date};
+use super::bson::{binary, id};
 use super::conversations::Conversations;
 use super::members;
 use super::store::{Store, within};
-use crate::domain::clock::Timestamp;
-use crate::domain::conversations::Summary;
+use crate::domain::conversations::{LastMessage, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::OthersMarks;
+use crate::domain::notifications::NotificationPosition;
 use crate::error::Result;
 
 /// What of a member row the marks are.
@@ -28,8 +28,6 @@ struct MarksRow {
     own_total: u64,
     own_at_read: u64,
     noticed_seq: u64,
-    #[serde(with = "optional_date", default)]
-    muted_until: Option<Timestamp>,
 }
 
 /// How far a member is in a conversation, with the conversation at the same moment.
@@ -43,8 +41,6 @@ pub struct Marks {
     pub unread_count: u64,
     /// The last message whose notification was marked as read.
     pub noticed_seq: u64,
-    /// Raises no notifications before this moment.
-    pub muted_until: Option<Timestamp>,
 }
 
 impl Marks {
@@ -56,9 +52,14 @@ impl Marks {
             read_seq: row.read_seq,
             unread_count: after.saturating_sub(own_after),
             noticed_seq: row.noticed_seq,
-            muted_until: row.muted_until,
             summary,
         }
+    }
+
+    /// The last message that waits for this member: from someone else, after the read mark.
+    #[must_use]
+    pub fn waiting_for(&self, reader: UserId) -> Option<LastMessage> {
+        self.summary.last_for(reader).filter(|last| last.seq > self.read_seq)
     }
 }
 
@@ -161,22 +162,57 @@ impl MarksRepository {
         Ok(self.snapshot(row, doc! {}, 1).await?.pop())
     }
 
-    /// The direct conversations in which something waits for a user, the latest first, before
-    /// the given place.
+    /// The direct conversations in which something waits for a user, the latest first, from after
+    /// a place in the user's notifications on; with `unnoticed`, only those whose notification
+    /// was not marked as read.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn waiting(
         &self,
         user: UserId,
-        before: Option<Timestamp>,
-        limit: i64,
+        before: Option<NotificationPosition>,
+        count: usize,
+        unnoticed: bool,
     ) -> Result<Vec<Marks>> {
         let mut waiting = doc! { "user_id": user, "waiting_at": { "$exists": true } };
         if let Some(before) = before {
-            waiting.insert("waiting_at", doc! { "$lte": before });
+            // At the same moment the ids decide, which begin alike; the caller cuts exactly.
+            waiting.insert("waiting_at", doc! { "$lte": before.at });
+            if let Some(conversation) = before.id.conversation() {
+                let later = doc! { "_id": { "$lt": members::key(conversation, user) } };
+                let earlier = doc! { "waiting_at": { "$lt": before.at } };
+                waiting.insert("$or", vec![earlier, later]);
+            }
         }
-        self.snapshot(waiting, doc! { "waiting_at": -1 }, limit).await
+        if unnoticed {
+            waiting.insert("$expr", unnoticed_rows());
+        }
+        let newest_first = doc! { "waiting_at": -1, "_id": -1 };
+        self.snapshot(waiting, newest_first, i64::try_from(count).unwrap_or(i64::MAX)).await
+    }
+
+    /// In how many direct conversations something waits whose notification was not marked as
+    /// read.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn count_waiting(&self, user: UserId) -> Result<u64> {
+        let mut waiting = doc! { "user_id": user, "waiting_at": { "$exists": true } };
+        waiting.insert("$expr", unnoticed_rows());
+        within(self.rows.count_documents(waiting)).await
+    }
+
+    /// Marks the notifications of all direct conversations as read, up to what waits there.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn notice_all_direct(&self, user: UserId) -> Result<()> {
+        let waiting = doc! { "user_id": user, "waiting_at": { "$exists": true } };
+        let noticed = vec![
+            doc! { "$set": { "noticed_seq": { "$max": ["$noticed_seq", "$waiting_seq"] } } },
+        ];
+        within(self.rows.update_many(waiting, noticed)).await.map(|_| ())
     }
 
     /// All of a user's groups.
@@ -242,4 +278,9 @@ impl MarksRepository {
         }
         Ok(rows)
     }
+}
+
+/// Rows whose notification was not marked as read up to what waits there.
+fn unnoticed_rows() -> Document {
+    doc! { "$lt": ["$noticed_seq", "$waiting_seq"] }
 }

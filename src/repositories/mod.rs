@@ -5,6 +5,8 @@ pub mod keys;
 pub mod marks;
 pub mod members;
 pub mod messages;
+pub mod notifications;
+pub mod relations;
 pub mod sessions;
 pub mod store;
 pub mod writer;
@@ -15,6 +17,8 @@ use conversations::Conversations;
 use marks::MarksRepository;
 use members::Members;
 use messages::Messages;
+use notifications::Notifications;
+use relations::Relations;
 use sessions::Sessions;
 use store::Store;
 use writer::Writer;
@@ -30,6 +34,10 @@ pub struct Repositories {
     pub members: Members,
     /// Messages, to be read.
     pub messages: Messages,
+    /// What users are told of.
+    pub notifications: Notifications,
+    /// Friendships and requests.
+    pub relations: Relations,
     /// Signed-in devices.
     pub sessions: Sessions,
     /// Messages, to be written.
@@ -47,6 +55,8 @@ impl Repositories {
             members: Members::new(store),
             writer: Writer::new(store, messages.clone()),
             messages,
+            notifications: Notifications::new(store),
+            relations: Relations::new(store),
             sessions: Sessions::new(store),
         }
     }

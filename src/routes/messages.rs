@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use serde::Deserialize;
-use validator::Validate;
+use validator::{Validate, ValidationError, ValidationErrors};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
@@ -15,7 +15,7 @@ use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, UserI
 use crate::domain::messages::Target;
 use crate::domain::page::Limit;
 use crate::domain::text::MessageText;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, Result};
 use crate::filters::body::json;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::{Caller, Guards};
@@ -60,61 +60,67 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     any_of([send, with_user, history])
 }
 
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize)]
 struct SendMessage {
     recipient_user_id: Option<UserId>,
     group_id: Option<GroupId>,
     message: Option<String>,
-    #[validate(length(max = 10, code = "too_long", message = "at most 10 attachments"))]
     attachments: Option<Vec<AttachmentId>>,
     reply_to: Option<MessageId>,
-    #[validate(length(min = 1, max = 64, code = "invalid_length", message = "1 to 64 characters"))]
     client_message_id: Option<String>,
 }
 
-impl SendMessage {
-    fn target(&self, errors: &mut Vec<FieldError>) -> Option<Target> {
-        match (self.recipient_user_id, self.group_id) {
-            (Some(user), None) => Some(Target::User(user)),
-            (None, Some(group)) => Some(Target::Group(group)),
-            (None, None) => {
-                let message = "one of recipient_user_id and group_id is required";
-                errors.push(FieldError::new("recipient_user_id", "required", message));
-                None
-            }
-            (Some(_), Some(_)) => {
-                let message = "only one of recipient_user_id and group_id";
-                errors.push(FieldError::new("group_id", "conflict", message));
-                None
-            }
-        }
-    }
-
-    fn parse(self) -> Result<NewMessage> {
-        let mut errors = Vec::new();
-        let target = self.target(&mut errors);
-        let attachments = self.attachments.unwrap_or_default();
-        let text = match self.message {
-            None if attachments.is_empty() => {
-                errors.push(FieldError::new("message", "required", "this field is required"));
-                None
-            }
-            text => MessageText::parse(&text.unwrap_or_default(), !attachments.is_empty())
-                .map_err(|violation| {
-                    errors.push(FieldError::new("message", violation.code, violation.message));
-                })
-                .ok(),
+/// By hand, because most of these rules stand between fields.
+impl Validate for SendMessage {
+    fn validate(&self) -> std::result::Result<(), ValidationErrors> {
+        let mut errors = ValidationErrors::new();
+        let mut broken = |field, code, message: &'static str| {
+            errors.add(field, ValidationError::new(code).with_message(message.into()));
         };
-        match (target, text) {
-            (Some(target), Some(text)) => Ok(NewMessage {
-                target,
-                text,
-                attachments,
-                reply_to: self.reply_to,
-                client_message_id: self.client_message_id,
-            }),
-            _ => Err(Error::fields(errors)),
+        match (self.recipient_user_id, self.group_id) {
+            (None, None) => broken(
+                "recipient_user_id",
+                "required",
+                "one of recipient_user_id and group_id is required",
+            ),
+            (Some(_), Some(_)) => {
+                broken("group_id", "conflict", "only one of recipient_user_id and group_id");
+            }
+            _ => {}
         }
+        let files = self.attachments.as_ref().map_or(0, Vec::len);
+        if files > 10 {
+            broken("attachments", "too_long", "at most 10 attachments");
+        }
+        let text = self.message.as_deref();
+        if text.is_none() && files == 0 {
+            broken("message", "required", "this field is required");
+        } else if let Err(rule) = MessageText::parse(text.unwrap_or_default(), files > 0) {
+            broken("message", rule.code, rule.message);
+        }
+        let name = self.client_message_id.as_ref().map_or(1, |name| name.chars().count());
+        if !(1..=64).contains(&name) {
+            broken("client_message_id", "invalid_length", "1 to 64 characters");
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+impl SendMessage {
+    /// The message of a validated input.
+    fn parse(self) -> Result<NewMessage> {
+        let target = self.recipient_user_id.map(Target::User);
+        let target = target.or(self.group_id.map(Target::Group));
+        let attachments = self.attachments.unwrap_or_default();
+        let text = self.message.unwrap_or_default();
+        let text = MessageText::parse(&text, !attachments.is_empty());
+        Ok(NewMessage {
+            target: target.ok_or_else(|| Error::internal("a message without target"))?,
+            text: text.map_err(|rule| Error::field("message", rule.code, rule.message))?,
+            attachments,
+            reply_to: self.reply_to,
+            client_message_id: self.client_message_id,
+        })
     }
 }
 
