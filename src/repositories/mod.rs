@@ -2,6 +2,7 @@
 
 pub mod keys;
 pub mod members;
+pub mod schema;
 pub mod sessions;
 pub mod store;
 
