@@ -7,6 +7,7 @@ pub mod members;
 pub mod messages;
 pub mod notifications;
 pub mod relations;
+pub mod schema;
 pub mod sessions;
 pub mod store;
 pub mod writer;
