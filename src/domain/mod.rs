@@ -1,8 +1,12 @@
 //! What natter talks about: ids, validated values, pages, time. No I/O.
 
+pub mod attachments;
 pub mod clock;
 pub mod conversations;
 pub mod ids;
+pub mod mails;
 pub mod page;
 pub mod secrets;
+pub mod sessions;
 pub mod text;
+pub mod users;

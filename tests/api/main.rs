@@ -2,5 +2,6 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
+mod accounts;
 mod health;
 mod support;
