@@ -9,6 +9,7 @@ pub mod outbox;
 pub mod outgoing;
 pub mod passwords;
 pub mod profiles;
+pub mod seed;
 pub mod sessions;
 pub mod tokens;
 
