@@ -4,5 +4,6 @@
 
 mod accounts;
 mod health;
+mod messages;
 mod schema;
 mod support;
