@@ -5,5 +5,6 @@
 mod accounts;
 mod health;
 mod messages;
+mod notifications;
 mod schema;
 mod support;
