@@ -35,7 +35,7 @@ pub fn table() -> Vec<Endpoint> {
 
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
-pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<(Response,)> {
+pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         accounts::routes(guards, services),
         conversations::routes(guards, services),
