@@ -103,12 +103,12 @@ mod tests {
             .flatten_event(true)
             .with_writer(move || writer.clone())
             .finish();
-        // The hook is the whole process's, the subscriber this thread's: panics of other tests
-        // still reach the hook that was there before, unless they subscribed.
+        // The hook is the whole process's: gone again before this test can fail.
         log_panics();
         tracing::subscriber::with_default(subscriber, || {
             std::panic::catch_unwind(|| panic!("seq went back")).unwrap_err();
         });
+        drop(std::panic::take_hook());
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let event: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(event["level"], "ERROR");

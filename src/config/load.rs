@@ -130,11 +130,9 @@ fn explain(figment: &Figment, error: figment::Error) -> SettingsError {
     let mut path = error.path;
     let problem = match error.kind {
         Kind::Message(message) => message,
-        Kind::UnknownField(name, _) => {
-            let what = if path.is_empty() { "section" } else { "setting" };
-            path.push(name);
-            format!("there is no such {what}")
-        }
+        // The path ends with the unknown name.
+        Kind::UnknownField(..) if path.len() < 2 => "there is no such section".to_owned(),
+        Kind::UnknownField(..) => "there is no such setting".to_owned(),
         Kind::MissingField(name) => {
             path.push(name.into_owned());
             "a value is missing".to_owned()

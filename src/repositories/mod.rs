@@ -4,6 +4,7 @@ pub mod keys;
 pub mod members;
 pub mod notifications;
 pub mod relations;
+pub mod schema;
 pub mod sessions;
 pub mod store;
 

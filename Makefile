@@ -1,0 +1,31 @@
+.PHONY: help run test fmt lint fmt-check clippy doc deny
+
+help:
+	@echo 'make run    natter on https://localhost:8443 with its own MongoDB, Redis and demo data'
+	@echo 'make test   all tests against a throw-away MongoDB and Redis; ARGS=… goes to cargo test'
+	@echo 'make fmt    format the code'
+	@echo 'make lint   formatting, clippy, docs and dependencies, warnings denied'
+
+# A shell without job control starts its background commands with Ctrl-C ignored, for good.
+run:
+	@exec env --default-signal=INT dev/run
+
+test:
+	@exec env --default-signal=INT dev/test $(ARGS)
+
+fmt:
+	cargo fmt
+
+lint: fmt-check clippy doc deny
+
+fmt-check:
+	cargo fmt --check
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+deny:
+	dev/deny
