@@ -1,8 +1,10 @@
 //! What natter talks about: ids, validated values, pages, time. No I/O.
 
+pub mod attachments;
 pub mod clock;
 pub mod conversations;
 pub mod ids;
+pub mod messages;
 pub mod notifications;
 pub mod page;
 pub mod relations;

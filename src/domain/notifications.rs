@@ -183,8 +183,8 @@ impl Notification {
     }
 }
 
-/// A place in a user's notifications, newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A place in a user's notifications; the newest is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NotificationPosition {
     /// When the last one of the page happened.
     pub at: Timestamp,

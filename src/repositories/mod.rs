@@ -1,40 +1,61 @@
 //! MongoDB: the truth. One file per collection; documents are private, domain types come out.
 
+pub mod conversations;
 pub mod keys;
+pub mod marks;
 pub mod members;
+pub mod messages;
 pub mod notifications;
 pub mod relations;
 pub mod schema;
 pub mod sessions;
 pub mod store;
+pub mod writer;
 
 mod bson;
 
+use conversations::Conversations;
+use marks::MarksRepository;
 use members::Members;
+use messages::Messages;
 use notifications::Notifications;
 use relations::Relations;
 use sessions::Sessions;
 use store::Store;
+use writer::Writer;
 
 /// Every repository of a store; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Repositories {
+    /// Conversation summaries.
+    pub conversations: Conversations,
+    /// Read and delivered marks.
+    pub marks: MarksRepository,
     /// Who is in which conversation.
     pub members: Members,
+    /// Messages, to be read.
+    pub messages: Messages,
     /// What users are told of.
     pub notifications: Notifications,
     /// Friendships and requests.
     pub relations: Relations,
     /// Signed-in devices.
     pub sessions: Sessions,
+    /// Messages, to be written.
+    pub writer: Writer,
 }
 
 impl Repositories {
-    /// The repositories of a store.
+    /// The repositories of a store whose messages are in so many shards.
     #[must_use]
-    pub fn new(store: &Store) -> Self {
+    pub fn new(store: &Store, shards: usize) -> Self {
+        let messages = Messages::new(store, shards);
         Self {
+            conversations: Conversations::new(store),
+            marks: MarksRepository::new(store),
             members: Members::new(store),
+            writer: Writer::new(store, messages.clone()),
+            messages,
             notifications: Notifications::new(store),
             relations: Relations::new(store),
             sessions: Sessions::new(store),
