@@ -1,7 +1,11 @@
 //! The routes: a file per resource, each its rows of the table and what answers them.
 
+mod accounts;
+mod conversations;
 mod health;
 mod jwks;
+mod messages;
+mod notifications;
 mod reply;
 
 use warp::Filter;
@@ -18,13 +22,28 @@ pub use health::Health;
 /// Every route there is; `Allow`, OPTIONS, limits and the table test derive from it.
 #[must_use]
 pub fn table() -> Vec<Endpoint> {
-    [health::ENDPOINTS, jwks::ENDPOINTS].concat()
+    [
+        accounts::ENDPOINTS,
+        conversations::ENDPOINTS,
+        health::ENDPOINTS,
+        jwks::ENDPOINTS,
+        messages::ENDPOINTS,
+        notifications::ENDPOINTS,
+    ]
+    .concat()
 }
 
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
 pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<(Response,)> {
-    let routes = any_of([health::routes(guards, health), jwks::routes(guards, &services.access)]);
+    let routes = any_of([
+        accounts::routes(guards, services),
+        conversations::routes(guards, services),
+        health::routes(guards, health),
+        jwks::routes(guards, &services.access),
+        messages::routes(guards, services),
+        notifications::routes(guards, services),
+    ]);
     any_of([front(table()), routes]).recover(problem::recover).unify().boxed()
 }
 

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod app;
 pub mod scratch;
+pub mod mail;
 
 pub use actor::{Actor, Answer};
 pub use app::TestApp;
