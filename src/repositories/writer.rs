@@ -140,9 +140,8 @@ impl Writer {
         });
         match written.await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                let assigned = std::mem::take(
-                    &mut *assigned.lock().unwrap_or_else(PoisonError::into_inner),
-                );
+                let assigned =
+                    std::mem::take(&mut *assigned.lock().unwrap_or_else(PoisonError::into_inner));
                 self.settle(&drafts, assigned, error).await
             }
             outcome => outcome,
@@ -182,7 +181,8 @@ impl Writer {
     /// Reads what the drafts meet, and decides on each in turn.
     async fn plan(&self, session: &mut ClientSession, drafts: &[Draft]) -> Result<Plan, Abort> {
         let mut known = self.known_keys(session, drafts).await?;
-        let mut plan = Plan { conversations: self.summaries(session, drafts).await?, ..Plan::default() };
+        let mut plan =
+            Plan { conversations: self.summaries(session, drafts).await?, ..Plan::default() };
         let totals = self.own_totals(session, drafts).await?;
         for draft in drafts {
             let answer = plan.decide(draft, &mut known, &totals);
@@ -240,8 +240,7 @@ impl Writer {
         keys.dedup();
         let keys: Vec<Bson> = keys.into_iter().map(binary).collect();
         let find = self.members.find(doc! { "_id": { "$in": keys } });
-        let mut found =
-            find.projection(doc! { "own_total": 1 }).session(&mut *session).await?;
+        let mut found = find.projection(doc! { "own_total": 1 }).session(&mut *session).await?;
         let mut totals = HashMap::new();
         while let Some(row) = found.next(session).await {
             let row = row?;
@@ -312,7 +311,9 @@ impl Plan {
             None => totals.get(&member).copied(),
         };
         let summary = match draft.target {
-            Target::User(peer) => self.conversations.entry(id).or_insert_with(|| begun(draft, peer)),
+            Target::User(peer) => {
+                self.conversations.entry(id).or_insert_with(|| begun(draft, peer))
+            }
             // Whoever was removed since the request was checked has no row any more.
             Target::Group(_) => {
                 own.ok_or_else(Error::not_found)?;

@@ -4,5 +4,7 @@
 
 mod accounts;
 mod health;
+mod messages;
+mod notifications;
 mod schema;
 mod support;
