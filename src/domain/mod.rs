@@ -1,8 +1,11 @@
 //! What natter talks about: ids, validated values, pages, time. No I/O.
 
+pub mod attachments;
 pub mod clock;
 pub mod conversations;
+pub mod files;
 pub mod ids;
+pub mod media_type;
 pub mod page;
 pub mod secrets;
 pub mod text;
