@@ -9,6 +9,7 @@ pub mod context;
 pub mod endpoint;
 pub mod guards;
 pub mod json;
+pub mod multipart;
 pub mod path;
 pub mod problem;
 pub mod query;
