@@ -7,7 +7,7 @@ use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id, optional_date, pair};
-use super::store::{Store, within};
+use super::store::{Key, Store, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Role};
 use crate::domain::ids::{ConversationId, UserId};
@@ -104,6 +104,17 @@ impl Members {
     ) -> Result<Option<Membership>> {
         let row = self.rows.find_one(doc! { "_id": key(conversation, user) });
         Ok(within(row).await?.map(Membership::from))
+    }
+
+    /// Whether a user is in any of these conversations.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn any_of(&self, conversations: &[ConversationId], user: UserId) -> Result<bool> {
+        let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
+        let rows = self.rows.clone_with_type::<Key>();
+        let row = rows.find_one(doc! { "_id": { "$in": keys } }).projection(doc! { "_id": 1 });
+        Ok(within(row).await?.is_some())
     }
 
     /// As [`Members::find`], inside a transaction.

@@ -245,6 +245,5 @@ pub(super) fn duplicate(error: &DriverError) -> Option<String> {
 /// A document of which only the key is read.
 #[derive(Debug, Deserialize)]
 pub(super) struct Key {
-    #[expect(dead_code, reason = "that it is there is what counts")]
     pub _id: mongodb::bson::Bson,
 }
