@@ -17,6 +17,7 @@ use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
 use crate::services::Services;
+use crate::services::attachments::Attachments;
 
 /// What stops a command; its text is the line that the operator sees.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -26,6 +27,9 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often counters that are back at a full quota are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often uploads that never ended are looked for.
+const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
 /// One instance: bound, composed, not yet serving.
 pub struct App {
@@ -82,6 +86,8 @@ impl App {
     /// Serves until the shutdown begins and everything under way is done.
     pub async fn run(self) {
         self.shutdown.spawn(|stop| forget_idle(self.limits, stop));
+        let attachments = self.services.attachments.clone();
+        self.shutdown.spawn(|stop| collect_uploads(attachments, stop));
         let server = &self.settings.server;
         let options = ServerOptions {
             public_url: server.public_url.to_string(),
@@ -105,6 +111,20 @@ async fn forget_idle(limits: Arc<RateLimits>, stop: tokio_util::sync::Cancellati
     loop {
         tokio::select! {
             _ = tick.tick() => limits.forget_idle(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn collect_uploads(attachments: Arc<Attachments>, stop: tokio_util::sync::CancellationToken) {
+    let mut tick = tokio::time::interval(COLLECT_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => match attachments.collect_abandoned().await {
+                Ok(0) => {}
+                Ok(uploads) => tracing::info!(event = "uploads_collected", uploads),
+                Err(error) => tracing::warn!(event = "uploads_collected", %error),
+            },
             () = stop.cancelled() => return,
         }
     }

@@ -1,5 +1,7 @@
 //! The routes: a file per resource, each its rows of the table and what answers them.
 
+mod attachments;
+mod bytes;
 mod health;
 mod jwks;
 mod reply;
@@ -18,13 +20,17 @@ pub use health::Health;
 /// Every route there is; `Allow`, OPTIONS, limits and the table test derive from it.
 #[must_use]
 pub fn table() -> Vec<Endpoint> {
-    [health::ENDPOINTS, jwks::ENDPOINTS].concat()
+    [attachments::ENDPOINTS, health::ENDPOINTS, jwks::ENDPOINTS].concat()
 }
 
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
 pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<(Response,)> {
-    let routes = any_of([health::routes(guards, health), jwks::routes(guards, &services.access)]);
+    let routes = any_of([
+        attachments::routes(guards, &services.attachments),
+        health::routes(guards, health),
+        jwks::routes(guards, &services.access),
+    ]);
     any_of([front(table()), routes]).recover(problem::recover).unify().boxed()
 }
 

@@ -1,10 +1,14 @@
 //! The rules: who may, what must hold, what changes, who is told. No queries, no HTTP.
 
 pub mod access;
+pub mod attachments;
+mod images;
+pub mod upload;
 
 use std::sync::Arc;
 
 use access::Access;
+use attachments::Attachments;
 
 use crate::config::Settings;
 use crate::domain::clock::Clock;
@@ -16,6 +20,8 @@ use crate::repositories::Repositories;
 pub struct Services {
     /// Access tokens.
     pub access: Arc<Access>,
+    /// Files.
+    pub attachments: Arc<Attachments>,
 }
 
 impl Services {
@@ -31,6 +37,9 @@ impl Services {
     ) -> Result<Self> {
         let issuer = settings.server.public_url.as_str().trim_end_matches('/');
         let sessions = repositories.sessions.clone();
-        Ok(Self { access: Arc::new(Access::new(issuer, signing_key, clock, sessions)?) })
+        Ok(Self {
+            access: Arc::new(Access::new(issuer, signing_key, clock, sessions)?),
+            attachments: Arc::new(Attachments::new(repositories, clock)),
+        })
     }
 }
