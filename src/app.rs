@@ -64,7 +64,7 @@ impl App {
         let tls = Tls::load(files)?;
         let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix)?;
         let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
-        let repositories = Repositories::new(&store);
+        let repositories = Repositories::new(&store, settings.messages.shards as usize);
         let signing_key = match &settings.auth.jwt_key {
             Some(key) => key.pkcs8().to_vec(),
             None => Keys::new(&store).signing_key().await?,

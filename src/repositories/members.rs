@@ -1,13 +1,13 @@
 //! Members: one row per member and conversation. Whoever has left or was removed has no row.
 
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, doc};
+use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id, optional_date, pair};
-use super::store::{Key, Store, within};
+use super::store::{Store, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Role};
 use crate::domain::ids::{ConversationId, UserId};
@@ -80,6 +80,19 @@ pub(super) fn key(conversation: ConversationId, user: UserId) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: pair(&conversation, &user) }
 }
 
+/// What a user's row in a direct conversation holds when its first message makes it.
+pub(super) fn begun_direct(
+    conversation: ConversationId,
+    user: UserId,
+    joined_at: Timestamp,
+) -> Document {
+    doc! {
+        "conversation_id": conversation, "user_id": user, "kind": "direct", "role": "member",
+        "joined_at": joined_at, "joined_seq": 0_i64, "read_seq": 0_i64, "delivered_seq": 0_i64,
+        "own_total": 0_i64, "own_at_read": 0_i64, "noticed_seq": 0_i64, "muted_until": null,
+    }
+}
+
 /// The collection `members`.
 #[derive(Debug, Clone)]
 pub struct Members {
@@ -112,7 +125,7 @@ impl Members {
     /// When the store is away.
     pub async fn any_of(&self, conversations: &[ConversationId], user: UserId) -> Result<bool> {
         let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
-        let rows = self.rows.clone_with_type::<Key>();
+        let rows = self.rows.clone_with_type::<Document>();
         let row = rows.find_one(doc! { "_id": { "$in": keys } }).projection(doc! { "_id": 1 });
         Ok(within(row).await?.is_some())
     }

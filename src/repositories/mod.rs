@@ -2,22 +2,34 @@
 
 pub mod attachment_uses;
 pub mod attachments;
+pub mod conversations;
 pub mod files;
 pub mod keys;
+pub mod marks;
 pub mod members;
+pub mod messages;
+pub mod notifications;
 pub mod pictures;
+pub mod relations;
 pub mod sessions;
 pub mod store;
+pub mod writer;
 
 mod bson;
 
 use attachment_uses::AttachmentUses;
 use attachments::Attachments;
+use conversations::Conversations;
 use files::Files;
+use marks::MarksRepository;
 use members::Members;
+use messages::Messages;
+use notifications::Notifications;
 use pictures::Pictures;
+use relations::Relations;
 use sessions::Sessions;
 use store::Store;
+use writer::Writer;
 
 /// Every repository of a store; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -26,26 +38,45 @@ pub struct Repositories {
     pub attachment_uses: AttachmentUses,
     /// What is known of files.
     pub attachments: Attachments,
+    /// Conversation summaries.
+    pub conversations: Conversations,
     /// The bytes of files.
     pub files: Files,
+    /// Read and delivered marks.
+    pub marks: MarksRepository,
     /// Who is in which conversation.
     pub members: Members,
+    /// Messages, to be read.
+    pub messages: Messages,
+    /// What users are told of.
+    pub notifications: Notifications,
     /// Whose picture a file is.
     pub pictures: Pictures,
+    /// Friendships and requests.
+    pub relations: Relations,
     /// Signed-in devices.
     pub sessions: Sessions,
+    /// Messages, to be written.
+    pub writer: Writer,
 }
 
 impl Repositories {
-    /// The repositories of a store.
+    /// The repositories of a store whose messages are in so many shards.
     #[must_use]
-    pub fn new(store: &Store) -> Self {
+    pub fn new(store: &Store, shards: usize) -> Self {
+        let messages = Messages::new(store, shards);
         Self {
             attachment_uses: AttachmentUses::new(store),
             attachments: Attachments::new(store),
+            conversations: Conversations::new(store),
             files: Files::new(store),
+            marks: MarksRepository::new(store),
             members: Members::new(store),
+            writer: Writer::new(store, messages.clone()),
+            messages,
+            notifications: Notifications::new(store),
             pictures: Pictures::new(store),
+            relations: Relations::new(store),
             sessions: Sessions::new(store),
         }
     }

@@ -1,16 +1,16 @@
 //! Whose profile picture a file is: one question to `users`.
 
 use mongodb::Collection;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 
-use super::store::{Key, Store, within};
+use super::store::{Store, within};
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::error::Result;
 
 /// The pictures of the collection `users`.
 #[derive(Debug, Clone)]
 pub struct Pictures {
-    users: Collection<Key>,
+    users: Collection<Document>,
 }
 
 impl Pictures {

@@ -10,7 +10,6 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, TransactionOptions, WriteConcern,
 };
 use mongodb::{Client, ClientSession, Collection, Cursor, Database};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -67,6 +66,11 @@ impl Store {
         matches!(timeout(Duration::from_secs(1), ping).await, Ok(Ok(_)))
     }
 
+    /// A session whose reads all see one and the same moment.
+    pub(super) async fn snapshot(&self) -> Result<ClientSession, DriverError> {
+        self.client.start_session().snapshot(true).await
+    }
+
     /// Runs `body` in one transaction (snapshot reads, majority commit), again from its start
     /// where the server says that a conflict or a changed primary made it fail for now.
     ///
@@ -93,7 +97,7 @@ impl Store {
                     }
                 };
                 match outcome {
-                    Err(Abort::Driver(error)) if is_transient(&error) => {
+                    Err(abort) if abort.is_passing() => {
                         conflicts += 1;
                         tokio::time::sleep(backoff(conflicts)).await;
                     }
@@ -105,6 +109,7 @@ impl Store {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(Abort::Rule(error))) => Err(error),
             Ok(Err(Abort::Driver(error))) => Err(failed(error)),
+            Ok(Err(Abort::Again)) => Err(Error::unavailable()),
             Err(_) => Err(Error::unavailable().with_source("a transaction passed its deadline")),
         }
     }
@@ -117,6 +122,23 @@ pub(super) enum Abort {
     Rule(Error),
     /// The database failed; tried again where that can help.
     Driver(DriverError),
+    /// Someone else was first at a key: to be run again, on what is there now.
+    Again,
+}
+
+impl Abort {
+    /// A driver's error, or [`Abort::Again`] where it is that a key is taken.
+    pub fn again_if_taken(error: DriverError) -> Self {
+        if duplicate(&error).is_some() { Self::Again } else { Self::Driver(error) }
+    }
+
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Rule(_) => false,
+            Self::Driver(error) => is_transient(error),
+            Self::Again => true,
+        }
+    }
 }
 
 impl From<DriverError> for Abort {
@@ -240,10 +262,4 @@ pub(super) fn duplicate(error: &DriverError) -> Option<String> {
     };
     let index = message.split("index: ").nth(1).and_then(|rest| rest.split(' ').next());
     Some(index.unwrap_or("_id_").to_owned())
-}
-
-/// A document of which only the key is read.
-#[derive(Debug, Deserialize)]
-pub(super) struct Key {
-    pub _id: mongodb::bson::Bson,
 }
