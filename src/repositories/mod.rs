@@ -11,6 +11,7 @@ pub mod messages;
 pub mod notifications;
 pub mod pictures;
 pub mod relations;
+pub mod schema;
 pub mod sessions;
 pub mod store;
 pub mod writer;

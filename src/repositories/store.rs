@@ -56,6 +56,16 @@ impl Store {
         &self.database
     }
 
+    /// Where commands about the whole server or cluster go.
+    pub(super) fn admin(&self) -> Database {
+        self.client.database("admin")
+    }
+
+    /// What a sharded cluster keeps about itself.
+    pub(super) fn config(&self) -> Database {
+        self.client.database("config")
+    }
+
     pub(super) fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
         self.database.collection(name)
     }
@@ -240,7 +250,8 @@ pub(super) fn failed(error: DriverError) -> Error {
 const AWAY_CODES: [i32; 16] =
     [6, 7, 50, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
 
-fn server_code(error: &DriverError) -> Option<i32> {
+/// The server's code for what it refuses.
+pub(super) fn server_code(error: &DriverError) -> Option<i32> {
     match &*error.kind {
         ErrorKind::Command(error) => Some(error.code),
         ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),

@@ -3,4 +3,5 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod health;
+mod schema;
 mod support;
