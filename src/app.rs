@@ -90,6 +90,7 @@ impl App {
         self.shutdown.spawn(|stop| forget_idle(self.limits, stop));
         let attachments = self.services.attachments.clone();
         self.shutdown.spawn(|stop| collect_uploads(attachments, stop));
+        self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
         let server = &self.settings.server;
         let options = ServerOptions {
             public_url: server.public_url.to_string(),

@@ -12,6 +12,7 @@ pub mod error;
 pub mod filters;
 pub mod healthcheck;
 pub mod lifecycle;
+pub mod mail;
 pub mod repositories;
 pub mod routes;
 pub mod server;

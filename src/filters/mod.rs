@@ -8,6 +8,7 @@ pub mod client;
 pub mod context;
 pub mod endpoint;
 pub mod guards;
+pub mod input;
 pub mod json;
 pub mod multipart;
 pub mod path;

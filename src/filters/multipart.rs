@@ -1,6 +1,7 @@
 //! Forms with files (`multipart/form-data`, RFC 7578), read part by part as they arrive: whatever
 //! a client sends, little of it is in memory at a time.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -8,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
+use percent_encoding::percent_decode_str;
 use warp::{Filter, Rejection};
 
 use super::body::EXCESS;
@@ -116,10 +118,13 @@ impl Part {
         self.field.name()
     }
 
-    /// What the client calls the file.
+    /// What the client calls the file. `filename*` (RFC 8187) counts too, and first: RFC 7578
+    /// does not want it, and well-known clients send it.
     #[must_use]
-    pub fn filename(&self) -> Option<&str> {
-        self.field.file_name()
+    pub fn filename(&self) -> Option<Cow<'_, str>> {
+        let disposition = self.field.headers().get(http::header::CONTENT_DISPOSITION);
+        let extended = disposition.and_then(|value| extended(value.as_bytes()));
+        extended.map(Cow::Owned).or_else(|| self.field.file_name().map(Cow::Borrowed))
     }
 
     /// The next bytes of the part; `None` at its end.
@@ -129,6 +134,17 @@ impl Part {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         self.field.chunk().await.map_err(unreadable)
     }
+}
+
+/// The value of `filename*=UTF-8'language'…`.
+fn extended(disposition: &[u8]) -> Option<String> {
+    let parameters = std::str::from_utf8(disposition).ok()?.split(';');
+    let mut named = parameters.filter_map(|parameter| parameter.trim().split_once('='));
+    let (_, value) = named.find(|(name, _)| name.trim().eq_ignore_ascii_case("filename*"))?;
+    let mut value = value.trim().splitn(3, '\'');
+    let (charset, _language, text) = (value.next()?, value.next()?, value.next()?);
+    let text = percent_decode_str(text).decode_utf8().ok()?;
+    charset.eq_ignore_ascii_case("utf-8").then(|| text.into_owned())
 }
 
 /// The body, counted.
@@ -224,7 +240,8 @@ mod tests {
                     length += bytes.len();
                 }
                 let name = part.name().unwrap_or("-");
-                parts.push(format!("{name}:{}:{length}", part.filename().unwrap_or("-")));
+                let filename = part.filename().unwrap_or("-".into());
+                parts.push(format!("{name}:{filename}:{length}"));
             }
             Ok(())
         };
@@ -255,6 +272,16 @@ mod tests {
         let parts = ["a:-:1".to_owned(), "file:b.txt:4".to_owned()];
         assert_eq!(read(FORM, body).await.as_deref(), Ok(&parts[..]));
         assert_eq!(read(FORM, b"--x--").await, Ok(Vec::new()));
+    }
+
+    #[test]
+    fn extended_names_are_decoded() {
+        let of = |value: &str| extended(value.as_bytes());
+        let both = "form-data; name=\"file\"; filename=\"_\"; filename*=utf-8'en'%C3%A4%20b.txt";
+        assert_eq!(of(both).as_deref(), Some("ä b.txt"));
+        for other in ["form-data; filename=\"a\"", "filename*=latin1''a", "filename*=utf-8''%ff"] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! MongoDB: the truth. One file per collection; documents are private, domain types come out.
 
+pub mod accounts;
 pub mod attachment_uses;
 pub mod attachments;
 pub mod conversations;
@@ -9,15 +10,19 @@ pub mod marks;
 pub mod members;
 pub mod messages;
 pub mod notifications;
-pub mod pictures;
+pub mod outbox;
 pub mod relations;
 pub mod schema;
 pub mod sessions;
 pub mod store;
+pub mod tokens;
+pub mod users;
 pub mod writer;
 
 mod bson;
+mod embedded;
 
+use accounts::Accounts;
 use attachment_uses::AttachmentUses;
 use attachments::Attachments;
 use conversations::Conversations;
@@ -26,10 +31,11 @@ use marks::MarksRepository;
 use members::Members;
 use messages::Messages;
 use notifications::Notifications;
-use pictures::Pictures;
+use outbox::Outbox;
 use relations::Relations;
 use sessions::Sessions;
 use store::Store;
+use users::Users;
 use writer::Writer;
 
 /// Every repository of a store; cloning is cheap.
@@ -51,14 +57,18 @@ pub struct Repositories {
     pub messages: Messages,
     /// What users are told of.
     pub notifications: Notifications,
-    /// Whose picture a file is.
-    pub pictures: Pictures,
     /// Friendships and requests.
     pub relations: Relations,
     /// Signed-in devices.
     pub sessions: Sessions,
     /// Messages, to be written.
     pub writer: Writer,
+    /// Accounts with their mailed tokens and mails.
+    pub accounts: Accounts,
+    /// Mails that wait to be sent.
+    pub outbox: Outbox,
+    /// Accounts.
+    pub users: Users,
 }
 
 impl Repositories {
@@ -76,9 +86,11 @@ impl Repositories {
             writer: Writer::new(store, messages.clone()),
             messages,
             notifications: Notifications::new(store),
-            pictures: Pictures::new(store),
             relations: Relations::new(store),
             sessions: Sessions::new(store),
+            accounts: Accounts::new(store),
+            outbox: Outbox::new(store),
+            users: Users::new(store),
         }
     }
 }

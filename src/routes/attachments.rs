@@ -65,7 +65,8 @@ async fn receive(form: &mut Form, attachments: &Attachments, uploader: UserId) -
         let is_file = part.name() == Some("file");
         let takes = is_file && first.is_none();
         if takes {
-            first = Some(attachments.begin(uploader, part.filename().unwrap_or_default()));
+            let filename = part.filename().unwrap_or_default();
+            first = Some(attachments.begin(uploader, &filename));
         }
         more |= is_file && !takes;
         while let Some(bytes) = part.chunk().await? {

@@ -1,5 +1,6 @@
 //! The routes: a file per resource, each its rows of the table and what answers them.
 
+mod accounts;
 mod attachments;
 mod bytes;
 mod health;
@@ -20,7 +21,7 @@ pub use health::Health;
 /// Every route there is; `Allow`, OPTIONS, limits and the table test derive from it.
 #[must_use]
 pub fn table() -> Vec<Endpoint> {
-    [attachments::ENDPOINTS, health::ENDPOINTS, jwks::ENDPOINTS].concat()
+    [accounts::ENDPOINTS, attachments::ENDPOINTS, health::ENDPOINTS, jwks::ENDPOINTS].concat()
 }
 
 /// All routes behind the front that answers for the table; every rejection answered.
@@ -28,6 +29,7 @@ pub fn table() -> Vec<Endpoint> {
 pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         attachments::routes(guards, &services.attachments),
+        accounts::routes(guards, services),
         health::routes(guards, health),
         jwks::routes(guards, &services.access),
     ]);

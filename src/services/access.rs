@@ -9,10 +9,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::domain::clock::{Clock, Timestamp, random_bytes};
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::sessions::Session;
 use crate::error::{Error, Result};
 use crate::repositories::sessions::Sessions;
 
@@ -28,6 +28,15 @@ struct Claims {
     jti: String,
     iat: i64,
     exp: i64,
+}
+
+/// An access token.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// The JWT in its compact form.
+    pub token: String,
+    /// The second since the epoch from which on it is refused.
+    pub expires_at: i64,
 }
 
 /// One public key of the JWK set (RFC 7517, RFC 8037 §2).
@@ -84,21 +93,23 @@ impl Access {
         })
     }
 
-    /// A token for a session, good from now on for [`LIFETIME`].
+    /// The token of a session's newest generation, good for [`LIFETIME`] from when that was made:
+    /// the same token however often it is asked for.
     ///
     /// # Errors
     /// Only by a defect.
-    pub fn issue(&self, user: UserId, session: SessionId) -> Result<String> {
-        let now = self.clock.now();
+    pub fn issue(&self, session: &Session) -> Result<Issued> {
+        let expires_at = session.renewed_at.plus(LIFETIME).seconds();
         let claims = Claims {
             iss: self.issuer.clone(),
-            sub: user,
-            sid: session,
-            jti: Uuid::from_bytes(random_bytes()).simple().to_string(),
-            iat: now.seconds(),
-            exp: now.plus(LIFETIME).seconds(),
+            sub: session.user,
+            sid: session.id,
+            jti: format!("{}.{}", session.id, session.generation),
+            iat: session.renewed_at.seconds(),
+            exp: expires_at,
         };
-        jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(Error::internal)
+        let token = jsonwebtoken::encode(&self.header, &claims, &self.signing);
+        Ok(Issued { token: token.map_err(Error::internal)?, expires_at })
     }
 
     /// Whose token it is, and of which session.
@@ -117,6 +128,7 @@ impl Access {
         Ok((claims.sub, claims.sid))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the place")]
     fn read(&self, token: &str) -> Result<Claims> {
         let mut rules = Validation::new(Algorithm::EdDSA);
         rules.leeway = 0;

@@ -19,7 +19,7 @@ use crate::repositories::Repositories;
 use crate::repositories::attachment_uses::AttachmentUses;
 use crate::repositories::files::{CHUNK, Files};
 use crate::repositories::members::Members;
-use crate::repositories::pictures::Pictures;
+use crate::repositories::users::Users;
 
 /// How old an upload is that nobody can be waiting for any more.
 const ABANDONED: Duration = Duration::from_hours(1);
@@ -36,7 +36,7 @@ pub struct Attachments {
     stores: Stores,
     uses: AttachmentUses,
     members: Members,
-    pictures: Pictures,
+    users: Users,
 }
 
 impl Attachments {
@@ -53,7 +53,7 @@ impl Attachments {
             stores,
             uses: repositories.attachment_uses.clone(),
             members: repositories.members.clone(),
-            pictures: repositories.pictures.clone(),
+            users: repositories.users.clone(),
         }
     }
 
@@ -93,7 +93,7 @@ impl Attachments {
     /// was sent in a message that stands, or whose picture it is.
     async fn may_read(&self, reader: UserId, file: &StoredFile) -> Result<bool> {
         let id = file.attachment.id;
-        if file.uploader == reader || self.pictures.is_shown_by(file.uploader, id).await? {
+        if file.uploader == reader || self.users.has_picture(file.uploader, id).await? {
             return Ok(true);
         }
         let mut after = None;
@@ -112,7 +112,7 @@ impl Attachments {
         }
     }
 
-    /// The files that someone attaches to a message, in this order.
+    /// The files that someone attaches to a message, in this order, each once.
     ///
     /// # Errors
     /// `validation_failed`, naming each `attachments[n]` that is not ready or not `uploader`'s own;
@@ -126,12 +126,13 @@ impl Attachments {
             return Ok(Vec::new());
         }
         let own = self.stores.rows.own(uploader, ids).await?.into_iter();
-        let own: HashMap<AttachmentId, Attachment> = own.map(|file| (file.id, file)).collect();
+        let mut own: HashMap<AttachmentId, Attachment> = own.map(|file| (file.id, file)).collect();
         let mut unknown = Vec::new();
         let mut found = Vec::with_capacity(ids.len());
         for (n, id) in ids.iter().enumerate() {
-            match own.get(id) {
-                Some(file) => found.push(file.clone()),
+            match own.remove(id) {
+                Some(file) => found.push(file),
+                None if ids[..n].contains(id) => {}
                 None => unknown.push(FieldError::new(
                     format!("attachments[{n}]"),
                     "unknown",

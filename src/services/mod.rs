@@ -1,18 +1,31 @@
 //! The rules: who may, what must hold, what changes, who is told. No queries, no HTTP.
 
 pub mod access;
+pub mod accounts;
 pub mod attachments;
 mod images;
+pub mod outbox;
+pub mod passwords;
+pub mod profiles;
+pub mod sessions;
+pub mod tokens;
 pub mod upload;
 
 use std::sync::Arc;
 
 use access::Access;
+use accounts::Accounts;
 use attachments::Attachments;
+use outbox::Outbox;
+use passwords::Passwords;
+use profiles::Profiles;
+use sessions::Sessions;
+use tokens::{MailTokens, RefreshTokens};
 
 use crate::config::Settings;
 use crate::domain::clock::Clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::mail::Mailer;
 use crate::repositories::Repositories;
 
 /// Every service of an instance; cloning shares them.
@@ -22,24 +35,49 @@ pub struct Services {
     pub access: Arc<Access>,
     /// Files.
     pub attachments: Arc<Attachments>,
+    /// Signing up and in.
+    pub accounts: Arc<Accounts>,
+    /// Mails on their way; its task is to be run.
+    pub outbox: Arc<Outbox>,
+    /// How people look to others.
+    pub profiles: Arc<Profiles>,
+    /// Signed-in devices.
+    pub sessions: Arc<Sessions>,
 }
 
 impl Services {
     /// Services over these repositories. All keys derive from the signing key (PKCS#8, DER).
     ///
     /// # Errors
-    /// When the signing key is not one.
+    /// When the signing key or the URL for mail is not one.
     pub fn new(
         settings: &Settings,
         signing_key: &[u8],
         clock: &Clock,
         repositories: &Repositories,
     ) -> Result<Self> {
-        let issuer = settings.server.public_url.as_str().trim_end_matches('/');
-        let sessions = repositories.sessions.clone();
-        Ok(Self {
-            access: Arc::new(Access::new(issuer, signing_key, clock, sessions)?),
-            attachments: Arc::new(Attachments::new(repositories, clock)),
-        })
+        let public_url = settings.server.public_url.as_str().trim_end_matches('/');
+        let users = repositories.users.clone();
+        let rows = repositories.sessions.clone();
+        let access = Arc::new(Access::new(public_url, signing_key, clock, rows.clone())?);
+        let refresh = RefreshTokens::new(signing_key);
+        let sessions = Sessions::new(rows, users.clone(), access.clone(), refresh, clock);
+        let sessions = Arc::new(sessions);
+        let mailer = Mailer::new(&settings.mail).map_err(Error::internal)?;
+        let tokens = MailTokens::new(signing_key);
+        let rows = repositories.outbox.clone();
+        let outbox = Arc::new(Outbox::new(rows, mailer, tokens.clone(), public_url, clock));
+        let accounts = Arc::new(Accounts {
+            rows: repositories.accounts.clone(),
+            users: users.clone(),
+            passwords: Passwords::new(settings.auth.bcrypt_cost, settings.auth.hashers()),
+            sessions: sessions.clone(),
+            tokens,
+            outbox: outbox.clone(),
+            clock: clock.clone(),
+        });
+        let profiles = Arc::new(Profiles::new(users));
+        let attachments = Arc::new(Attachments::new(repositories, clock));
+        Ok(Self { access, accounts, attachments, outbox, profiles, sessions })
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
+mod accounts;
 mod health;
 mod schema;
 mod support;

@@ -169,6 +169,28 @@ impl TestApp {
         Answer::of(self.request("POST", path).json(&body)).await
     }
 
+    /// Signs up, and waits for nothing.
+    pub async fn sign_up(&self, name: &str) -> serde_json::Value {
+        let (email, password) = (format!("{name}@example.com"), format!("{name}-password"));
+        let input = serde_json::json!({"username": name, "email": email, "password": password});
+        self.post("/signup", input).await.ok(201)
+    }
+
+    /// Someone who has signed up, was verified and signed in.
+    pub async fn user(&self, name: &str) -> Actor {
+        self.sign_up(name).await;
+        let (email, password) = (format!("{name}@example.com"), format!("{name}-password"));
+        let token = self.mail(&email, 1).await.token();
+        self.post("/verify", serde_json::json!({"token": token})).await.ok(200);
+        self.login(&email, &password).await
+    }
+
+    /// Someone who signs in, from one more device.
+    pub async fn login(&self, email: &str, password: &str) -> Actor {
+        let input = serde_json::json!({"email": email, "password": password});
+        Actor::new(self, email, password, &self.post("/login", input).await.ok(200))
+    }
+
     /// The same person, talking to this instance.
     pub fn seen_by(&self, actor: &Actor) -> Actor {
         actor.through(self.http.clone(), self.url.clone())

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod app;
+pub mod mail;
 pub mod scratch;
 
 pub use actor::{Actor, Answer};

@@ -1,0 +1,48 @@
+//! Mails: what they are about. Their words are in `mail::texts`.
+
+use super::text::Email;
+
+/// Why a mail is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailKind {
+    /// A new account: its link shows that the address is its owner's.
+    Verify,
+    /// An account that wants this address: the same, for the change.
+    ConfirmEmail,
+    /// To the old address, once it is replaced: a warning, without a link.
+    EmailChanged,
+}
+
+impl MailKind {
+    /// Its stable name, as it is stored and logged.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::ConfirmEmail => "confirm_email",
+            Self::EmailChanged => "email_changed",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Verify, Self::ConfirmEmail, Self::EmailChanged]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}
+
+/// A mail that waits to be sent. It holds no token: its link is made from the nonce when it goes
+/// out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Why.
+    pub kind: MailKind,
+    /// Where to.
+    pub to: Email,
+    /// Whom it addresses.
+    pub username: String,
+    /// What the token of its link is made from, where it has one.
+    pub nonce: Option<[u8; 16]>,
+}

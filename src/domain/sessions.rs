@@ -1,0 +1,54 @@
+//! Sessions: signed-in devices.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::clock::Timestamp;
+use super::ids::{SessionId, UserId};
+use super::users::User;
+
+/// Where a session is used from, as far as the network tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its address.
+    pub ip: IpAddr,
+    /// What it calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// One signed-in device of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Counts its token pairs: 1 is the one from signing in, each refresh makes the next.
+    pub generation: u32,
+    /// When the newest pair was made.
+    pub renewed_at: Timestamp,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last seen, to within a minute.
+    pub last_used_at: Timestamp,
+    /// Its last address.
+    pub ip: String,
+    /// What its last client called itself.
+    pub user_agent: Option<String>,
+}
+
+/// What signing in or refreshing gives.
+#[derive(Debug, Clone, Serialize)]
+pub struct SignedIn {
+    /// The JWT for `Authorization: Bearer`.
+    pub access_token: String,
+    /// Always `Bearer` (RFC 6750).
+    pub token_type: &'static str,
+    /// Seconds until the access token expires.
+    pub expires_in: i64,
+    /// The opaque token that gives the next pair, once.
+    pub refresh_token: String,
+    /// Who signed in.
+    pub user: User,
+}

@@ -1,0 +1,39 @@
+//! People: how an account looks to its owner, and to everyone else.
+
+use serde::{Deserialize, Serialize};
+
+use super::attachments::Attachment;
+use super::clock::Timestamp;
+use super::ids::UserId;
+
+/// An account as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// Its public name.
+    pub username: String,
+    /// The address that it signs in with.
+    pub email: String,
+    /// The address that it will have once the link mailed there is used.
+    pub pending_email: Option<String>,
+    /// Whether the owner has shown to receive mail at `email`.
+    pub verified: bool,
+    /// An image of the four kinds that are shown.
+    pub profile_picture: Option<Attachment>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// An account as everyone else sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PublicUser {
+    /// Its id.
+    pub id: UserId,
+    /// Its name; `None` once deleted.
+    pub username: Option<String>,
+    /// Its picture; `None` once deleted.
+    pub profile_picture: Option<Attachment>,
+    /// Whether its owner has deleted it: what it wrote stays.
+    pub deleted: bool,
+}

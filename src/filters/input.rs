@@ -1,0 +1,56 @@
+//! What the fields of inputs have in common: the rules of validated text, for `validator`, and
+//! the way from a checked field to its domain type.
+
+use std::borrow::Cow;
+
+use validator::ValidationError;
+
+use crate::domain::text::{Email, Password, Username, Violation};
+use crate::error::{Error, Result};
+
+/// `#[validate(custom(function = "input::username"))]`
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn username(text: &str) -> Result<(), ValidationError> {
+    rule(Username::parse(text))
+}
+
+/// `#[validate(custom(function = "input::email"))]`
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn email(text: &str) -> Result<(), ValidationError> {
+    rule(Email::parse(text))
+}
+
+/// `#[validate(custom(function = "input::password"))]`, for a password to be.
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn password(text: &str) -> Result<(), ValidationError> {
+    rule(Password::parse(text))
+}
+
+/// The outcome of any `parse` as `validator` wants it.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn rule<T>(parsed: Result<T, Violation>) -> Result<(), ValidationError> {
+    parsed.map(drop).map_err(|broken| {
+        ValidationError::new(broken.code).with_message(Cow::Borrowed(broken.message))
+    })
+}
+
+/// The domain type of a field that must be there.
+///
+/// # Errors
+/// `validation_failed`; never for a field that was validated.
+pub fn given<T>(
+    name: &'static str,
+    field: Option<&str>,
+    parse: impl FnOnce(&str) -> Result<T, Violation>,
+) -> Result<T> {
+    let text = field.ok_or_else(|| Error::field(name, "required", "this field is required"))?;
+    parse(text).map_err(|broken| Error::field(name, broken.code, broken.message))
+}

@@ -1,0 +1,123 @@
+//! Mail: to a server by SMTP, into files, or into the log.
+
+mod texts;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+
+use crate::config::{self, MailUrl};
+use crate::domain::clock::{Timestamp, random_bytes};
+use crate::domain::mails::Mail;
+
+/// How long the server may take for each step of a conversation.
+const STEP: Duration = Duration::from_secs(10);
+
+/// Why a mail could not be handed over. Its text names no recipient of ours.
+#[derive(Debug)]
+pub struct MailError {
+    /// Whether the server says that trying again is useless.
+    pub is_final: bool,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl MailError {
+    /// Nothing happened for too long.
+    #[must_use]
+    pub fn slow() -> Self {
+        Self { is_final: false, source: "the mail server did not answer in time".into() }
+    }
+}
+
+impl fmt::Display for MailError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl std::error::Error for MailError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.source.as_ref())
+    }
+}
+
+/// Hands mails over, as the settings say.
+#[derive(Debug)]
+pub struct Mailer {
+    from: Mailbox,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Files(PathBuf),
+    Log,
+}
+
+impl Mailer {
+    /// A mailer that connects when it first has a mail.
+    ///
+    /// # Errors
+    /// When lettre cannot use the URL.
+    pub fn new(settings: &config::Mail) -> Result<Self, lettre::transport::smtp::Error> {
+        let way = match &settings.url {
+            MailUrl::Log => Way::Log,
+            MailUrl::Files(directory) => Way::Files(directory.clone()),
+            MailUrl::Smtp(url) => {
+                let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose())?;
+                Way::Smtp(transport.timeout(Some(STEP)).build())
+            }
+        };
+        Ok(Self { from: settings.from.clone(), way })
+    }
+
+    /// Hands one mail over, written at `at`, with its link where it has one.
+    ///
+    /// # Errors
+    /// When the server, or the directory, does not take it now.
+    pub async fn send(
+        &self,
+        mail: &Mail,
+        link: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), MailError> {
+        let failed = |source| MailError { is_final: false, source };
+        let text = texts::of(mail, link);
+        match &self.way {
+            Way::Log => {
+                tracing::info!(event = "mail_shown", to = mail.to.as_str(), "{}", text.body);
+                Ok(())
+            }
+            Way::Files(directory) => {
+                let message = texts::message(&self.from, mail, text, at)
+                    .map_err(|error| MailError { is_final: true, source: error })?;
+                let path = write(directory, &message, at).await.map_err(|e| failed(e.into()))?;
+                tracing::info!(event = "mail_written", path = %path.display());
+                Ok(())
+            }
+            Way::Smtp(transport) => {
+                let message = texts::message(&self.from, mail, text, at)
+                    .map_err(|error| MailError { is_final: true, source: error })?;
+                let sent = transport.send(message).await;
+                sent.map(drop).map_err(|error| MailError {
+                    is_final: error.is_permanent(),
+                    source: error.into(),
+                })
+            }
+        }
+    }
+}
+
+/// Writes a file of its own for the mail; it has its name only once it is whole.
+async fn write(directory: &Path, message: &Message, at: Timestamp) -> std::io::Result<PathBuf> {
+    tokio::fs::create_dir_all(directory).await?;
+    let name = format!("{}-{:016x}", at.millis(), u64::from_be_bytes(random_bytes()));
+    let (part, path) = (directory.join(format!("{name}.part")), directory.join(name + ".eml"));
+    tokio::fs::write(&part, message.formatted()).await?;
+    tokio::fs::rename(&part, &path).await?;
+    Ok(path)
+}

@@ -1,0 +1,41 @@
+//! Mailed tokens: a row for each that is unused, under its hash.
+
+use mongodb::Collection;
+use mongodb::bson::{Document, doc};
+use serde::{Deserialize, Serialize};
+
+use super::bson::{binary, date, id};
+use super::store::Store;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::UserId;
+
+/// The collection `tokens`.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    pub(super) rows: Collection<Row>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Row {
+    #[serde(rename = "_id")]
+    pub digest: mongodb::bson::Binary,
+    #[serde(with = "id")]
+    pub user_id: UserId,
+    /// The key of the address that it was mailed to, which is what using it proves.
+    pub email_key: String,
+    #[serde(with = "date")]
+    pub expires_at: Timestamp,
+}
+
+impl Tokens {
+    /// The tokens of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { rows: store.collection("tokens") }
+    }
+}
+
+/// The unused token of this hash, while it is good.
+pub(super) fn good(digest: [u8; 32], now: Timestamp) -> Document {
+    doc! { "_id": binary(digest), "expires_at": { "$gt": now } }
+}

@@ -1,0 +1,207 @@
+//! Accounts: one row each. One that nobody verified within a day counts as absent, whether its
+//! row is still there or not.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use mongodb::Collection;
+use mongodb::bson::{Document, doc};
+use serde::{Deserialize, Serialize};
+
+use super::bson::{date, id, optional_date};
+use super::embedded::EmbeddedAttachment;
+use super::store::{Store, all, within};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{AttachmentId, UserId};
+use crate::domain::text::{Email, Username};
+use crate::domain::users::{PublicUser, User};
+use crate::error::{Error, Result};
+
+/// How long an account may stay unverified.
+const UNVERIFIED: Duration = Duration::from_hours(24);
+
+/// The collection `users`.
+#[derive(Debug, Clone)]
+pub struct Users {
+    pub(super) rows: Collection<Row>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Row {
+    #[serde(rename = "_id", with = "id")]
+    pub id: UserId,
+    pub username: String,
+    pub username_key: String,
+    pub email: String,
+    pub email_key: String,
+    pub pending_email: Option<String>,
+    pub verified: bool,
+    pub password_hash: String,
+    pub picture: Option<EmbeddedAttachment>,
+    /// Groups that it is in.
+    pub group_count: i32,
+    #[serde(with = "date")]
+    pub created_at: Timestamp,
+    #[serde(with = "optional_date", default)]
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// What an account is recognised by.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Whose they are.
+    pub user: User,
+    /// bcrypt's own text form.
+    pub password_hash: String,
+}
+
+impl Users {
+    /// The accounts of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { rows: store.collection("users") }
+    }
+
+    /// The account, as its owner sees it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn find(&self, user: UserId, now: Timestamp) -> Result<Option<User>> {
+        let row = self.rows.find_one(present(doc! { "_id": user }, now));
+        Ok(within(row).await?.map(User::from))
+    }
+
+    /// The account that signs in with this address.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn by_email(&self, email: &Email, now: Timestamp) -> Result<Option<Credentials>> {
+        let row = self.rows.find_one(present(doc! { "email_key": email.key() }, now));
+        Ok(within(row).await?.map(|row| {
+            let password_hash = row.password_hash.clone();
+            Credentials { user: row.into(), password_hash }
+        }))
+    }
+
+    /// Refuses an address or a name that an account has; the address first, so that of two
+    /// reasons the same one is always told.
+    ///
+    /// # Errors
+    /// `email_taken`, `username_taken`; or the store is away.
+    pub async fn check_free(&self, email: &Email, name: &Username, now: Timestamp) -> Result<()> {
+        if self.exists(doc! { "email_key": email.key() }, now).await? {
+            return Err(email_taken());
+        }
+        if self.exists(doc! { "username_key": name.key() }, now).await? {
+            return Err(username_taken());
+        }
+        Ok(())
+    }
+
+    async fn exists(&self, filter: Document, now: Timestamp) -> Result<bool> {
+        let rows = self.rows.clone_with_type::<Document>();
+        let row = rows.find_one(present(filter, now)).projection(doc! { "_id": 1 });
+        Ok(within(row).await?.is_some())
+    }
+
+    /// Forgets accounts that were not verified in time and still stand in the way of this address
+    /// or name.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn forget_unverified(
+        &self,
+        email: &Email,
+        name: &Username,
+        now: Timestamp,
+    ) -> Result<()> {
+        let stale = doc! {
+            "$or": [{ "email_key": email.key() }, { "username_key": name.key() }],
+            "verified": false,
+            "created_at": { "$lte": now.minus(UNVERIFIED) },
+        };
+        within(self.rows.delete_many(stale)).await?;
+        Ok(())
+    }
+
+    /// How these accounts look to others, in no order; those that do not exist are missing.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn public(&self, users: &[UserId]) -> Result<Vec<PublicUser>> {
+        let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true };
+        Ok(all(self.rows.find(known)).await?.into_iter().map(PublicUser::from).collect())
+    }
+
+    /// Whether a file is the profile picture of this account, which uploaded it: nobody else can
+    /// show it as theirs.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn has_picture(&self, uploader: UserId, file: AttachmentId) -> Result<bool> {
+        let shown = doc! {
+            "_id": uploader, "verified": true, "deleted_at": null, "picture.id": file,
+        };
+        let rows = self.rows.clone_with_type::<Document>();
+        Ok(within(rows.find_one(shown).projection(doc! { "_id": 1 })).await?.is_some())
+    }
+
+    /// Those of `users` that can be written to and added: verified, not deleted.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn active(&self, users: &[UserId]) -> Result<HashSet<UserId>> {
+        #[derive(Deserialize)]
+        struct Active {
+            #[serde(rename = "_id", with = "id")]
+            id: UserId,
+        }
+        let active =
+            doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null };
+        let rows = self.rows.clone_with_type::<Active>();
+        let found = all(rows.find(active).projection(doc! { "_id": 1 })).await?;
+        Ok(found.into_iter().map(|row| row.id).collect())
+    }
+}
+
+/// Accounts that are there: not deleted, and verified or young enough to become so.
+pub(super) fn present(mut filter: Document, now: Timestamp) -> Document {
+    filter.insert("deleted_at", mongodb::bson::Bson::Null);
+    let young = doc! { "created_at": { "$gt": now.minus(UNVERIFIED) } };
+    filter.insert("$or", vec![doc! { "verified": true }, young]);
+    filter
+}
+
+pub(super) fn email_taken() -> Error {
+    Error::conflict("email_taken", "another account has this e-mail address")
+}
+
+pub(super) fn username_taken() -> Error {
+    Error::conflict("username_taken", "another account has this name")
+}
+
+impl From<Row> for User {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            username: row.username,
+            email: row.email,
+            pending_email: row.pending_email,
+            verified: row.verified,
+            profile_picture: row.picture.map(Into::into),
+            created_at: row.created_at,
+        }
+    }
+}
+
+impl From<Row> for PublicUser {
+    fn from(row: Row) -> Self {
+        let deleted = row.deleted_at.is_some();
+        Self {
+            id: row.id,
+            username: (!deleted).then_some(row.username),
+            profile_picture: row.picture.filter(|_| !deleted).map(Into::into),
+            deleted,
+        }
+    }
+}

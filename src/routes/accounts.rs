@@ -1,0 +1,124 @@
+//! Signing up, verifying, signing in: what one does without being signed in.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use validator::Validate;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::any_of;
+use super::reply::{Created, Found};
+use crate::domain::sessions::{Device, SignedIn};
+use crate::domain::text::{Email, Password, Username};
+use crate::domain::users::User;
+use crate::error::Result;
+use crate::filters::body::json;
+use crate::filters::client::Client;
+use crate::filters::endpoint::{Class, Endpoint};
+use crate::filters::guards::Guards;
+use crate::filters::input;
+use crate::filters::problem::respond;
+use crate::filters::with;
+use crate::services::Services;
+use crate::services::accounts::{self, Accounts};
+use crate::services::sessions::Sessions;
+
+const SIGN_UP: Endpoint = Endpoint::post("/signup", Class::Auth).public().json();
+const VERIFY: Endpoint = Endpoint::post("/verify", Class::Auth).public().json();
+const LOGIN: Endpoint = Endpoint::post("/login", Class::Auth).public().json();
+const REFRESH: Endpoint = Endpoint::post("/token/refresh", Class::Auth).public().json();
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[SIGN_UP, VERIFY, LOGIN, REFRESH];
+
+pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
+    let accounts = with(&services.accounts);
+    let sign_up = guards.public::<()>(&SIGN_UP).and(json(&SIGN_UP)).and(accounts.clone());
+    let sign_up = sign_up.then(self::sign_up).map(respond).boxed();
+    let verify = guards.public::<()>(&VERIFY).and(json(&VERIFY)).and(accounts.clone());
+    let verify = verify.then(self::verify).map(respond).boxed();
+    let login = guards.public::<()>(&LOGIN).and(json(&LOGIN)).and(accounts);
+    let login = login.then(self::login).map(respond).boxed();
+    let refresh = guards.public::<()>(&REFRESH).and(json(&REFRESH)).and(with(&services.sessions));
+    let refresh = refresh.then(self::refresh).map(respond).boxed();
+    any_of([sign_up, verify, login, refresh])
+}
+
+#[derive(Deserialize, Validate)]
+struct SignUp {
+    #[validate(required, custom(function = "input::username"))]
+    username: Option<String>,
+    #[validate(required, custom(function = "input::email"))]
+    email: Option<String>,
+    #[validate(required, custom(function = "input::password"))]
+    password: Option<String>,
+}
+
+async fn sign_up(
+    (): (),
+    _client: Client,
+    input: SignUp,
+    accounts: Arc<Accounts>,
+) -> Result<Created<User>> {
+    let input = accounts::SignUp {
+        username: input::given("username", input.username.as_deref(), Username::parse)?,
+        email: input::given("email", input.email.as_deref(), Email::parse)?,
+        password: input::given("password", input.password.as_deref(), Password::parse)?,
+    };
+    Ok(Created(accounts.sign_up(input).await?))
+}
+
+#[derive(Deserialize, Validate)]
+struct Verify {
+    #[validate(required)]
+    token: Option<String>,
+}
+
+async fn verify(
+    (): (),
+    _client: Client,
+    input: Verify,
+    accounts: Arc<Accounts>,
+) -> Result<Found<User>> {
+    Ok(Found(accounts.verify(input.token.as_deref().unwrap_or_default()).await?))
+}
+
+#[derive(Deserialize, Validate)]
+struct Login {
+    #[validate(required, custom(function = "input::email"))]
+    email: Option<String>,
+    #[validate(required)]
+    password: Option<String>,
+}
+
+async fn login(
+    (): (),
+    client: Client,
+    input: Login,
+    accounts: Arc<Accounts>,
+) -> Result<Found<SignedIn>> {
+    let email = input::given("email", input.email.as_deref(), Email::parse)?;
+    let password = input.password.unwrap_or_default();
+    Ok(Found(accounts.login(&email, password, &device(client)).await?))
+}
+
+#[derive(Deserialize, Validate)]
+struct Refresh {
+    #[validate(required)]
+    refresh_token: Option<String>,
+}
+
+async fn refresh(
+    (): (),
+    client: Client,
+    input: Refresh,
+    sessions: Arc<Sessions>,
+) -> Result<Found<SignedIn>> {
+    let token = input.refresh_token.unwrap_or_default();
+    Ok(Found(sessions.refresh(&token, &device(client)).await?))
+}
+
+fn device(client: Client) -> Device {
+    Device { ip: client.addr, user_agent: client.user_agent }
+}

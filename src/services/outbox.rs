@@ -1,0 +1,146 @@
+//! The outbox: sends queued mails in the background, again and again until a server takes them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::tokens::MailTokens;
+use crate::domain::clock::Clock;
+use crate::error::Result;
+use crate::mail::{MailError, Mailer};
+use crate::repositories;
+use crate::repositories::outbox::Claim;
+
+/// How often the store is asked for mails that are due: those queued by other instances, and
+/// those to be tried again.
+const POLL: Duration = Duration::from_secs(2);
+
+/// How many mails are sent at once.
+const LANES: usize = 4;
+
+/// How long handing over one mail may take; less than a claim lasts.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The wait after the first failure, doubled by each further one …
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// … up to this.
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
+/// After how many attempts a refusal that the server calls final is believed.
+const FINAL: u32 = 5;
+
+/// Sends what is queued.
+#[derive(Debug)]
+pub struct Outbox {
+    rows: repositories::outbox::Outbox,
+    mailer: Mailer,
+    tokens: MailTokens,
+    public_url: String,
+    clock: Clock,
+    queued: Notify,
+}
+
+impl Outbox {
+    /// Sends by `mailer`; links lead to `public_url`, which ends without a slash.
+    #[must_use]
+    pub fn new(
+        rows: repositories::outbox::Outbox,
+        mailer: Mailer,
+        tokens: MailTokens,
+        public_url: &str,
+        clock: &Clock,
+    ) -> Self {
+        let (public_url, clock) = (public_url.to_owned(), clock.clone());
+        Self { rows, mailer, tokens, public_url, clock, queued: Notify::new() }
+    }
+
+    /// Says that a mail was queued, which need not wait for the next look.
+    pub fn wake(&self) {
+        self.queued.notify_one();
+    }
+
+    /// Sends mails until told to stop; those under way are finished.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        join_all((0..LANES).map(|lane| self.lane(lane, &stop))).await;
+    }
+
+    /// One mail after the other. Only the first lane looks by itself; each that finds a mail
+    /// wakes the next, as there may be more.
+    async fn lane(&self, number: usize, stop: &CancellationToken) {
+        loop {
+            let found = self.send_next().await.unwrap_or_else(|error| {
+                tracing::warn!(event = "outbox_unavailable", %error);
+                false
+            });
+            if stop.is_cancelled() {
+                return;
+            }
+            if found {
+                continue;
+            }
+            tokio::select! {
+                () = self.queued.notified() => {}
+                () = sleep(POLL), if number == 0 => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn send_next(&self) -> Result<bool> {
+        let Some(claim) = self.rows.claim(self.clock.now()).await? else { return Ok(false) };
+        self.wake();
+        let kind = claim.mail.kind.name();
+        if claim.expires_at <= self.clock.now() {
+            tracing::warn!(event = "mail_dropped", kind, attempts = claim.attempts, "too old");
+            self.rows.remove(&claim).await?;
+            return Ok(true);
+        }
+        match self.send(&claim).await {
+            Ok(()) => {
+                tracing::info!(event = "mail_sent", kind, attempts = claim.attempts);
+                self.rows.remove(&claim).await?;
+            }
+            Err(error) if error.is_final && claim.attempts >= FINAL => {
+                tracing::error!(event = "mail_dropped", kind, attempts = claim.attempts, %error);
+                self.rows.remove(&claim).await?;
+            }
+            Err(error) => {
+                let wait = wait_after(claim.attempts);
+                tracing::warn!(event = "mail_delayed", kind, attempts = claim.attempts, ?wait, %error);
+                self.rows.retry_at(&claim, self.clock.now().plus(wait)).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn send(&self, claim: &Claim) -> Result<(), MailError> {
+        let mail = &claim.mail;
+        let link = mail.nonce.map(|nonce| {
+            format!("{}/verify?token={}", self.public_url, self.tokens.token(mail.kind, nonce))
+        });
+        let sending = self.mailer.send(mail, link.as_deref(), claim.created_at);
+        timeout(PATIENCE, sending).await.unwrap_or_else(|_| Err(MailError::slow()))
+    }
+}
+
+fn wait_after(attempts: u32) -> Duration {
+    let factor = 1 << attempts.saturating_sub(1).min(10);
+    (FIRST_WAIT * factor).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_up_to_ten_minutes() {
+        let waits: Vec<u64> =
+            [1, 2, 3, 10, 11, 4_000_000_000].map(|n| wait_after(n).as_secs()).into();
+        assert_eq!(waits, [1, 2, 4, 512, 600, 600]);
+    }
+}
