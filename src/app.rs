@@ -19,6 +19,7 @@ use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
 use crate::services::Services;
 use crate::services::attachments::Attachments;
+use crate::services::outgoing::ShardWriter;
 
 /// What stops a command; its text is the line that the operator sees.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -39,6 +40,7 @@ pub struct App {
     tls: Tls,
     guards: Guards,
     services: Services,
+    writers: Vec<ShardWriter>,
     health: Health,
     limits: Arc<RateLimits>,
     shutdown: Shutdown,
@@ -71,12 +73,13 @@ impl App {
             Some(key) => key.pkcs8().to_vec(),
             None => Keys::new(&store).signing_key().await?,
         };
-        let services = Services::new(&settings, &signing_key, &clock, &repositories)?;
+        let (services, writers) =
+            Services::new(&settings, &signing_key, &clock, &repositories, &redis)?;
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
         let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
         let health = Health { store, redis, shutdown: shutdown.clone() };
-        Ok(Self { settings, listeners, tls, guards, services, health, limits, shutdown })
+        Ok(Self { settings, listeners, tls, guards, services, writers, health, limits, shutdown })
     }
 
     /// The bound listeners, to learn their ports.
@@ -91,6 +94,9 @@ impl App {
         let attachments = self.services.attachments.clone();
         self.shutdown.spawn(|stop| collect_uploads(attachments, stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
+        for writer in self.writers {
+            self.shutdown.spawn(|stop| writer.run(stop));
+        }
         let server = &self.settings.server;
         let options = ServerOptions {
             public_url: server.public_url.to_string(),

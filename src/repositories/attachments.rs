@@ -143,15 +143,17 @@ impl Attachments {
         row.map(StoredFile::try_from).transpose()
     }
 
-    /// Those of `ids` that are ready and this user's own, in no order.
+    /// Those of `ids` that are ready and this user's own, in this order.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn own(&self, uploader: UserId, ids: &[AttachmentId]) -> Result<Vec<Attachment>> {
         let own: Document =
             doc! { "_id": { "$in": ids.to_vec() }, "uploader": uploader, "state": "ready" };
-        let rows = all(self.rows.find(own)).await?.into_iter();
-        rows.map(|row| StoredFile::try_from(row).map(|file| file.attachment)).collect()
+        let mut rows = all(self.rows.find(own)).await?;
+        rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
+        let files = rows.into_iter().map(StoredFile::try_from);
+        files.map(|file| file.map(|file| file.attachment)).collect()
     }
 }
 

@@ -8,8 +8,8 @@ use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, id};
+use super::embedded::EmbeddedAttachment;
 use super::store::{Store, within};
-use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::StoredMessage;
@@ -28,7 +28,7 @@ pub(super) struct MessageRow {
     pub nth: u64,
     pub text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Attachment>,
+    pub attachments: Vec<EmbeddedAttachment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ impl From<MessageRow> for StoredMessage {
             id: row.id,
             sender: row.sender,
             text: row.text,
-            attachments: row.attachments,
+            attachments: row.attachments.into_iter().map(Into::into).collect(),
             reply_to: row.reply_to,
             client_message_id: row.client_message_id,
             at: row.at,

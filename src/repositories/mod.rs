@@ -41,6 +41,8 @@ use writer::Writer;
 /// Every repository of a store; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Repositories {
+    /// Accounts with their mailed tokens and mails.
+    pub accounts: Accounts,
     /// Where files are used.
     pub attachment_uses: AttachmentUses,
     /// What is known of files.
@@ -57,18 +59,16 @@ pub struct Repositories {
     pub messages: Messages,
     /// What users are told of.
     pub notifications: Notifications,
+    /// Mails on their way.
+    pub outbox: Outbox,
     /// Friendships and requests.
     pub relations: Relations,
     /// Signed-in devices.
     pub sessions: Sessions,
-    /// Messages, to be written.
-    pub writer: Writer,
-    /// Accounts with their mailed tokens and mails.
-    pub accounts: Accounts,
-    /// Mails that wait to be sent.
-    pub outbox: Outbox,
     /// Accounts.
     pub users: Users,
+    /// Messages, to be written.
+    pub writer: Writer,
 }
 
 impl Repositories {
@@ -77,6 +77,7 @@ impl Repositories {
     pub fn new(store: &Store, shards: usize) -> Self {
         let messages = Messages::new(store, shards);
         Self {
+            accounts: Accounts::new(store),
             attachment_uses: AttachmentUses::new(store),
             attachments: Attachments::new(store),
             conversations: Conversations::new(store),
@@ -86,10 +87,9 @@ impl Repositories {
             writer: Writer::new(store, messages.clone()),
             messages,
             notifications: Notifications::new(store),
+            outbox: Outbox::new(store),
             relations: Relations::new(store),
             sessions: Sessions::new(store),
-            accounts: Accounts::new(store),
-            outbox: Outbox::new(store),
             users: Users::new(store),
         }
     }

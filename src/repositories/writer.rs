@@ -6,6 +6,7 @@
 //! conversation meet at its summary: the later one conflicts, and runs again on what is there now.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -109,14 +110,15 @@ impl Writer {
 
     /// Writes drafts of one shard, each whole or not at all, and answers each, in their order.
     /// Numbers follow the order of the drafts.
-    pub async fn write(&self, drafts: &[Draft]) -> Vec<Result<Sent>> {
-        match self.write_together(drafts).await {
+    pub async fn write(&self, drafts: Vec<Draft>) -> Vec<Result<Sent>> {
+        let drafts = Arc::new(drafts);
+        match self.write_together(drafts.clone()).await {
             Ok(answers) => answers,
-            // A defect in one must not fail the others: each conversation by itself.
+            // A defect in one must not fail the others: each by itself.
             Err(error) if error.kind() == ErrorKind::Internal && drafts.len() > 1 => {
                 let mut answers = Vec::with_capacity(drafts.len());
-                for draft in drafts {
-                    let answer = self.write_together(std::slice::from_ref(draft)).await;
+                for draft in drafts.iter().cloned() {
+                    let answer = self.write_together(Arc::new(vec![draft])).await;
                     answers.push(answer.and_then(|mut one| one.remove(0)));
                 }
                 answers
@@ -125,18 +127,22 @@ impl Writer {
         }
     }
 
-    async fn write_together(&self, drafts: &[Draft]) -> Result<Vec<Result<Sent>>> {
-        let mut assigned = Vec::new();
-        let written = self.store.transact(async |session| {
-            let mut plan = self.plan(session, drafts).await?;
+    async fn write_together(&self, drafts: Arc<Vec<Draft>>) -> Result<Vec<Result<Sent>>> {
+        let assigned = Arc::new(Mutex::new(Vec::new()));
+        // The transaction's future must own what it uses: borrowed, it is not provably `Send`.
+        let (this, batch, numbers) = (self.clone(), drafts.clone(), assigned.clone());
+        let written = self.store.transact(async move |session| {
+            let mut plan = this.plan(session, &batch).await?;
             let answers = std::mem::take(&mut plan.answers);
-            assigned.clone_from(&answers);
-            self.apply(session, plan).await?;
+            numbers.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&answers);
+            this.apply(session, plan).await?;
             Ok(answers)
         });
         match written.await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                self.settle(drafts, assigned, error).await
+                let assigned =
+                    std::mem::take(&mut *assigned.lock().unwrap_or_else(PoisonError::into_inner));
+                self.settle(&drafts, assigned, error).await
             }
             outcome => outcome,
         }
@@ -146,7 +152,7 @@ impl Writer {
     /// it bears our token. What is not there may still come, so it stays unavailable.
     async fn settle(
         &self,
-        drafts: &[Draft],
+        drafts: &Arc<Vec<Draft>>,
         assigned: Vec<Result<Sent>>,
         error: Error,
     ) -> Result<Vec<Result<Sent>>> {
@@ -154,9 +160,9 @@ impl Writer {
         if assigned.len() != drafts.len() {
             return Err(error);
         }
-        for (draft, answer) in drafts.iter().zip(assigned) {
+        for (at, answer) in assigned.into_iter().enumerate() {
             answers.push(match answer {
-                Ok(Sent::New(message)) if self.is_ours(message.id, draft).await => {
+                Ok(Sent::New(message)) if self.is_ours(message.id, &drafts[at]).await => {
                     Ok(Sent::New(message))
                 }
                 Ok(_) => Err(error.clone()),
@@ -414,7 +420,7 @@ fn message_row(draft: &Draft, id: MessageId, nth: u64) -> MessageRow {
         sender: draft.sender,
         nth,
         text: draft.text.clone(),
-        attachments: draft.attachments.clone(),
+        attachments: draft.attachments.iter().map(Into::into).collect(),
         reply_to: draft.reply_to,
         client_message_id: draft.once.as_ref().map(|once| once.client_message_id.clone()),
         at: draft.at,

@@ -124,12 +124,7 @@ impl SendMessage {
     }
 }
 
-async fn send(
-    (): (),
-    caller: Caller,
-    input: SendMessage,
-    messages: Arc<Messages>,
-) -> Result<Sent> {
+async fn send((): (), caller: Caller, input: SendMessage, messages: Arc<Messages>) -> Result<Sent> {
     messages.send(caller.user, input.parse()?).await.map(Sent)
 }
 

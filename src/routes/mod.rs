@@ -3,8 +3,11 @@
 mod accounts;
 mod attachments;
 mod bytes;
+mod conversations;
 mod health;
 mod jwks;
+mod messages;
+mod notifications;
 mod reply;
 
 use warp::Filter;
@@ -21,17 +24,29 @@ pub use health::Health;
 /// Every route there is; `Allow`, OPTIONS, limits and the table test derive from it.
 #[must_use]
 pub fn table() -> Vec<Endpoint> {
-    [accounts::ENDPOINTS, attachments::ENDPOINTS, health::ENDPOINTS, jwks::ENDPOINTS].concat()
+    [
+        accounts::ENDPOINTS,
+        attachments::ENDPOINTS,
+        conversations::ENDPOINTS,
+        health::ENDPOINTS,
+        jwks::ENDPOINTS,
+        messages::ENDPOINTS,
+        notifications::ENDPOINTS,
+    ]
+    .concat()
 }
 
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
 pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<(Response,)> {
     let routes = any_of([
-        attachments::routes(guards, &services.attachments),
         accounts::routes(guards, services),
+        attachments::routes(guards, &services.attachments),
+        conversations::routes(guards, services),
         health::routes(guards, health),
         jwks::routes(guards, &services.access),
+        messages::routes(guards, services),
+        notifications::routes(guards, services),
     ]);
     any_of([front(table()), routes]).recover(problem::recover).unify().boxed()
 }

@@ -1,6 +1,5 @@
 //! Attachments: who may upload, read and use which file.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::domain::clock::Clock;
 use crate::domain::files::{Filename, Rendition, StoredFile};
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::media_type::Image;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::attachment_uses::AttachmentUses;
 use crate::repositories::files::{CHUNK, Files};
@@ -110,37 +109,6 @@ impl Attachments {
             }
             after = conversations.last().copied();
         }
-    }
-
-    /// The files that someone attaches to a message, in this order, each once.
-    ///
-    /// # Errors
-    /// `validation_failed`, naming each `attachments[n]` that is not ready or not `uploader`'s own;
-    /// or the store is away.
-    pub async fn ready_of(
-        &self,
-        uploader: UserId,
-        ids: &[AttachmentId],
-    ) -> Result<Vec<Attachment>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let own = self.stores.rows.own(uploader, ids).await?.into_iter();
-        let mut own: HashMap<AttachmentId, Attachment> = own.map(|file| (file.id, file)).collect();
-        let mut unknown = Vec::new();
-        let mut found = Vec::with_capacity(ids.len());
-        for (n, id) in ids.iter().enumerate() {
-            match own.remove(id) {
-                Some(file) => found.push(file),
-                None if ids[..n].contains(id) => {}
-                None => unknown.push(FieldError::new(
-                    format!("attachments[{n}]"),
-                    "unknown",
-                    "not a file that you have uploaded",
-                )),
-            }
-        }
-        if unknown.is_empty() { Ok(found) } else { Err(Error::fields(unknown)) }
     }
 
     /// A file that someone may show as a picture, of themselves or a group: their own, ready, and

@@ -3,27 +3,38 @@
 pub mod access;
 pub mod accounts;
 pub mod attachments;
-mod images;
+pub mod conversations;
+pub mod messages;
+pub mod notifications;
 pub mod outbox;
+pub mod outgoing;
 pub mod passwords;
 pub mod profiles;
 pub mod sessions;
 pub mod tokens;
 pub mod upload;
 
+mod images;
+
 use std::sync::Arc;
 
 use access::Access;
 use accounts::Accounts;
 use attachments::Attachments;
+use conversations::Conversations;
+use messages::Messages;
+use notifications::Notifications;
 use outbox::Outbox;
+use outgoing::{Outgoing, ShardWriter};
 use passwords::Passwords;
 use profiles::Profiles;
 use sessions::Sessions;
 use tokens::{MailTokens, RefreshTokens};
 
+use crate::cache::Redis;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
+use crate::domain::page::Cursors;
 use crate::error::{Error, Result};
 use crate::mail::Mailer;
 use crate::repositories::Repositories;
@@ -33,10 +44,16 @@ use crate::repositories::Repositories;
 pub struct Services {
     /// Access tokens.
     pub access: Arc<Access>,
-    /// Files.
-    pub attachments: Arc<Attachments>,
     /// Signing up and in.
     pub accounts: Arc<Accounts>,
+    /// Files.
+    pub attachments: Arc<Attachments>,
+    /// Who may look into a conversation, and read marks.
+    pub conversations: Arc<Conversations>,
+    /// Sending and reading messages.
+    pub messages: Arc<Messages>,
+    /// What users are told of.
+    pub notifications: Arc<Notifications>,
     /// Mails on their way; its task is to be run.
     pub outbox: Arc<Outbox>,
     /// How people look to others.
@@ -46,7 +63,8 @@ pub struct Services {
 }
 
 impl Services {
-    /// Services over these repositories. All keys derive from the signing key (PKCS#8, DER).
+    /// Services over these repositories, and the writers of the message shards, to be run as
+    /// tasks. All keys derive from the signing key (PKCS#8, DER).
     ///
     /// # Errors
     /// When the signing key or the URL for mail is not one.
@@ -55,7 +73,8 @@ impl Services {
         signing_key: &[u8],
         clock: &Clock,
         repositories: &Repositories,
-    ) -> Result<Self> {
+        redis: &Redis,
+    ) -> Result<(Self, Vec<ShardWriter>)> {
         let public_url = settings.server.public_url.as_str().trim_end_matches('/');
         let users = repositories.users.clone();
         let rows = repositories.sessions.clone();
@@ -77,7 +96,31 @@ impl Services {
             clock: clock.clone(),
         });
         let profiles = Arc::new(Profiles::new(users));
-        let attachments = Arc::new(Attachments::new(repositories, clock));
-        Ok(Self { access, accounts, attachments, outbox, profiles, sessions })
+        let cursors = Cursors::new(signing_key);
+        let shards = settings.messages.shards as usize;
+        let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
+        let conversations = Arc::new(Conversations::new(repositories));
+        let messages = Arc::new(Messages::new(
+            repositories,
+            conversations.clone(),
+            outgoing,
+            redis.clone(),
+            clock,
+            settings.messages.require_friendship,
+        ));
+        let notifications =
+            Arc::new(Notifications::new(repositories, profiles.clone(), cursors.clone()));
+        let services = Self {
+            access,
+            accounts,
+            attachments: Arc::new(Attachments::new(repositories, clock)),
+            conversations,
+            messages,
+            notifications,
+            outbox,
+            profiles,
+            sessions,
+        };
+        Ok((services, writers))
     }
 }

@@ -84,7 +84,7 @@ impl ShardWriter {
     async fn write(&self, batch: &mut Vec<Waiting>) {
         let (drafts, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.draft, waiting.answer)).unzip();
-        let outcomes = self.writer.write(&drafts).await;
+        let outcomes = self.writer.write(drafts).await;
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Whoever asked may have gone; what is written stays written.
             let _ = answer.send(outcome);

@@ -5,5 +5,7 @@
 mod accounts;
 mod attachments;
 mod health;
+mod messages;
+mod notifications;
 mod schema;
 mod support;

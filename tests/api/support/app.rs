@@ -109,6 +109,9 @@ impl TestApp {
         };
         let shutdown = Shutdown::new(drain);
         let settings = world.settings.clone();
+        if std::env::var_os("NATTER_TEST_LOG").is_some() {
+            natter::telemetry::subscribe(&settings.log);
+        }
         let app = App::build(settings, world.clock.clone(), shutdown.clone()).await;
         let app = app.unwrap_or_else(|error| panic!("natter does not start: {error}"));
         let port = app.listeners().https.local_addr().expect("a bound port").port();
