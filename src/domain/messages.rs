@@ -120,7 +120,11 @@ impl OthersMarks {
     #[must_use]
     pub fn status(&self, sender: UserId, seq: u64) -> Status {
         let reached = |marks: &[Option<(UserId, u64)>; 2]| {
-            marks.iter().flatten().find(|(user, _)| *user != sender).is_none_or(|(_, at)| *at >= seq)
+            marks
+                .iter()
+                .flatten()
+                .find(|(user, _)| *user != sender)
+                .is_none_or(|(_, at)| *at >= seq)
         };
         if reached(&self.read) {
             Status::Read

@@ -3,10 +3,13 @@
 pub mod attachments;
 pub mod clock;
 pub mod conversations;
+pub mod files;
+pub mod groups;
 pub mod ids;
+pub mod mails;
+pub mod media_type;
 pub mod messages;
 pub mod notifications;
-pub mod mails;
 pub mod page;
 pub mod relations;
 pub mod secrets;

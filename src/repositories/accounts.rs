@@ -146,8 +146,8 @@ impl Accounts {
 /// The unique key that stood against a write of an account.
 fn conflict(error: mongodb::error::Error) -> Abort {
     match duplicate(&error).as_deref() {
-        Some("email_key_1") => email_taken().into(),
-        Some("username_key_1") => username_taken().into(),
+        Some("email_key") => email_taken().into(),
+        Some("username_key") => username_taken().into(),
         Some(_) => Abort::Rule(Error::internal(error)),
         None => error.into(),
     }

@@ -209,9 +209,8 @@ impl MarksRepository {
     /// When the store is away.
     pub async fn notice_all_direct(&self, user: UserId) -> Result<()> {
         let waiting = doc! { "user_id": user, "waiting_at": { "$exists": true } };
-        let noticed = vec![
-            doc! { "$set": { "noticed_seq": { "$max": ["$noticed_seq", "$waiting_seq"] } } },
-        ];
+        let noticed =
+            vec![doc! { "$set": { "noticed_seq": { "$max": ["$noticed_seq", "$waiting_seq"] } } }];
         within(self.rows.update_many(waiting, noticed)).await.map(|_| ())
     }
 

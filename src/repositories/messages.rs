@@ -3,8 +3,8 @@
 
 use futures_util::TryStreamExt;
 use mongodb::Collection;
-use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, id};

@@ -26,7 +26,7 @@ use crate::domain::messages::{Draft, Sent, StoredMessage, Target};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// How long an exactly-once key is kept; clients are promised 24 hours.
-const KEY_LIFETIME: Duration = Duration::from_secs(25 * 3600);
+const KEY_LIFETIME: Duration = Duration::from_hours(25);
 
 /// A row of `message_keys`: what a sender's `client_message_id` has led to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -140,9 +140,8 @@ impl Writer {
         });
         match written.await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                let assigned = std::mem::take(
-                    &mut *assigned.lock().unwrap_or_else(PoisonError::into_inner),
-                );
+                let assigned =
+                    std::mem::take(&mut *assigned.lock().unwrap_or_else(PoisonError::into_inner));
                 self.settle(&drafts, assigned, error).await
             }
             outcome => outcome,
@@ -182,7 +181,8 @@ impl Writer {
     /// Reads what the drafts meet, and decides on each in turn.
     async fn plan(&self, session: &mut ClientSession, drafts: &[Draft]) -> Result<Plan, Abort> {
         let mut known = self.known_keys(session, drafts).await?;
-        let mut plan = Plan { conversations: self.summaries(session, drafts).await?, ..Plan::default() };
+        let mut plan =
+            Plan { conversations: self.summaries(session, drafts).await?, ..Plan::default() };
         let totals = self.own_totals(session, drafts).await?;
         for draft in drafts {
             let answer = plan.decide(draft, &mut known, &totals);
@@ -240,8 +240,7 @@ impl Writer {
         keys.dedup();
         let keys: Vec<Bson> = keys.into_iter().map(binary).collect();
         let find = self.members.find(doc! { "_id": { "$in": keys } });
-        let mut found =
-            find.projection(doc! { "own_total": 1 }).session(&mut *session).await?;
+        let mut found = find.projection(doc! { "own_total": 1 }).session(&mut *session).await?;
         let mut totals = HashMap::new();
         while let Some(row) = found.next(session).await {
             let row = row?;
@@ -301,10 +300,9 @@ impl Plan {
         totals: &HashMap<Vec<u8>, u64>,
     ) -> Result<Sent> {
         let key = key_of(draft);
-        if let Some(row) = key.as_ref().and_then(|key| known.get(key)) {
-            if row.expires_at > draft.at {
-                return same(row, draft).map(Sent::Before);
-            }
+        let before = key.as_ref().and_then(|key| known.get(key));
+        if let Some(row) = before.filter(|row| row.expires_at > draft.at) {
+            return same(row, draft).map(Sent::Before);
         }
         let (id, member) = (draft.conversation(), member_key(draft));
         let own = match self.own_totals.get(&member) {
@@ -312,7 +310,9 @@ impl Plan {
             None => totals.get(&member).copied(),
         };
         let summary = match draft.target {
-            Target::User(peer) => self.conversations.entry(id).or_insert_with(|| begun(draft, peer)),
+            Target::User(peer) => {
+                self.conversations.entry(id).or_insert_with(|| begun(draft, peer))
+            }
             // Whoever was removed since the request was checked has no row any more.
             Target::Group(_) => {
                 own.ok_or_else(Error::not_found)?;
@@ -329,8 +329,9 @@ impl Plan {
         let nth = own.unwrap_or(0) + 1;
         self.own_totals.insert(member, (id, draft.sender, nth));
         if let (Some(key), Some(once)) = (key, &draft.once) {
-            known.insert(key.clone(), key_row(key.clone(), message, once.fingerprint, draft.at));
-            self.keys.push(key_row(key, message, once.fingerprint, draft.at));
+            self.keys.push(key_row(&key, message, once.fingerprint, draft.at));
+            let row = key_row(&key, message, once.fingerprint, draft.at);
+            known.insert(key, row);
         }
         self.sends.push(SendRow { key: own_key(draft.sender, message), n: nth });
         self.uses.extend(draft.attachments.iter().map(|file| {
@@ -349,13 +350,13 @@ fn key_of(draft: &Draft) -> Option<Vec<u8>> {
     Some([draft.sender.bytes().as_slice(), &name.as_ref()[..16]].concat())
 }
 
-fn key_row(key: Vec<u8>, message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {
+fn key_row(key: &[u8], message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {
     let raw = |bytes: &[u8]| Binary {
         subtype: mongodb::bson::spec::BinarySubtype::Generic,
         bytes: bytes.to_vec(),
     };
     KeyRow {
-        key: raw(&key),
+        key: raw(key),
         message: raw(&message.bytes()),
         fingerprint: raw(&fingerprint),
         expires_at: at.plus(KEY_LIFETIME),

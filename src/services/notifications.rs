@@ -151,7 +151,8 @@ impl Notifications {
             let last = marks.waiting_for(reader)?;
             Some(Entry::Waiting(marks, last))
         });
-        let mut entries: Vec<Entry> = stored.into_iter().map(Entry::Stored).chain(waiting).collect();
+        let mut entries: Vec<Entry> =
+            stored.into_iter().map(Entry::Stored).chain(waiting).collect();
         entries.retain(|entry| {
             let position = entry.position(reader);
             before.is_none_or(|before| position < before) && !(unread_only && entry.is_read())

@@ -3,6 +3,9 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
+mod attachments;
 mod health;
+mod messages;
+mod notifications;
 mod schema;
 mod support;

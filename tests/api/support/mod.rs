@@ -2,8 +2,8 @@
 
 pub mod actor;
 pub mod app;
-pub mod scratch;
 pub mod mail;
+pub mod scratch;
 
 pub use actor::{Actor, Answer};
 pub use app::TestApp;
