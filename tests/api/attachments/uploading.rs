@@ -111,8 +111,9 @@ async fn what_is_not_one_file_is_refused_and_nothing_stays() {
     for broken in ["", "x", BEGIN, "--x\r\n\r\nabc", &format!("{BEGIN}abc\r\n--x")] {
         send_raw(&alice, broken.to_owned()).await.problem(400, "malformed_multipart");
     }
-    let endless = format!("--x\r\nx-long: {}", "a".repeat(200_000));
-    send_raw(&alice, endless).await.problem(413, "payload_too_large");
+    let endless = |length| format!("--x\r\nx-long: {}", "a".repeat(length));
+    send_raw(&alice, endless(200_000)).await.problem(400, "malformed_multipart");
+    send_raw(&alice, endless(LIMIT + 100_000)).await.problem(413, "payload_too_large");
     let other =
         "--x\r\ncontent-disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\na\r\n--x--";
     send_raw(&alice, other).await.invalid(&["file"]);
