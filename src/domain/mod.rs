@@ -4,6 +4,7 @@ pub mod attachments;
 pub mod clock;
 pub mod conversations;
 pub mod files;
+pub mod groups;
 pub mod ids;
 pub mod mails;
 pub mod media_type;

@@ -5,6 +5,7 @@ pub mod attachment_uses;
 pub mod attachments;
 pub mod conversations;
 pub mod files;
+pub mod groups;
 pub mod keys;
 pub mod marks;
 pub mod members;
@@ -27,6 +28,7 @@ use attachment_uses::AttachmentUses;
 use attachments::Attachments;
 use conversations::Conversations;
 use files::Files;
+use groups::Groups;
 use marks::MarksRepository;
 use members::Members;
 use messages::Messages;
@@ -49,6 +51,8 @@ pub struct Repositories {
     pub attachments: Attachments,
     /// Conversation summaries.
     pub conversations: Conversations,
+    /// Groups, and who comes and goes.
+    pub groups: Groups,
     /// The bytes of files.
     pub files: Files,
     /// Read and delivered marks.
@@ -81,6 +85,7 @@ impl Repositories {
             attachment_uses: AttachmentUses::new(store),
             attachments: Attachments::new(store),
             conversations: Conversations::new(store),
+            groups: Groups::new(store),
             files: Files::new(store),
             marks: MarksRepository::new(store),
             members: Members::new(store),

@@ -4,6 +4,8 @@ mod accounts;
 mod attachments;
 mod bytes;
 mod conversations;
+mod friends;
+mod groups;
 mod health;
 mod jwks;
 mod messages;
@@ -28,6 +30,8 @@ pub fn table() -> Vec<Endpoint> {
         accounts::ENDPOINTS,
         attachments::ENDPOINTS,
         conversations::ENDPOINTS,
+        friends::ENDPOINTS,
+        groups::ENDPOINTS,
         health::ENDPOINTS,
         jwks::ENDPOINTS,
         messages::ENDPOINTS,
@@ -38,11 +42,13 @@ pub fn table() -> Vec<Endpoint> {
 
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
-pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<(Response,)> {
+pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         accounts::routes(guards, services),
         attachments::routes(guards, &services.attachments),
         conversations::routes(guards, services),
+        friends::routes(guards, services),
+        groups::routes(guards, services),
         health::routes(guards, health),
         jwks::routes(guards, &services.access),
         messages::routes(guards, services),

@@ -4,12 +4,15 @@ pub mod access;
 pub mod accounts;
 pub mod attachments;
 pub mod conversations;
+pub mod friends;
+pub mod groups;
 pub mod messages;
 pub mod notifications;
 pub mod outbox;
 pub mod outgoing;
 pub mod passwords;
 pub mod profiles;
+pub mod seed;
 pub mod sessions;
 pub mod tokens;
 pub mod upload;
@@ -22,6 +25,8 @@ use access::Access;
 use accounts::Accounts;
 use attachments::Attachments;
 use conversations::Conversations;
+use friends::Friends;
+use groups::Groups;
 use messages::Messages;
 use notifications::Notifications;
 use outbox::Outbox;
@@ -50,6 +55,10 @@ pub struct Services {
     pub attachments: Arc<Attachments>,
     /// Who may look into a conversation, and read marks.
     pub conversations: Arc<Conversations>,
+    /// Asking, answering, ending, listing.
+    pub friends: Arc<Friends>,
+    /// Making and changing groups.
+    pub groups: Arc<Groups>,
     /// Sending and reading messages.
     pub messages: Arc<Messages>,
     /// What users are told of.
@@ -110,11 +119,21 @@ impl Services {
         ));
         let notifications =
             Arc::new(Notifications::new(repositories, profiles.clone(), cursors.clone()));
+        let friends = Friends::new(repositories, profiles.clone(), cursors.clone(), clock);
+        let groups = Groups::new(
+            repositories,
+            profiles.clone(),
+            cursors,
+            clock,
+            settings.groups.max_members,
+        );
         let services = Self {
             access,
             accounts,
             attachments: Arc::new(Attachments::new(repositories, clock)),
             conversations,
+            friends: Arc::new(friends),
+            groups: Arc::new(groups),
             messages,
             notifications,
             outbox,
