@@ -34,18 +34,18 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-fn png_chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
+fn png_chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).expect("short");
-    let body = [name, data].concat();
+    let body = [&name, data].concat();
     [&length.to_be_bytes(), body.as_slice(), &crc32(&body).to_be_bytes()].concat()
 }
 
 /// A PNG of this size that holds next to nothing.
 fn hollow_png(width: u32, height: u32) -> Vec<u8> {
     let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    let header = png_chunk(b"IHDR", &[&size[..], &[8, 6, 0, 0, 0]].concat());
+    let header = png_chunk(*b"IHDR", &[&size[..], &[8, 6, 0, 0, 0]].concat());
     let signature = b"\x89PNG\r\n\x1a\n".to_vec();
-    [signature, header, png_chunk(b"IDAT", b"x"), png_chunk(b"IEND", b"")].concat()
+    [signature, header, png_chunk(*b"IDAT", b"x"), png_chunk(*b"IEND", b"")].concat()
 }
 
 #[tokio::test]
