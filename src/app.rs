@@ -13,6 +13,7 @@ use crate::filters::rate_limit::RateLimits;
 use crate::lifecycle::{Drain, Shutdown};
 use crate::repositories::Repositories;
 use crate::repositories::keys::Keys;
+use crate::repositories::schema;
 use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
@@ -60,7 +61,8 @@ impl App {
         let tls = Tls::load(files)?;
         let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix)?;
         let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
-        let repositories = Repositories::new(&store);
+        schema::apply(&store, settings.messages.shards, &clock).await?;
+        let repositories = Repositories::new(&store, settings.messages.shards as usize);
         let signing_key = match &settings.auth.jwt_key {
             Some(key) => key.pkcs8().to_vec(),
             None => Keys::new(&store).signing_key().await?,
@@ -131,9 +133,23 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The store is not reachable, or refuses.
-#[expect(clippy::unused_async, reason = "not composed yet")]
-pub async fn indexes(_settings: Settings, _action: cli::Indexes) -> Result<(), Failure> {
-    Err("indexes is not there yet".into())
+pub async fn indexes(settings: Settings, action: cli::Indexes) -> Result<(), Failure> {
+    let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
+    let shards = settings.messages.shards;
+    let steps = match action {
+        cli::Indexes::Plan => schema::plan(&store, shards).await?,
+        cli::Indexes::Apply => {
+            let applied = schema::apply(&store, shards, &Clock::system()).await?;
+            [applied.made, applied.reported].concat()
+        }
+    };
+    for step in &steps {
+        println!("{step}");
+    }
+    if steps.is_empty() {
+        println!("all {} collections are as they are defined", schema::count(shards));
+    }
+    Ok(())
 }
 
 /// Fills the store from a fixture.

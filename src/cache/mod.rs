@@ -1,5 +1,6 @@
 //! Redis: what may be lost. Every answer may be "don't know": an error is a miss, never a failure.
 
+pub mod pages;
 pub mod rate_limit;
 
 use std::fmt;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use bb8_redis::RedisConnectionManager;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, RedisError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 /// How long a command may wait for a connection, and again for its answer.
@@ -49,6 +52,20 @@ impl Redis {
     /// Whether the server answers; asks it even while it is left alone.
     pub async fn is_up(&self) -> bool {
         self.ask::<String>(&redis::cmd("PING")).await.is_ok()
+    }
+
+    /// The value of a key, as JSON; `None` where it is absent, unreadable, or Redis is away.
+    async fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let value: Option<Vec<u8>> = self.send(redis::cmd("GET").arg(self.key(name))).await?;
+        serde_json::from_slice(&value?).ok()
+    }
+
+    /// Keeps a value as JSON for a time; nothing happens if Redis is away.
+    async fn set(&self, name: &str, value: &impl Serialize, ttl: Duration) {
+        let Ok(json) = serde_json::to_vec(value) else { return };
+        let mut command = redis::cmd("SET");
+        command.arg(self.key(name)).arg(json).arg("EX").arg(ttl.as_secs());
+        let _: Option<()> = self.send(&command).await;
     }
 
     /// Sends one command; `None` when Redis is away, slow, or answers with an error.

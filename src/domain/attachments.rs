@@ -1,31 +1,31 @@
-//! Attachments as clients see them.
+//! Files that were uploaded.
 
 use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
 use super::ids::AttachmentId;
 
-/// A stored file and where to get it.
+/// An uploaded file, as clients see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attachment {
     /// Its id.
     pub id: AttachmentId,
-    /// The name it was sent under, without directories.
+    /// Its name, without directories.
     pub filename: String,
-    /// The media type found in its bytes.
+    /// Its media type, sniffed from the bytes.
     pub content_type: String,
-    /// Bytes.
+    /// Its size in bytes.
     pub size: u64,
-    /// SHA-256 of the bytes, in lower-case hexadecimal.
+    /// SHA-256 of its bytes, hexadecimal.
     pub sha256: String,
-    /// Pixels across; only of images.
+    /// Width in pixels, of an image.
     pub width: Option<u32>,
-    /// Pixels down; only of images.
+    /// Height in pixels, of an image.
     pub height: Option<u32>,
-    /// Path of the bytes.
+    /// Where its bytes are.
     pub url: String,
-    /// Path of the preview; only of images.
+    /// Where a small image of it is.
     pub thumbnail_url: Option<String>,
-    /// When it was stored.
+    /// When it was uploaded.
     pub created_at: Timestamp,
 }

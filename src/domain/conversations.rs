@@ -76,6 +76,58 @@ pub struct Membership {
     pub muted_until: Option<Timestamp>,
 }
 
+/// A message, as far as a summary remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastMessage {
+    /// Its number.
+    pub seq: u64,
+    /// Who sent it.
+    pub sender: UserId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A conversation, as the inbox and the history need to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its id.
+    pub id: ConversationId,
+    /// What sort of conversation it is.
+    pub kind: Kind,
+    /// Of a direct one, its two users; one, where someone writes to themselves. Empty for groups.
+    pub members: Vec<UserId>,
+    /// The number of its last message; 0 before the first.
+    pub last_seq: u64,
+    /// When that was sent; before the first, when the conversation began.
+    pub last_at: Timestamp,
+    /// Counts every change to a message that is there already.
+    pub revision: u64,
+    /// Its last message.
+    pub last: Option<LastMessage>,
+    /// The last message of anyone but the sender of [`last`](Self::last).
+    pub other: Option<LastMessage>,
+}
+
+impl Summary {
+    /// Of a direct conversation, the user at the other end; oneself, where one writes to oneself.
+    #[must_use]
+    pub fn peer_of(&self, user: UserId) -> Option<UserId> {
+        match self.kind {
+            Kind::Group => None,
+            Kind::Direct => {
+                let other = self.members.iter().find(|member| **member != user);
+                Some(other.copied().unwrap_or(user))
+            }
+        }
+    }
+
+    /// The last message that someone other than `reader` sent.
+    #[must_use]
+    pub fn last_for(&self, reader: UserId) -> Option<LastMessage> {
+        self.last.filter(|last| last.sender != reader).or(self.other)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -107,6 +107,7 @@ impl Accounts {
         if let Some(digest) = letter.digest {
             let token = tokens::Row {
                 digest: Binary { subtype: BinarySubtype::Generic, bytes: digest.to_vec() },
+                kind: tokens::VERIFY.to_owned(),
                 user_id: letter.user,
                 email_key: letter.mail.to.key(),
                 expires_at: letter.expires_at,
@@ -127,7 +128,7 @@ impl Accounts {
     pub async fn verify(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<User>> {
         let this = self.clone();
         let body = async move |session: &mut ClientSession| {
-            let token = tokens::good(digest, now);
+            let token = tokens::good(tokens::VERIFY, digest, now);
             let used = this.tokens.rows.find_one_and_delete(token).session(&mut *session).await?;
             let Some(token) = used else { return Ok(None) };
             let unverified = present(
@@ -146,8 +147,8 @@ impl Accounts {
 /// The unique key that stood against a write of an account.
 fn conflict(error: mongodb::error::Error) -> Abort {
     match duplicate(&error).as_deref() {
-        Some("email_key_1") => email_taken().into(),
-        Some("username_key_1") => username_taken().into(),
+        Some("email_key") => email_taken().into(),
+        Some("username_key") => username_taken().into(),
         Some(_) => Abort::Rule(Error::internal(error)),
         None => error.into(),
     }

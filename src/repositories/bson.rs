@@ -5,6 +5,7 @@ use mongodb::bson::{Binary, Bson, DateTime};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::notifications::NotificationId;
 
 /// An id as it is stored.
 pub(super) trait StoredId: Sized {
@@ -31,7 +32,7 @@ macro_rules! stored {
         }
     )*};
 }
-stored!(AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId);
+stored!(AttachmentId, ConversationId, GroupId, MessageId, NotificationId, SessionId, UserId);
 
 /// Raw bytes, subtype 0.
 pub(super) fn binary(bytes: impl Into<Vec<u8>>) -> Bson {

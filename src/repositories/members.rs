@@ -1,7 +1,7 @@
 //! Members: one row per member and conversation. Whoever has left or was removed has no row.
 
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, doc};
+use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,19 @@ impl From<MemberRow> for Membership {
 /// The key of a user's row in a conversation.
 pub(super) fn key(conversation: ConversationId, user: UserId) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: pair(&conversation, &user) }
+}
+
+/// What a user's row in a direct conversation holds when its first message makes it.
+pub(super) fn begun_direct(
+    conversation: ConversationId,
+    user: UserId,
+    joined_at: Timestamp,
+) -> Document {
+    doc! {
+        "conversation_id": conversation, "user_id": user, "kind": "direct", "role": "member",
+        "joined_at": joined_at, "joined_seq": 0_i64, "read_seq": 0_i64, "delivered_seq": 0_i64,
+        "own_total": 0_i64, "own_at_read": 0_i64, "noticed_seq": 0_i64, "muted_until": null,
+    }
 }
 
 /// The collection `members`.

@@ -1,47 +1,79 @@
 //! MongoDB: the truth. One file per collection; documents are private, domain types come out.
 
 pub mod accounts;
+pub mod conversations;
 pub mod keys;
+pub mod marks;
 pub mod members;
+pub mod messages;
+pub mod notifications;
 pub mod outbox;
+pub mod relations;
+pub mod schema;
 pub mod sessions;
 pub mod store;
 pub mod tokens;
 pub mod users;
+pub mod writer;
 
 mod bson;
 mod embedded;
 
 use accounts::Accounts;
+use conversations::Conversations;
+use marks::MarksRepository;
 use members::Members;
+use messages::Messages;
+use notifications::Notifications;
 use outbox::Outbox;
+use relations::Relations;
 use sessions::Sessions;
 use store::Store;
 use users::Users;
+use writer::Writer;
 
 /// Every repository of a store; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Repositories {
     /// Accounts with their mailed tokens and mails.
     pub accounts: Accounts,
+    /// Conversation summaries.
+    pub conversations: Conversations,
+    /// Read and delivered marks.
+    pub marks: MarksRepository,
     /// Who is in which conversation.
     pub members: Members,
+    /// Messages, to be read.
+    pub messages: Messages,
+    /// What users are told of.
+    pub notifications: Notifications,
     /// Mails that wait to be sent.
     pub outbox: Outbox,
+    /// Friendships and requests.
+    pub relations: Relations,
     /// Signed-in devices.
     pub sessions: Sessions,
     /// Accounts.
     pub users: Users,
+    /// Messages, to be written.
+    pub writer: Writer,
 }
 
 impl Repositories {
-    /// The repositories of a store.
+    /// The repositories of a store whose messages are in so many shards.
     #[must_use]
-    pub fn new(store: &Store) -> Self {
+    pub fn new(store: &Store, shards: usize) -> Self {
+        let messages = Messages::new(store, shards);
         Self {
             accounts: Accounts::new(store),
+            conversations: Conversations::new(store),
+            marks: MarksRepository::new(store),
             members: Members::new(store),
+            writer: Writer::new(store, messages.clone()),
+            messages,
+            notifications: Notifications::new(store),
             outbox: Outbox::new(store),
+            relations: Relations::new(store),
             sessions: Sessions::new(store),
             users: Users::new(store),
         }

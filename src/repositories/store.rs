@@ -10,7 +10,6 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, TransactionOptions, WriteConcern,
 };
 use mongodb::{Client, ClientSession, Collection, Cursor, Database};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -57,6 +56,16 @@ impl Store {
         &self.database
     }
 
+    /// Where commands about the whole server or cluster go.
+    pub(super) fn admin(&self) -> Database {
+        self.client.database("admin")
+    }
+
+    /// What a sharded cluster keeps about itself.
+    pub(super) fn config(&self) -> Database {
+        self.client.database("config")
+    }
+
     pub(super) fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
         self.database.collection(name)
     }
@@ -65,6 +74,11 @@ impl Store {
     pub async fn is_up(&self) -> bool {
         let ping = self.database.run_command(doc! { "ping": 1 });
         matches!(timeout(Duration::from_secs(1), ping).await, Ok(Ok(_)))
+    }
+
+    /// A session whose reads all see one and the same moment.
+    pub(super) async fn snapshot(&self) -> Result<ClientSession, DriverError> {
+        self.client.start_session().snapshot(true).await
     }
 
     /// Runs `body` in one transaction (snapshot reads, majority commit), again from its start
@@ -93,7 +107,7 @@ impl Store {
                     }
                 };
                 match outcome {
-                    Err(Abort::Driver(error)) if is_transient(&error) => {
+                    Err(abort) if abort.is_passing() => {
                         conflicts += 1;
                         tokio::time::sleep(backoff(conflicts)).await;
                     }
@@ -105,6 +119,7 @@ impl Store {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(Abort::Rule(error))) => Err(error),
             Ok(Err(Abort::Driver(error))) => Err(failed(error)),
+            Ok(Err(Abort::Again)) => Err(Error::unavailable()),
             Err(_) => Err(Error::unavailable().with_source("a transaction passed its deadline")),
         }
     }
@@ -117,6 +132,23 @@ pub(super) enum Abort {
     Rule(Error),
     /// The database failed; tried again where that can help.
     Driver(DriverError),
+    /// Someone else was first at a key: to be run again, on what is there now.
+    Again,
+}
+
+impl Abort {
+    /// A driver's error, or [`Abort::Again`] where it is that a key is taken.
+    pub fn again_if_taken(error: DriverError) -> Self {
+        if duplicate(&error).is_some() { Self::Again } else { Self::Driver(error) }
+    }
+
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Rule(_) => false,
+            Self::Driver(error) => is_transient(error),
+            Self::Again => true,
+        }
+    }
 }
 
 impl From<DriverError> for Abort {
@@ -218,7 +250,8 @@ pub(super) fn failed(error: DriverError) -> Error {
 const AWAY_CODES: [i32; 16] =
     [6, 7, 50, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
 
-fn server_code(error: &DriverError) -> Option<i32> {
+/// The server's code for what it refuses.
+pub(super) fn server_code(error: &DriverError) -> Option<i32> {
     match &*error.kind {
         ErrorKind::Command(error) => Some(error.code),
         ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
@@ -240,11 +273,4 @@ pub(super) fn duplicate(error: &DriverError) -> Option<String> {
     };
     let index = message.split("index: ").nth(1).and_then(|rest| rest.split(' ').next());
     Some(index.unwrap_or("_id_").to_owned())
-}
-
-/// A document of which only the key is read.
-#[derive(Debug, Deserialize)]
-pub(super) struct Key {
-    #[expect(dead_code, reason = "that it is there is what counts")]
-    pub _id: mongodb::bson::Bson,
 }

@@ -19,6 +19,8 @@ pub struct Tokens {
 pub(super) struct Row {
     #[serde(rename = "_id")]
     pub digest: mongodb::bson::Binary,
+    /// What it is good for.
+    pub kind: String,
     #[serde(with = "id")]
     pub user_id: UserId,
     /// The key of the address that it was mailed to, which is what using it proves.
@@ -35,7 +37,10 @@ impl Tokens {
     }
 }
 
-/// The unused token of this hash, while it is good.
-pub(super) fn good(digest: [u8; 32], now: Timestamp) -> Document {
-    doc! { "_id": binary(digest), "expires_at": { "$gt": now } }
+/// The kind of token that verifies an address.
+pub(super) const VERIFY: &str = "verify";
+
+/// The unused token of this kind and hash, while it is good.
+pub(super) fn good(kind: &str, digest: [u8; 32], now: Timestamp) -> Document {
+    doc! { "_id": binary(digest), "kind": kind, "expires_at": { "$gt": now } }
 }

@@ -48,7 +48,7 @@ impl<S: Application> Port<S> {
     pub async fn run(mut self) {
         let places = Arc::new(Semaphore::new(self.connections.min(Semaphore::MAX_PERMITS)));
         let mut turned_away = Seldom::default();
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::default();
         loop {
             let accepted = select! {
                 biased;
@@ -57,7 +57,7 @@ impl<S: Application> Port<S> {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    pause = FIRST_PAUSE;
+                    backoff.pause = FIRST_PAUSE;
                     if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
                         self.begin(stream, peer, Lease::new(place, self.ending.tracker.token()));
                     } else if let Some(times) = turned_away.count(Instant::now()) {
@@ -72,11 +72,10 @@ impl<S: Application> Port<S> {
                     debug!(event = "accept", listener = self.name, %error, "connection lost");
                 }
                 Err(error) => {
-                    // Out of descriptors or memory: only time and ending connections help.
-                    warn!(event = "accept", listener = self.name, %error, ?pause, "cannot accept");
+                    let pause = backoff.fail(self.name, &error);
                     select! {
                         () = self.ending.closing.cancelled() => return,
-                        () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                        () = sleep(pause) => {}
                     }
                 }
             }
@@ -98,6 +97,31 @@ impl<S: Application> Port<S> {
             ending: self.ending.clone(),
         };
         self.ending.tracker.spawn(connection.run(stream));
+    }
+}
+
+/// The pauses of a listener that cannot accept: out of descriptors or memory, only time and
+/// ending connections help.
+struct Backoff {
+    pause: Duration,
+    failed: Seldom,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { pause: FIRST_PAUSE, failed: Seldom::default() }
+    }
+}
+
+impl Backoff {
+    /// Notes a failure, and returns how long to wait.
+    fn fail(&mut self, listener: &str, error: &io::Error) -> Duration {
+        if let Some(times) = self.failed.count(Instant::now()) {
+            warn!(event = "accept", listener, times, %error, "cannot accept");
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        pause
     }
 }
 
@@ -150,6 +174,16 @@ mod tests {
         assert_eq!(seldom.count(start + Duration::from_millis(10)), None);
         assert_eq!(seldom.count(start + Duration::from_millis(999)), None);
         assert_eq!(seldom.count(start + Duration::from_secs(1)), Some(3));
+    }
+
+    #[test]
+    fn failures_in_a_row_pause_longer_up_to_a_second() {
+        let mut backoff = Backoff::default();
+        let error = io::Error::other("any");
+        let pauses: Vec<_> = (0..9).map(|_| backoff.fail("https", &error)).collect();
+        assert_eq!(pauses[0], FIRST_PAUSE);
+        assert_eq!(pauses[1], FIRST_PAUSE * 2);
+        assert_eq!(pauses[8], LONGEST_PAUSE);
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod tls;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, select, time::timeout};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use self::{
@@ -106,21 +106,13 @@ pub async fn serve<S, A>(
     if let Some(listener) = listeners.redirect {
         public.spawn(redirect(listener, &options, limits, ending).run());
     }
-    let private = TaskTracker::new();
-    let admin_closing = shutdown.hard().child_token();
-    if let Some(listener) = listeners.admin {
-        let ending = Ending::new(&admin_closing, &shutdown, &private);
-        private.spawn(self::admin(listener, admin, limits, ending).run());
-    }
+    let operators = Operators::begin(listeners.admin, admin, limits, &shutdown);
     select! {
         never = tls.watch(options.certificate_interval, &shutdown) => match never {},
         () = shutdown.closing().cancelled() => {}
     }
     drain(&public, &shutdown).await;
-    admin_closing.cancel();
-    private.close();
-    // A client that holds on to the admin listener must not hold the process.
-    let _ = timeout(ADMIN_GRACE, private.wait()).await;
+    operators.end().await;
 }
 
 fn redirect(
@@ -140,15 +132,41 @@ fn redirect(
     }
 }
 
-fn admin<A>(listener: TcpListener, service: A, limits: Limits, ending: Ending) -> Port<A> {
-    Port {
-        name: "admin",
-        listener,
-        connections: ADMIN_CONNECTIONS,
-        protocols: Arc::new(Protocols::plain()),
-        limits,
-        service,
-        ending,
+/// The admin listener, which ends after the others.
+struct Operators {
+    closing: CancellationToken,
+    connections: TaskTracker,
+}
+
+impl Operators {
+    fn begin<A: Application>(
+        listener: Option<TcpListener>,
+        service: A,
+        limits: Limits,
+        shutdown: &Shutdown,
+    ) -> Self {
+        let closing = shutdown.hard().child_token();
+        let connections = TaskTracker::new();
+        if let Some(listener) = listener {
+            let port = Port {
+                name: "admin",
+                listener,
+                connections: ADMIN_CONNECTIONS,
+                protocols: Arc::new(Protocols::plain()),
+                limits,
+                service,
+                ending: Ending::new(&closing, shutdown, &connections),
+            };
+            connections.spawn(port.run());
+        }
+        Self { closing, connections }
+    }
+
+    async fn end(self) {
+        self.closing.cancel();
+        self.connections.close();
+        // A client that holds on to the admin listener must not hold the process.
+        let _ = timeout(ADMIN_GRACE, self.connections.wait()).await;
     }
 }
 

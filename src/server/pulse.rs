@@ -2,7 +2,7 @@
 //!
 //! hyper's `header_read_timeout` starts with the wait for a request, so it would close idle
 //! connections as early as slow heads, and it knows HTTP/1 only. Here one clock serves both
-//! protocols: [`drive`](super::drive) asks [`Pulse::due`] and closes what is overdue.
+//! protocols: [`Driver`](super::driver::Driver) asks [`Pulse::due`] and closes what is overdue.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

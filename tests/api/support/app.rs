@@ -29,17 +29,22 @@ impl Drop for World {
         let _ = std::fs::remove_dir_all(&self.mail);
         let (uri, name) =
             (self.settings.mongodb.uri.expose().to_owned(), self.settings.mongodb.database.clone());
-        // A thread and a runtime of its own: the test's runtime may be ending right now.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async {
-                let client = mongodb::Client::with_uri_str(uri).await.expect("a client");
-                let drop = client.database(&name);
-                let _ = tokio::time::timeout(PATIENCE, async { drop.drop().await }).await;
-            });
-        });
-        let _ = dropped.join();
+        drop_database(uri, name);
     }
+}
+
+/// Drops a test's database.
+pub fn drop_database(uri: String, name: String) {
+    // A thread and a runtime of its own: the test's runtime may be ending right now.
+    let dropped = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let client = mongodb::Client::with_uri_str(uri).await.expect("a client");
+            let drop = client.database(&name);
+            let _ = tokio::time::timeout(PATIENCE, async { drop.drop().await }).await;
+        });
+    });
+    let _ = dropped.join();
 }
 
 /// One instance and the way to it.
@@ -59,7 +64,7 @@ impl Drop for TestApp {
 }
 
 /// Where the services are: `make test` says so.
-fn service(name: &str) -> String {
+pub fn service(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"))
 }

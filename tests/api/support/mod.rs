@@ -3,6 +3,8 @@
 pub mod actor;
 pub mod app;
 pub mod mail;
+pub mod scratch;
 
 pub use actor::{Actor, Answer};
 pub use app::TestApp;
+pub use scratch::Scratch;

@@ -1,0 +1,209 @@
+//! Messages: as they are sent, as they are kept, as clients see them.
+
+use serde::{Deserialize, Serialize};
+
+use super::attachments::Attachment;
+use super::clock::Timestamp;
+use super::conversations::Kind;
+use super::ids::{ConversationId, GroupId, MessageId, UserId};
+
+/// Where a message goes. What it names decides the conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// To one user, oneself included.
+    User(UserId),
+    /// To everyone in a group.
+    Group(GroupId),
+}
+
+impl Target {
+    /// The conversation that a message of `sender` to this target belongs to.
+    #[must_use]
+    pub fn conversation(self, sender: UserId) -> ConversationId {
+        match self {
+            Self::User(peer) => ConversationId::direct(sender, peer),
+            Self::Group(group) => group.into(),
+        }
+    }
+}
+
+/// What makes a send happen once: the sender's own name for it, and what it was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExactlyOnce {
+    /// `client_message_id`.
+    pub client_message_id: String,
+    /// SHA-256 over what the message says and where; equal for a repeat, whatever its spelling.
+    pub fingerprint: [u8; 32],
+}
+
+/// A message that is allowed, on its way to be stored.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Who sends it.
+    pub sender: UserId,
+    /// Where to.
+    pub target: Target,
+    /// What it says.
+    pub text: String,
+    /// Files, in the sender's order.
+    pub attachments: Vec<Attachment>,
+    /// The number of the message that it answers.
+    pub reply_to: Option<u64>,
+    /// Its name for the sender's retries.
+    pub once: Option<ExactlyOnce>,
+    /// When the server took it.
+    pub at: Timestamp,
+    /// Random, to recognise the stored message as this one after an unclear outcome.
+    pub token: [u8; 16],
+}
+
+impl Draft {
+    /// The conversation that it belongs to.
+    #[must_use]
+    pub fn conversation(&self) -> ConversationId {
+        self.target.conversation(self.sender)
+    }
+}
+
+/// A message as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredMessage {
+    /// Its place.
+    pub id: MessageId,
+    /// Who sent it.
+    pub sender: UserId,
+    /// What it says.
+    pub text: String,
+    /// Files.
+    pub attachments: Vec<Attachment>,
+    /// The number of the message that it answers.
+    pub reply_to: Option<u64>,
+    /// The sender's name for it.
+    pub client_message_id: Option<String>,
+    /// When the server took it.
+    pub at: Timestamp,
+}
+
+/// What came of a draft.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sent {
+    /// Stored now.
+    New(StoredMessage),
+    /// Stored before, by the first request of this name.
+    Before(MessageId),
+}
+
+/// How far a message has come: the least that all other members have reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Stored.
+    Sent,
+    /// On everyone's devices.
+    Delivered,
+    /// Read by everyone; also where there is nobody else.
+    Read,
+}
+
+/// How far the others in a conversation are, for the status of its messages. Whoever joined later
+/// than a message has marks past it, and so does not hold it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OthersMarks {
+    /// The two lowest read marks, with whose they are; fewer where there are fewer members.
+    pub read: [Option<(UserId, u64)>; 2],
+    /// The two lowest delivered marks.
+    pub delivered: [Option<(UserId, u64)>; 2],
+}
+
+impl OthersMarks {
+    /// The status of message `seq` of `sender`.
+    #[must_use]
+    pub fn status(&self, sender: UserId, seq: u64) -> Status {
+        let reached = |marks: &[Option<(UserId, u64)>; 2]| {
+            marks
+                .iter()
+                .flatten()
+                .find(|(user, _)| *user != sender)
+                .is_none_or(|(_, at)| *at >= seq)
+        };
+        if reached(&self.read) {
+            Status::Read
+        } else if reached(&self.delivered) {
+            Status::Delivered
+        } else {
+            Status::Sent
+        }
+    }
+}
+
+/// What other members did to a message with one emoji.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reaction {
+    /// One emoji.
+    pub emoji: String,
+    /// How many members reacted with it.
+    pub count: u64,
+    /// Whether the reader did.
+    pub reacted: bool,
+}
+
+/// A message as clients see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Message {
+    /// Opaque and stable.
+    pub id: MessageId,
+    /// Where it was sent.
+    pub conversation_id: ConversationId,
+    /// What sort of conversation that is.
+    pub conversation_type: Kind,
+    /// Its number there: 1, 2, 3 … without a gap.
+    pub seq: u64,
+    /// Who sent it.
+    pub sender_id: UserId,
+    /// Whom to, in a direct conversation.
+    pub recipient_user_id: Option<UserId>,
+    /// Which group, in a group's conversation.
+    pub group_id: Option<GroupId>,
+    /// Its text, byte for byte.
+    pub message: String,
+    /// Its files.
+    pub attachments: Vec<Attachment>,
+    /// The message that it answers.
+    pub reply_to: Option<MessageId>,
+    /// Members whom it mentions.
+    pub mentions: Vec<UserId>,
+    /// What others did to it.
+    pub reactions: Vec<Reaction>,
+    /// Whether it is pinned.
+    pub pinned: bool,
+    /// How far it has come.
+    pub status: Status,
+    /// The sender's own name for it.
+    pub client_message_id: Option<String>,
+    /// When the server took it.
+    pub created_at: Timestamp,
+    /// When it was last edited.
+    pub edited_at: Option<Timestamp>,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_is_the_least_that_all_others_have_reached() {
+        let [ada, bob] = [UserId::random(), UserId::random()];
+        let marks = OthersMarks {
+            read: [Some((bob, 3)), Some((ada, 9))],
+            delivered: [Some((bob, 5)), Some((ada, 9))],
+        };
+        let of_ada: Vec<Status> = [3, 5, 6].map(|seq| marks.status(ada, seq)).to_vec();
+        assert_eq!(of_ada, [Status::Read, Status::Delivered, Status::Sent]);
+        assert_eq!(marks.status(bob, 9), Status::Read);
+        assert_eq!(marks.status(bob, 10), Status::Sent);
+        let alone = OthersMarks { read: [Some((ada, 0)), None], delivered: [Some((ada, 0)), None] };
+        assert_eq!(alone.status(ada, 1), Status::Read);
+    }
+}

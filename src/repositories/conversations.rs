@@ -1,0 +1,109 @@
+//! Conversation summaries: what the inbox shows and the writer counts on, one row each.
+
+use mongodb::bson::doc;
+use mongodb::{ClientSession, Collection};
+use serde::{Deserialize, Serialize};
+
+use super::bson::{date, id};
+use super::store::{Store, within};
+use crate::domain::clock::Timestamp;
+use crate::domain::conversations::{Kind, LastMessage, Summary};
+use crate::domain::ids::{ConversationId, UserId};
+use crate::error::Result;
+
+/// The last message of a sender that a summary remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LastRow {
+    pub seq: u64,
+    #[serde(with = "id")]
+    pub sender: UserId,
+    #[serde(with = "date")]
+    pub at: Timestamp,
+}
+
+/// A row of `conversations`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ConversationRow {
+    #[serde(rename = "_id", with = "id")]
+    pub id: ConversationId,
+    pub kind: Kind,
+    /// Of a direct conversation, its two users; one, where someone writes to themselves.
+    #[serde(default)]
+    pub members: Vec<Member>,
+    pub last_seq: u64,
+    #[serde(with = "date")]
+    pub last_at: Timestamp,
+    /// Counts every change to a message that is there already.
+    pub revision: u64,
+    /// The last message.
+    #[serde(default)]
+    pub last: Option<LastRow>,
+    /// The last message of anyone but its sender.
+    #[serde(default)]
+    pub other: Option<LastRow>,
+    #[serde(with = "date")]
+    pub created_at: Timestamp,
+}
+
+/// A user's id inside a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Member(#[serde(with = "id")] pub UserId);
+
+impl From<LastRow> for LastMessage {
+    fn from(row: LastRow) -> Self {
+        Self { seq: row.seq, sender: row.sender, at: row.at }
+    }
+}
+
+impl From<ConversationRow> for Summary {
+    fn from(row: ConversationRow) -> Self {
+        Self {
+            id: row.id,
+            kind: row.kind,
+            members: row.members.into_iter().map(|member| member.0).collect(),
+            last_seq: row.last_seq,
+            last_at: row.last_at,
+            revision: row.revision,
+            last: row.last.map(Into::into),
+            other: row.other.map(Into::into),
+        }
+    }
+}
+
+/// The collection `conversations`.
+#[derive(Debug, Clone)]
+pub struct Conversations {
+    rows: Collection<ConversationRow>,
+}
+
+impl Conversations {
+    /// The conversations of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { rows: store.collection("conversations") }
+    }
+
+    /// One conversation's summary.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn find(&self, id: ConversationId) -> Result<Option<Summary>> {
+        Ok(within(self.rows.find_one(doc! { "_id": id })).await?.map(Into::into))
+    }
+
+    /// Several summaries, in no order; inside a snapshot.
+    pub(super) async fn many_in(
+        &self,
+        session: &mut ClientSession,
+        ids: &[ConversationId],
+    ) -> mongodb::error::Result<Vec<ConversationRow>> {
+        let mut found =
+            self.rows.find(doc! { "_id": { "$in": ids.to_vec() } }).session(&mut *session).await?;
+        let mut rows = Vec::with_capacity(ids.len());
+        while let Some(row) = found.next(session).await {
+            rows.push(row?);
+        }
+        Ok(rows)
+    }
+}

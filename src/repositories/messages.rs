@@ -1,0 +1,195 @@
+//! Message shards: clustered collections whose key is conversation, then number, so that storage
+//! order is conversation order and a page of history is one range of the B-tree.
+
+use futures_util::TryStreamExt;
+use mongodb::Collection;
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, Document, doc};
+use serde::{Deserialize, Serialize};
+
+use super::bson::{binary, date, id};
+use super::store::{Store, within};
+use crate::domain::attachments::Attachment;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::domain::messages::StoredMessage;
+use crate::error::Result;
+
+/// A row of a message shard.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct MessageRow {
+    #[serde(rename = "_id", with = "id")]
+    pub id: MessageId,
+    /// The draft's token.
+    pub token: Binary,
+    #[serde(with = "id")]
+    pub sender: UserId,
+    /// Its number among its sender's messages in this conversation.
+    pub nth: u64,
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<String>,
+    #[serde(with = "date")]
+    pub at: Timestamp,
+}
+
+impl From<MessageRow> for StoredMessage {
+    fn from(row: MessageRow) -> Self {
+        Self {
+            id: row.id,
+            sender: row.sender,
+            text: row.text,
+            attachments: row.attachments,
+            reply_to: row.reply_to,
+            client_message_id: row.client_message_id,
+            at: row.at,
+        }
+    }
+}
+
+/// Which shard a conversation's messages are in: a pure function, the same on every instance and
+/// for good, over the conversation's random bytes.
+#[must_use]
+pub fn shard_of(conversation: ConversationId, shards: usize) -> usize {
+    let [a, b, c, d, ..] = conversation.bytes();
+    u32::from_be_bytes([a, b, c, d]) as usize % shards
+}
+
+/// A bound of a range of keys: always 24 bytes of subtype 0, because `BinData` compares by length
+/// first and a shorter bound would let other conversations in.
+fn bound(conversation: ConversationId, seq: u64) -> Bson {
+    binary(MessageId::new(conversation, seq).bytes())
+}
+
+/// Keys of a conversation from `first` to `last`, both included.
+fn range(conversation: ConversationId, first: u64, last: u64) -> Document {
+    doc! { "_id": { "$gte": bound(conversation, first), "$lte": bound(conversation, last) } }
+}
+
+/// The collections `messages_0` to `messages_{N-1}`.
+#[derive(Debug, Clone)]
+pub struct Messages {
+    shards: Vec<Collection<MessageRow>>,
+}
+
+impl Messages {
+    /// The message shards of a store.
+    #[must_use]
+    pub fn new(store: &Store, shards: usize) -> Self {
+        let shard = |n| store.collection(&format!("messages_{n}"));
+        Self { shards: (0..shards).map(shard).collect() }
+    }
+
+    pub(super) fn shard(&self, conversation: ConversationId) -> &Collection<MessageRow> {
+        &self.shards[shard_of(conversation, self.shards.len())]
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn find(&self, id: MessageId) -> Result<Option<StoredMessage>> {
+        let row = self.shard(id.conversation).find_one(doc! { "_id": id });
+        Ok(within(row).await?.map(Into::into))
+    }
+
+    /// Several messages, each by its key at the same time (an `$in` would read the whole shard);
+    /// those that exist, in the order asked for.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn many(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
+        let found = futures_util::future::try_join_all(ids.iter().map(|id| self.find(*id))).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Up to `limit` messages with numbers from `first` to `last`, the newest of them, newest
+    /// first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn newest(
+        &self,
+        conversation: ConversationId,
+        (first, last): (u64, u64),
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>> {
+        self.scan(conversation, (first, last), limit, -1).await
+    }
+
+    /// Up to `limit` messages with numbers from `first` to `last`, the oldest of them, newest
+    /// first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn oldest(
+        &self,
+        conversation: ConversationId,
+        (first, last): (u64, u64),
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>> {
+        let mut messages = self.scan(conversation, (first, last), limit, 1).await?;
+        messages.reverse();
+        Ok(messages)
+    }
+
+    async fn scan(
+        &self,
+        conversation: ConversationId,
+        (first, last): (u64, u64),
+        limit: usize,
+        direction: i32,
+    ) -> Result<Vec<StoredMessage>> {
+        if first > last || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let find = self
+            .shard(conversation)
+            .find(range(conversation, first, last))
+            .sort(doc! { "_id": direction })
+            .limit(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows: Vec<MessageRow> = within(async { find.await?.try_collect().await }).await?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}
+
+/// A random token as it is stored.
+pub(super) fn token(token: [u8; 16]) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes: token.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_conversation_has_one_shard(bytes: [u8; 16], shards in 1_usize..=64) {
+            let conversation = ConversationId::from_bytes(bytes);
+            prop_assert!(shard_of(conversation, shards) < shards);
+            prop_assert_eq!(shard_of(conversation, shards), shard_of(conversation, shards));
+        }
+    }
+
+    #[test]
+    fn placement_is_fixed_for_good() {
+        let conversation = ConversationId::from_bytes([7; 16]);
+        assert_eq!([1, 4, 64].map(|shards| shard_of(conversation, shards)), [0, 3, 7]);
+    }
+
+    #[test]
+    fn shards_fill_evenly() {
+        let mut counts = [0_u32; 4];
+        for _ in 0..4000 {
+            let (one, other) = (UserId::random(), UserId::random());
+            counts[shard_of(ConversationId::direct(one, other), 4)] += 1;
+        }
+        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+    }
+}

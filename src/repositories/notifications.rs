@@ -1,0 +1,193 @@
+//! Notifications that are stored: one row per reader and event, written in the transaction that
+//! the event is.
+
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::Error as DriverError;
+use mongodb::{ClientSession, Collection};
+use serde::{Deserialize, Serialize};
+
+use super::bson::{date, id, optional_id};
+use super::store::{Store, all, within};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::notifications::{
+    Notification, NotificationId, NotificationKind, NotificationPosition,
+};
+use crate::error::Result;
+
+/// A row of `notifications`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Row {
+    #[serde(rename = "_id", with = "id")]
+    key: NotificationId,
+    #[serde(with = "id")]
+    user_id: UserId,
+    r#type: NotificationKind,
+    #[serde(with = "id")]
+    actor_id: UserId,
+    #[serde(with = "optional_id", default)]
+    group_id: Option<GroupId>,
+    read: bool,
+    #[serde(with = "date")]
+    created_at: Timestamp,
+}
+
+impl From<&Notification> for Row {
+    fn from(notification: &Notification) -> Self {
+        Self {
+            key: notification.id,
+            user_id: notification.id.user(),
+            r#type: notification.kind,
+            actor_id: notification.actor,
+            group_id: notification.group,
+            read: notification.read,
+            created_at: notification.at,
+        }
+    }
+}
+
+impl From<Row> for Notification {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.key,
+            kind: row.r#type,
+            actor: row.actor_id,
+            group: row.group_id,
+            read: row.read,
+            at: row.created_at,
+        }
+    }
+}
+
+/// The collection `notifications`.
+#[derive(Debug, Clone)]
+pub struct Notifications {
+    rows: Collection<Row>,
+}
+
+impl Notifications {
+    /// The notifications of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { rows: store.collection("notifications") }
+    }
+
+    /// Tells of something. The same event again, say a request that was taken back and repeated,
+    /// is the same notification, unread and at its new time.
+    pub(super) async fn raise(
+        &self,
+        session: &mut ClientSession,
+        notification: &Notification,
+    ) -> Result<(), DriverError> {
+        let row = Row::from(notification);
+        let key = doc! { "_id": notification.id };
+        self.rows.replace_one(key, row).upsert(true).session(session).await?;
+        Ok(())
+    }
+
+    /// Tells many at once of something that cannot have been told before.
+    pub(super) async fn raise_first(
+        &self,
+        session: &mut ClientSession,
+        notifications: &[Notification],
+    ) -> Result<(), DriverError> {
+        if notifications.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<Row> = notifications.iter().map(Row::from).collect();
+        self.rows.insert_many(rows).session(session).await?;
+        Ok(())
+    }
+
+    /// Takes back what is no longer so; nothing happens if it was not there.
+    pub(super) async fn withdraw(
+        &self,
+        session: &mut ClientSession,
+        id: NotificationId,
+    ) -> Result<(), DriverError> {
+        self.rows.delete_one(doc! { "_id": id }).session(session).await?;
+        Ok(())
+    }
+
+    /// Marks as read what its reader has just acted on.
+    pub(super) async fn settle(
+        &self,
+        session: &mut ClientSession,
+        id: NotificationId,
+    ) -> Result<(), DriverError> {
+        let read = doc! { "$set": { "read": true } };
+        self.rows.update_one(doc! { "_id": id }, read).session(session).await?;
+        Ok(())
+    }
+
+    /// Up to `count` of a user's notifications, newest first, from after `before` on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn page(
+        &self,
+        user: UserId,
+        before: Option<NotificationPosition>,
+        count: usize,
+        unread_only: bool,
+    ) -> Result<Vec<Notification>> {
+        let mut wanted = doc! { "user_id": user };
+        if unread_only {
+            wanted.insert("read", false);
+        }
+        if let Some(before) = before {
+            wanted.extend(older(before));
+        }
+        let rows = self
+            .rows
+            .find(wanted)
+            .sort(doc! { "created_at": -1, "_id": -1 })
+            .limit(i64::try_from(count).unwrap_or(i64::MAX));
+        Ok(all(rows).await?.into_iter().map(Notification::from).collect())
+    }
+
+    /// How many of a user's notifications are unread.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn unread_count(&self, user: UserId) -> Result<u64> {
+        within(self.rows.count_documents(doc! { "user_id": user, "read": false })).await
+    }
+
+    /// Marks some of a user's notifications as read; ids of others' are passed over.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn mark_read(&self, user: UserId, ids: &[NotificationId]) -> Result<()> {
+        let own: Vec<Bson> =
+            ids.iter().filter(|id| id.user() == user).map(|id| Bson::from(*id)).collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        self.set_read(doc! { "_id": { "$in": own } }).await
+    }
+
+    /// Marks all of a user's notifications as read.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn mark_all_read(&self, user: UserId) -> Result<()> {
+        self.set_read(doc! { "user_id": user, "read": false }).await
+    }
+
+    async fn set_read(&self, which: Document) -> Result<()> {
+        let read = doc! { "$set": { "read": true } };
+        within(self.rows.update_many(which, read)).await.map(|_| ())
+    }
+}
+
+/// What comes after a position: the first condition bounds the scan, the second cuts it exactly.
+fn older(position: NotificationPosition) -> Document {
+    doc! {
+        "created_at": { "$lte": position.at },
+        "$or": [
+            { "created_at": { "$lt": position.at } },
+            { "_id": { "$lt": position.id } },
+        ],
+    }
+}

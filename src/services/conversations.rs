@@ -1,0 +1,86 @@
+//! Conversations: who may look into one, and how far its readers are.
+
+use serde::Serialize;
+
+use crate::domain::conversations::{Kind, Summary};
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::error::{Error, Result};
+use crate::repositories::Repositories;
+use crate::repositories::conversations::Conversations as Rows;
+use crate::repositories::marks::MarksRepository;
+use crate::repositories::members::Members;
+
+/// Where a reader stands after marking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ReadState {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Read up to here.
+    pub read_seq: u64,
+    /// What others wrote after that.
+    pub unread_count: u64,
+}
+
+/// The rules of conversations.
+#[derive(Debug)]
+pub struct Conversations {
+    rows: Rows,
+    members: Members,
+    marks: MarksRepository,
+}
+
+impl Conversations {
+    /// The rules over these repositories.
+    #[must_use]
+    pub fn new(repositories: &Repositories) -> Self {
+        Self {
+            rows: repositories.conversations.clone(),
+            members: repositories.members.clone(),
+            marks: repositories.marks.clone(),
+        }
+    }
+
+    /// A conversation that the reader is in.
+    ///
+    /// # Errors
+    /// `not_found` for outsiders, and where nothing was ever said; or the store is away.
+    pub async fn open(&self, reader: UserId, id: ConversationId) -> Result<Summary> {
+        let summary = self.rows.find(id).await?.ok_or_else(Error::not_found)?;
+        let is_member = match summary.kind {
+            Kind::Direct => summary.members.contains(&reader),
+            Kind::Group => self.members.find(id, reader).await?.is_some(),
+        };
+        if is_member { Ok(summary) } else { Err(Error::not_found()) }
+    }
+
+    /// The direct conversation with a user; `None` before its first message.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn direct(&self, reader: UserId, peer: UserId) -> Result<Option<Summary>> {
+        self.rows.find(ConversationId::direct(reader, peer)).await
+    }
+
+    /// Marks everything up to a message as read; never back.
+    ///
+    /// # Errors
+    /// `not_found` for outsiders and for a message that is not of this conversation.
+    pub async fn mark_read(
+        &self,
+        reader: UserId,
+        id: ConversationId,
+        message: MessageId,
+    ) -> Result<ReadState> {
+        let summary = self.open(reader, id).await?;
+        if message.conversation != id || !(1..=summary.last_seq).contains(&message.seq) {
+            return Err(Error::not_found());
+        }
+        let marks = self.marks.read_up_to(id, reader, message.seq).await?;
+        let marks = marks.ok_or_else(Error::not_found)?;
+        Ok(ReadState {
+            conversation_id: id,
+            read_seq: marks.read_seq,
+            unread_count: marks.unread_count,
+        })
+    }
+}
