@@ -84,6 +84,7 @@ impl App {
     /// Serves until the shutdown begins and everything under way is done.
     pub async fn run(self) {
         self.shutdown.spawn(|stop| forget_idle(self.limits, stop));
+        self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
         let server = &self.settings.server;
         let options = ServerOptions {

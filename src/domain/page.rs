@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::ids::UserId;
 use super::secrets::MacKey;
+use crate::error::{Error, Result};
 
 /// How many items a page may hold: 1 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,20 @@ impl Cursors {
         let (code, position) = bytes.split_first_chunk::<16>()?;
         let parts: [&[u8]; 3] = [scope.list.as_bytes(), &scope.reader.bytes(), position];
         self.0.verify(&parts, code).then(|| serde_json::from_slice(position).ok())?
+    }
+
+    /// Where to go on: the position in the cursor that a client gave, if it gave one.
+    ///
+    /// # Errors
+    /// `invalid_cursor` for one that is not of this scope.
+    pub fn resume<P: DeserializeOwned>(
+        &self,
+        scope: ListScope<'_>,
+        cursor: Option<&str>,
+    ) -> Result<Option<P>> {
+        let Some(cursor) = cursor else { return Ok(None) };
+        let invalid = || Error::malformed("invalid_cursor", "the cursor is not one of this list");
+        self.open(scope, cursor).map(Some).ok_or_else(invalid)
     }
 
     /// Makes a page out of up to `limit + 1` items in order: the extra one only tells that there

@@ -29,6 +29,7 @@ use outbox::Outbox;
 use relations::Relations;
 use sessions::Sessions;
 use store::Store;
+use tokens::Tokens;
 use users::Users;
 use writer::Writer;
 
@@ -53,6 +54,8 @@ pub struct Repositories {
     pub relations: Relations,
     /// Signed-in devices.
     pub sessions: Sessions,
+    /// Mailed tokens.
+    pub tokens: Tokens,
     /// Accounts.
     pub users: Users,
     /// Messages, to be written.
@@ -75,6 +78,7 @@ impl Repositories {
             outbox: Outbox::new(store),
             relations: Relations::new(store),
             sessions: Sessions::new(store),
+            tokens: Tokens::new(store),
             users: Users::new(store),
         }
     }

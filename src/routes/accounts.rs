@@ -10,7 +10,8 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::reply::{Created, Found};
-use crate::domain::sessions::{Device, SignedIn};
+use super::sessions::device;
+use crate::domain::sessions::SignedIn;
 use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::User;
 use crate::error::Result;
@@ -23,14 +24,12 @@ use crate::filters::problem::respond;
 use crate::filters::with;
 use crate::services::Services;
 use crate::services::accounts::{self, Accounts};
-use crate::services::sessions::Sessions;
 
 const SIGN_UP: Endpoint = Endpoint::post("/signup", Class::Auth).public().json();
 const VERIFY: Endpoint = Endpoint::post("/verify", Class::Auth).public().json();
 const LOGIN: Endpoint = Endpoint::post("/login", Class::Auth).public().json();
-const REFRESH: Endpoint = Endpoint::post("/token/refresh", Class::Auth).public().json();
 
-pub(super) const ENDPOINTS: &[Endpoint] = &[SIGN_UP, VERIFY, LOGIN, REFRESH];
+pub(super) const ENDPOINTS: &[Endpoint] = &[SIGN_UP, VERIFY, LOGIN];
 
 pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
     let accounts = with(&services.accounts);
@@ -40,9 +39,7 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let verify = verify.then(self::verify).map(respond).boxed();
     let login = guards.public::<()>(&LOGIN).and(json(&LOGIN)).and(accounts);
     let login = login.then(self::login).map(respond).boxed();
-    let refresh = guards.public::<()>(&REFRESH).and(json(&REFRESH)).and(with(&services.sessions));
-    let refresh = refresh.then(self::refresh).map(respond).boxed();
-    any_of([sign_up, verify, login, refresh])
+    any_of([sign_up, verify, login])
 }
 
 #[derive(Deserialize, Validate)]
@@ -101,24 +98,4 @@ async fn login(
     let email = input::given("email", input.email.as_deref(), Email::parse)?;
     let password = input.password.unwrap_or_default();
     Ok(Found(accounts.login(&email, password, &device(client)).await?))
-}
-
-#[derive(Deserialize, Validate)]
-struct Refresh {
-    #[validate(required)]
-    refresh_token: Option<String>,
-}
-
-async fn refresh(
-    (): (),
-    client: Client,
-    input: Refresh,
-    sessions: Arc<Sessions>,
-) -> Result<Found<SignedIn>> {
-    let token = input.refresh_token.unwrap_or_default();
-    Ok(Found(sessions.refresh(&token, &device(client)).await?))
-}
-
-fn device(client: Client) -> Device {
-    Device { ip: client.addr, user_agent: client.user_agent }
 }

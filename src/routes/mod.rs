@@ -4,6 +4,7 @@ mod accounts;
 mod health;
 mod jwks;
 mod reply;
+mod sessions;
 
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -19,7 +20,7 @@ pub use health::Health;
 /// Every route there is; `Allow`, OPTIONS, limits and the table test derive from it.
 #[must_use]
 pub fn table() -> Vec<Endpoint> {
-    [accounts::ENDPOINTS, health::ENDPOINTS, jwks::ENDPOINTS].concat()
+    [accounts::ENDPOINTS, health::ENDPOINTS, jwks::ENDPOINTS, sessions::ENDPOINTS].concat()
 }
 
 /// All routes behind the front that answers for the table; every rejection answered.
@@ -29,6 +30,7 @@ pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<
         accounts::routes(guards, services),
         health::routes(guards, health),
         jwks::routes(guards, &services.access),
+        sessions::routes(guards, &services.sessions),
     ]);
     any_of([front(table()), routes]).recover(problem::recover).unify().boxed()
 }

@@ -16,6 +16,32 @@ pub(super) struct Found<T>(pub T);
 #[derive(Debug)]
 pub(super) struct Created<T>(pub T);
 
+/// 202 without a body.
+#[derive(Debug)]
+pub(super) struct Accepted;
+
+/// 204.
+#[derive(Debug)]
+pub(super) struct NoContent;
+
+impl Reply for Accepted {
+    fn into_response(self) -> Response {
+        empty(StatusCode::ACCEPTED)
+    }
+}
+
+impl Reply for NoContent {
+    fn into_response(self) -> Response {
+        empty(StatusCode::NO_CONTENT)
+    }
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
 impl<T: Serialize + Send> Reply for Found<T> {
     fn into_response(self) -> Response {
         json(StatusCode::OK, &self.0)

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod accounts;
+pub mod live;
 pub mod outbox;
 pub mod passwords;
 pub mod profiles;
@@ -12,14 +13,17 @@ use std::sync::Arc;
 
 use access::Access;
 use accounts::Accounts;
+use live::LiveSessions;
 use outbox::Outbox;
 use passwords::Passwords;
 use profiles::Profiles;
 use sessions::Sessions;
 use tokens::{MailTokens, RefreshTokens};
+use tokio::sync::Notify;
 
 use crate::config::Settings;
 use crate::domain::clock::Clock;
+use crate::domain::page::Cursors;
 use crate::error::{Error, Result};
 use crate::mail::Mailer;
 use crate::repositories::Repositories;
@@ -31,6 +35,8 @@ pub struct Services {
     pub access: Arc<Access>,
     /// Signing up and in.
     pub accounts: Arc<Accounts>,
+    /// Which sessions stand; its task is to be run.
+    pub live: Arc<LiveSessions>,
     /// Mails on their way; its task is to be run.
     pub outbox: Arc<Outbox>,
     /// How people look to others.
@@ -53,24 +59,40 @@ impl Services {
         let public_url = settings.server.public_url.as_str().trim_end_matches('/');
         let users = repositories.users.clone();
         let rows = repositories.sessions.clone();
-        let access = Arc::new(Access::new(public_url, signing_key, clock, rows.clone())?);
-        let refresh = RefreshTokens::new(signing_key);
-        let sessions = Sessions::new(rows, users.clone(), access.clone(), refresh, clock);
-        let sessions = Arc::new(sessions);
+        let live = Arc::new(LiveSessions::new(rows.clone(), clock));
+        let access = Arc::new(Access::new(public_url, signing_key, clock, live.clone())?);
+        let sessions = Arc::new(Sessions {
+            rows,
+            users: users.clone(),
+            access: access.clone(),
+            live: live.clone(),
+            refresh: RefreshTokens::new(signing_key),
+            cursors: Cursors::new(signing_key),
+            clock: clock.clone(),
+        });
         let mailer = Mailer::new(&settings.mail).map_err(Error::internal)?;
         let tokens = MailTokens::new(signing_key);
-        let rows = repositories.outbox.clone();
-        let outbox = Arc::new(Outbox::new(rows, mailer, tokens.clone(), public_url, clock));
+        let outbox = Arc::new(Outbox {
+            rows: repositories.outbox.clone(),
+            users: users.clone(),
+            links: repositories.tokens.clone(),
+            mailer,
+            tokens: tokens.clone(),
+            public_url: public_url.to_owned(),
+            clock: clock.clone(),
+            queued: Notify::new(),
+        });
         let accounts = Arc::new(Accounts {
             rows: repositories.accounts.clone(),
             users: users.clone(),
             passwords: Passwords::new(settings.auth.bcrypt_cost, settings.auth.hashers()),
             sessions: sessions.clone(),
             tokens,
+            queue: repositories.outbox.clone(),
             outbox: outbox.clone(),
             clock: clock.clone(),
         });
         let profiles = Arc::new(Profiles::new(users));
-        Ok(Self { access, accounts, outbox, profiles, sessions })
+        Ok(Self { access, accounts, live, outbox, profiles, sessions })
     }
 }
