@@ -67,7 +67,7 @@ impl App {
             Some(key) => key.pkcs8().to_vec(),
             None => Keys::new(&store).signing_key().await?,
         };
-        let services = Services::new(&settings, &signing_key, &clock, &repositories)?;
+        let services = Services::new(&settings, &signing_key, &clock, &repositories, &redis)?;
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
         let guards = Guards::new(limits.clone(), services.access.clone(), trusted);

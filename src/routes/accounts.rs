@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use validator::Validate;
 use warp::Filter;
@@ -9,8 +11,9 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
-use super::reply::{Created, Found};
+use super::reply::{Accepted, Created, Found, html};
 use super::sessions::device;
+use crate::domain::clock::random_bytes;
 use crate::domain::sessions::SignedIn;
 use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::User;
@@ -27,9 +30,11 @@ use crate::services::accounts::{self, Accounts};
 
 const SIGN_UP: Endpoint = Endpoint::post("/signup", Class::Auth).public().json();
 const VERIFY: Endpoint = Endpoint::post("/verify", Class::Auth).public().json();
+const VERIFY_PAGE: Endpoint = Endpoint::get("/verify", Class::Read).public();
+const RESEND: Endpoint = Endpoint::post("/verify/resend", Class::Auth).public().json();
 const LOGIN: Endpoint = Endpoint::post("/login", Class::Auth).public().json();
 
-pub(super) const ENDPOINTS: &[Endpoint] = &[SIGN_UP, VERIFY, LOGIN];
+pub(super) const ENDPOINTS: &[Endpoint] = &[SIGN_UP, VERIFY, VERIFY_PAGE, RESEND, LOGIN];
 
 pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
     let accounts = with(&services.accounts);
@@ -37,9 +42,12 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let sign_up = sign_up.then(self::sign_up).map(respond).boxed();
     let verify = guards.public::<()>(&VERIFY).and(json(&VERIFY)).and(accounts.clone());
     let verify = verify.then(self::verify).map(respond).boxed();
+    let verify_page = guards.public::<()>(&VERIFY_PAGE).map(|(), _| verify_page()).boxed();
+    let resend = guards.public::<()>(&RESEND).and(json(&RESEND)).and(accounts.clone());
+    let resend = resend.then(self::resend).map(respond).boxed();
     let login = guards.public::<()>(&LOGIN).and(json(&LOGIN)).and(accounts);
     let login = login.then(self::login).map(respond).boxed();
-    any_of([sign_up, verify, login])
+    any_of([sign_up, verify, verify_page, resend, login])
 }
 
 #[derive(Deserialize, Validate)]
@@ -79,6 +87,33 @@ async fn verify(
     accounts: Arc<Accounts>,
 ) -> Result<Found<User>> {
     Ok(Found(accounts.verify(input.token.as_deref().unwrap_or_default()).await?))
+}
+
+/// What the mailed link leads to. A page, because programs follow links in mails, and its button
+/// posts the token. The page reads that from its own address: nothing of it is in here.
+fn verify_page() -> Response {
+    let nonce = URL_SAFE_NO_PAD.encode(random_bytes::<16>());
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    html(include_str!("verify.html").replace("{nonce}", &nonce), &policy)
+}
+
+#[derive(Deserialize, Validate)]
+struct Resend {
+    #[validate(required, custom(function = "input::email"))]
+    email: Option<String>,
+}
+
+async fn resend(
+    (): (),
+    _client: Client,
+    input: Resend,
+    accounts: Arc<Accounts>,
+) -> Result<Accepted> {
+    accounts.resend(input::given("email", input.email.as_deref(), Email::parse)?).await?;
+    Ok(Accepted)
 }
 
 #[derive(Deserialize, Validate)]

@@ -3,8 +3,10 @@
 mod accounts;
 mod health;
 mod jwks;
+mod profile;
 mod reply;
 mod sessions;
+mod users;
 
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -20,7 +22,15 @@ pub use health::Health;
 /// Every route there is; `Allow`, OPTIONS, limits and the table test derive from it.
 #[must_use]
 pub fn table() -> Vec<Endpoint> {
-    [accounts::ENDPOINTS, health::ENDPOINTS, jwks::ENDPOINTS, sessions::ENDPOINTS].concat()
+    [
+        accounts::ENDPOINTS,
+        health::ENDPOINTS,
+        jwks::ENDPOINTS,
+        profile::ENDPOINTS,
+        sessions::ENDPOINTS,
+        users::ENDPOINTS,
+    ]
+    .concat()
 }
 
 /// All routes behind the front that answers for the table; every rejection answered.
@@ -30,7 +40,9 @@ pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<
         accounts::routes(guards, services),
         health::routes(guards, health),
         jwks::routes(guards, &services.access),
+        profile::routes(guards, &services.profile),
         sessions::routes(guards, &services.sessions),
+        users::routes(guards, &services.profiles),
     ]);
     any_of([front(table()), routes]).recover(problem::recover).unify().boxed()
 }

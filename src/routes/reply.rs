@@ -54,6 +54,22 @@ impl<T: Serialize + Send> Reply for Created<T> {
     }
 }
 
+/// 200 with a page that may do what `policy` (CSP) says, and tells nobody where it was.
+pub(super) fn html(page: String, policy: &str) -> Response {
+    let mut response = Response::new(bytes::Bytes::from(page).into());
+    let headers = response.headers_mut();
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, html);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    match HeaderValue::from_str(policy) {
+        Ok(policy) => {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+            response
+        }
+        Err(error) => problem::response(Error::internal(error)),
+    }
+}
+
 /// A JSON body under any status.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod live;
 pub mod outbox;
 pub mod passwords;
+pub mod profile;
 pub mod profiles;
 pub mod sessions;
 pub mod tokens;
@@ -16,11 +17,14 @@ use accounts::Accounts;
 use live::LiveSessions;
 use outbox::Outbox;
 use passwords::Passwords;
+use profile::Profile;
 use profiles::Profiles;
 use sessions::Sessions;
 use tokens::{MailTokens, RefreshTokens};
 use tokio::sync::Notify;
 
+use crate::cache::Redis;
+use crate::cache::profiles::ProfileCache;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::page::Cursors;
@@ -39,6 +43,8 @@ pub struct Services {
     pub live: Arc<LiveSessions>,
     /// Mails on their way; its task is to be run.
     pub outbox: Arc<Outbox>,
+    /// One's own profile.
+    pub profile: Arc<Profile>,
     /// How people look to others.
     pub profiles: Arc<Profiles>,
     /// Signed-in devices.
@@ -55,6 +61,7 @@ impl Services {
         signing_key: &[u8],
         clock: &Clock,
         repositories: &Repositories,
+        redis: &Redis,
     ) -> Result<Self> {
         let public_url = settings.server.public_url.as_str().trim_end_matches('/');
         let users = repositories.users.clone();
@@ -87,12 +94,23 @@ impl Services {
             users: users.clone(),
             passwords: Passwords::new(settings.auth.bcrypt_cost, settings.auth.hashers()),
             sessions: sessions.clone(),
-            tokens,
+            tokens: tokens.clone(),
             queue: repositories.outbox.clone(),
             outbox: outbox.clone(),
             clock: clock.clone(),
         });
-        let profiles = Arc::new(Profiles::new(users));
-        Ok(Self { access, accounts, live, outbox, profiles, sessions })
+        let cache = ProfileCache::new(redis.clone());
+        let profile = Arc::new(Profile {
+            accounts: repositories.accounts.clone(),
+            users: users.clone(),
+            links: repositories.tokens.clone(),
+            tokens,
+            outbox: outbox.clone(),
+            cache: cache.clone(),
+            clock: clock.clone(),
+        });
+        let cursors = Cursors::new(signing_key);
+        let profiles = Arc::new(Profiles { users, cache, cursors });
+        Ok(Self { access, accounts, live, outbox, profile, profiles, sessions })
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::tokens::MailTokens;
 use crate::domain::clock::Clock;
 use crate::domain::mails::{Mail, MailKind};
+use crate::domain::text::Email;
 use crate::error::Result;
 use crate::mail::{MailError, Mailer};
 use crate::repositories;
@@ -125,7 +126,9 @@ impl Outbox {
         };
         let digest = MailTokens::digest(&self.tokens.token(mail.kind, nonce));
         self.links.keep(digest, user.id, &mail.to, claim.expires_at).await?;
-        Ok(Some(Mail { username: user.username, ..mail }))
+        // As its owner spelt it, not as whoever asked.
+        let to = Email::parse(&user.email).unwrap_or(mail.to);
+        Ok(Some(Mail { kind: mail.kind, to, username: user.username, nonce: mail.nonce }))
     }
 
     async fn send(&self, mail: &Mail, claim: &Claim) -> Result<(), MailError> {
