@@ -4,6 +4,7 @@
 
 mod accounts;
 mod friends;
+mod groups;
 mod health;
 mod messages;
 mod notifications;
