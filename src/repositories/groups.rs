@@ -5,6 +5,7 @@ mod join;
 mod leave;
 mod quota;
 mod summary;
+mod turns;
 
 use mongodb::bson::{Document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
@@ -23,6 +24,7 @@ use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
 use quota::Quota;
 use summary::Summaries;
+use turns::Turns;
 
 /// A row of `groups`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,6 +82,7 @@ pub struct Groups {
     notifications: Notifications,
     quota: Quota,
     summaries: Summaries,
+    turns: Turns,
 }
 
 impl Groups {
@@ -93,6 +96,7 @@ impl Groups {
             notifications: Notifications::new(store),
             quota: Quota::new(store),
             summaries: Summaries::new(store),
+            turns: Turns::new(),
         }
     }
 

@@ -19,6 +19,7 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders; the store is away.
     pub async fn leave(&self, group: GroupId, user: UserId, at: Timestamp) -> Result<()> {
+        let _turn = self.turns.of(group).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {
@@ -41,6 +42,7 @@ impl Groups {
         user: UserId,
         at: Timestamp,
     ) -> Result<()> {
+        let _turn = self.turns.of(group).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {
