@@ -172,7 +172,7 @@ impl Messages {
             return Ok(Vec::new());
         }
         let refused = |code, message| Error::field("attachments", code, message);
-        let files: Vec<Attachment> = Vec::new();
+        let files = self.repositories.attachments.own(sender, &wanted).await?;
         if files.len() < wanted.len() {
             return Err(refused("unknown", "each must be a file that you uploaded"));
         }
@@ -257,8 +257,8 @@ impl Messages {
 
     async fn page(&self, summary: &Summary, mark: Mark, limit: Limit) -> Result<History> {
         let (stored, marks) = tokio::try_join!(
-            self.stored_page(summary, mark, limit.get()),
-            self.repositories.marks.lowest(summary.id),
+            Box::pin(self.stored_page(summary, mark, limit.get())),
+            Box::pin(self.repositories.marks.lowest(summary.id)),
         )?;
         let place = Place::of(summary);
         let status = |m: &StoredMessage, marks: &OthersMarks| marks.status(m.sender, m.id.seq);

@@ -5,6 +5,7 @@
 mod accounts;
 mod friends;
 mod groups;
+mod attachments;
 mod health;
 mod messages;
 mod notifications;
