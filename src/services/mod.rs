@@ -119,10 +119,12 @@ impl Services {
         ));
         let notifications =
             Arc::new(Notifications::new(repositories, profiles.clone(), cursors.clone()));
+        let attachments = Arc::new(Attachments::new(repositories, clock));
         let friends = Friends::new(repositories, profiles.clone(), cursors.clone(), clock);
         let groups = Groups::new(
             repositories,
             profiles.clone(),
+            attachments.clone(),
             cursors,
             clock,
             settings.groups.max_members,
@@ -130,7 +132,7 @@ impl Services {
         let services = Self {
             access,
             accounts,
-            attachments: Arc::new(Attachments::new(repositories, clock)),
+            attachments,
             conversations,
             friends: Arc::new(friends),
             groups: Arc::new(groups),

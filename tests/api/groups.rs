@@ -66,6 +66,21 @@ async fn count(app: &TestApp, collection: &str, filter: Document) -> u64 {
     rows.count_documents(filter).await.expect("a count")
 }
 
+/// Uploads a file.
+async fn upload(actor: &Actor, bytes: Vec<u8>) -> Value {
+    let file = reqwest::multipart::Part::bytes(bytes).file_name("file");
+    let form = reqwest::multipart::Form::new().part("file", file);
+    Answer::of(actor.request("POST", "/attachments").multipart(form)).await.ok(201)
+}
+
+/// A small picture of one colour.
+fn png(shade: u8) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let picture = image::RgbImage::from_pixel(8, 8, image::Rgb([shade; 3]));
+    picture.write_to(&mut bytes, image::ImageFormat::Png).expect("encoded");
+    bytes.into_inner()
+}
+
 /// What must hold of a group whatever has happened to it, as it is stored.
 async fn check(app: &TestApp, group: &str) -> u64 {
     let id = binary(uuid(group));
@@ -553,4 +568,53 @@ async fn the_list_is_paged_last_joined_first_while_it_changes() {
     assert_eq!(seen, expected);
     let last = bob.get("/groups?limit=1").await.ok(200);
     assert_eq!(last["items"][0]["group_name"], "late");
+}
+
+#[tokio::test]
+async fn a_group_picture_is_its_setters_own_image_and_for_members() {
+    let app = TestApp::spawn().await;
+    let all = people(&app, 4).await;
+    let [alice, admin, member, eve] = &all[..] else { panic!("four") };
+    let group = alice.group("seen", &all[1..3]).await;
+    promote(&app, &group, admin).await;
+    let path = format!("/groups/{group}");
+    let (first, second) = (upload(alice, png(1)).await, upload(admin, png(2)).await);
+    let text = upload(alice, b"no picture".to_vec()).await;
+    for refused in [&second["id"], &text["id"]] {
+        let body = json!({"group_name": "x", "group_picture": refused});
+        alice.put(&path, body).await.invalid(&["group_picture"]);
+    }
+    let set = json!({"group_picture": first["id"]});
+    member.put(&path, set.clone()).await.problem(403, "forbidden");
+    eve.put(&path, set.clone()).await.problem(404, "not_found");
+    assert_eq!(seen(alice, &group).await["group_name"], "seen");
+
+    // Setting it again changes nothing.
+    for _ in 0..2 {
+        assert_eq!(alice.put(&path, set.clone()).await.ok(200)["group_picture"], first);
+    }
+    assert_eq!(member.get("/groups").await.ok(200)["items"][0]["group_picture"], first);
+    let url = |file: &Value| file["url"].as_str().expect("a path").to_owned();
+    assert_eq!(member.get(&url(&first)).await.body, png(1));
+    eve.get(&url(&first)).await.problem(404, "not_found");
+    member.get(&url(&second)).await.problem(404, "not_found");
+
+    // A name alone leaves it; another takes its place; null takes it away.
+    assert_eq!(admin.put(&path, json!({"group_name": "y"})).await.ok(200)["group_picture"], first);
+    let other = json!({"group_picture": second["id"]});
+    assert_eq!(admin.put(&path, other.clone()).await.ok(200)["group_picture"], second);
+    member.get(&url(&first)).await.problem(404, "not_found");
+    assert_eq!(member.get(&url(&second)).await.body, png(2));
+    assert_eq!(count(&app, "attachment_uses", doc! {}).await, 1);
+    let cleared = alice.put(&path, json!({"group_picture": null})).await.ok(200);
+    assert_eq!((&cleared["group_picture"], &cleared["group_name"]), (&Value::Null, &json!("y")));
+    member.get(&url(&second)).await.problem(404, "not_found");
+
+    // Removed ones do not see it, and nothing uses it when the group has ended.
+    admin.put(&path, other).await.ok(200);
+    remove(alice, &group, member).await.ok(200);
+    member.get(&url(&second)).await.problem(404, "not_found");
+    leave(alice, &group).await.ok(200);
+    leave(admin, &group).await.ok(200);
+    assert_eq!(count(&app, "attachment_uses", doc! {}).await, 0);
 }
