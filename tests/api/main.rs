@@ -3,6 +3,8 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
+mod friends;
+mod groups;
 mod attachments;
 mod health;
 mod messages;
