@@ -3,8 +3,10 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
+mod guards;
 mod health;
 mod messages;
 mod notifications;
+mod rate_limit;
 mod schema;
 mod support;
