@@ -4,6 +4,7 @@
 
 mod accounts;
 mod guards;
+mod attachments;
 mod health;
 mod messages;
 mod notifications;
