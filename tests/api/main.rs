@@ -5,9 +5,11 @@
 mod accounts;
 mod friends;
 mod groups;
+mod guards;
 mod attachments;
 mod health;
 mod messages;
 mod notifications;
+mod rate_limit;
 mod schema;
 mod support;
