@@ -27,7 +27,7 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often counters that are back at a full quota are forgotten.
-const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+const FORGET_INTERVAL: Duration = Duration::from_mins(1);
 
 /// One instance: bound, composed, not yet serving.
 pub struct App {
@@ -100,7 +100,7 @@ impl App {
             idle_timeout: server.idle_seconds,
             certificate_interval: CERTIFICATE_INTERVAL,
         };
-        let routes = routes::all(&self.guards, &self.services, self.health);
+        let routes = routes::all(&self.guards, &self.services, &self.health);
         let origins = server.cors_origins.clone();
         let app = edge::application(routes, origins, server.request_seconds);
         let admin = edge::application(routes::admin(), Vec::new(), server.request_seconds);

@@ -3,6 +3,7 @@
 pub mod attachments;
 pub mod clock;
 pub mod conversations;
+pub mod groups;
 pub mod ids;
 pub mod mails;
 pub mod messages;

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::ids::UserId;
 use super::secrets::MacKey;
+use crate::error::{Error, Result};
 
 /// How many items a page may hold: 1 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,22 @@ impl Cursors {
         let (code, position) = bytes.split_first_chunk::<16>()?;
         let parts: [&[u8]; 3] = [scope.list.as_bytes(), &scope.reader.bytes(), position];
         self.0.verify(&parts, code).then(|| serde_json::from_slice(position).ok())?
+    }
+
+    /// Where a walk goes on: the position in its cursor, or `None` without one, at the start.
+    ///
+    /// # Errors
+    /// `invalid_cursor` for a text that is no cursor of this scope.
+    pub fn resume<P: DeserializeOwned>(
+        &self,
+        scope: ListScope<'_>,
+        cursor: Option<&str>,
+    ) -> Result<Option<P>> {
+        let Some(cursor) = cursor else { return Ok(None) };
+        let position = self.open(scope, cursor).ok_or_else(|| {
+            Error::malformed("invalid_cursor", "the cursor is not one of this list")
+        })?;
+        Ok(Some(position))
     }
 
     /// Makes a page out of up to `limit + 1` items in order: the extra one only tells that there

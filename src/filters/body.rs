@@ -63,12 +63,11 @@ where
     let mut read = 0_u64;
     let mut bytes = BytesMut::new();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(unreadable)?;
-        read += chunk.remaining() as u64;
+        let mut chunk = chunk.map_err(unreadable)?;
+        let length = chunk.remaining();
+        read += length as u64;
         if read <= limit {
-            bytes.extend_from_slice(
-                &{ chunk }.copy_to_bytes((read as usize).min(usize::MAX) - bytes.len()),
-            );
+            bytes.extend_from_slice(&chunk.copy_to_bytes(length));
         } else if read > limit + EXCESS {
             break;
         }

@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Deserializer};
 use validator::ValidationError;
 
-use crate::domain::text::{Email, Password, Username, Violation};
+use crate::domain::text::{Email, GroupName, Password, Username, Violation};
 use crate::error::{Error, Result};
 
 /// `#[validate(custom(function = "input::username"))]`
@@ -53,4 +54,33 @@ pub fn given<T>(
 ) -> Result<T> {
     let text = field.ok_or_else(|| Error::field(name, "required", "this field is required"))?;
     parse(text).map_err(|broken| Error::field(name, broken.code, broken.message))
+}
+
+/// `#[validate(custom(function = "input::group_name"))]`
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn group_name(text: &str) -> Result<(), ValidationError> {
+    rule(GroupName::parse(text))
+}
+
+/// A field that must be there and needs no parsing.
+///
+/// # Errors
+/// `validation_failed`; never for a field that was validated.
+pub fn required<T>(name: &'static str, field: Option<T>) -> Result<T> {
+    field.ok_or_else(|| Error::field(name, "required", "this field is required"))
+}
+
+/// `#[serde(default, deserialize_with = "input::nullable")]`: tells a field that is `null`,
+/// `Some(None)`, from one that is absent, `None`.
+///
+/// # Errors
+/// Those of the value's own type.
+pub fn nullable<'de, T, D>(from: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(from).map(Some)
 }

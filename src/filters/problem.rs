@@ -90,7 +90,6 @@ pub fn respond<R: Reply>(outcome: Result<R, Error>) -> Response {
 ///
 /// # Errors
 /// None.
-#[expect(clippy::unused_async, reason = "warp's recover takes a future")]
 pub async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     Ok(response(match rejection.find::<Error>() {
         Some(error) => error.clone(),

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod conversations;
+pub mod groups;
 pub mod keys;
 pub mod marks;
 pub mod members;
@@ -21,6 +22,7 @@ mod embedded;
 
 use accounts::Accounts;
 use conversations::Conversations;
+use groups::Groups;
 use marks::MarksRepository;
 use members::Members;
 use messages::Messages;
@@ -39,6 +41,8 @@ pub struct Repositories {
     pub accounts: Accounts,
     /// Conversation summaries.
     pub conversations: Conversations,
+    /// Groups, and who comes and goes.
+    pub groups: Groups,
     /// Read and delivered marks.
     pub marks: MarksRepository,
     /// Who is in which conversation.
@@ -67,6 +71,7 @@ impl Repositories {
         Self {
             accounts: Accounts::new(store),
             conversations: Conversations::new(store),
+            groups: Groups::new(store),
             marks: MarksRepository::new(store),
             members: Members::new(store),
             writer: Writer::new(store, messages.clone()),

@@ -73,10 +73,10 @@ impl Relations {
     /// # Errors
     /// `already_friends`, `request_already_sent`; the store is away.
     pub async fn request(&self, user: UserId, other: UserId, at: Timestamp) -> Result<Standing> {
-        let change = asked(user, other, at);
+        let (this, change) = (self.clone(), asked(user, other, at));
         self.store
-            .transact(async |session| {
-                let before = self
+            .transact(async move |session| {
+                let before = this
                     .rows
                     .find_one_and_update(doc! { "_id": key(user, other) }, change.clone())
                     .upsert(true)
@@ -87,12 +87,12 @@ impl Relations {
                     Some(Standing::Accepted) => Err(already_friends().into()),
                     Some(Standing::Outgoing) => Err(already_sent().into()),
                     Some(Standing::Incoming) => {
-                        self.tell_accepted(session, user, other, at).await?;
+                        this.tell_accepted(session, user, other, at).await?;
                         Ok(Standing::Accepted)
                     }
                     None => {
                         let told = Notification::friend_request(other, user, at);
-                        self.notifications.raise(session, &told).await?;
+                        this.notifications.raise(session, &told).await?;
                         Ok(Standing::Outgoing)
                     }
                 }
@@ -111,14 +111,15 @@ impl Relations {
             "since": at,
             "views": [view(user, Standing::Accepted), view(other, Standing::Accepted)],
         } };
+        let this = self.clone();
         self.store
-            .transact(async |session| {
-                let update = self.rows.update_one(requested(other, user), accepted.clone());
+            .transact(async move |session| {
+                let update = this.rows.update_one(requested(other, user), accepted.clone());
                 if update.session(&mut *session).await?.matched_count == 1 {
-                    self.tell_accepted(session, user, other, at).await?;
+                    this.tell_accepted(session, user, other, at).await?;
                     return Ok(true);
                 }
-                let row = self.rows.find_one(doc! { "_id": key(user, other) });
+                let row = this.rows.find_one(doc! { "_id": key(user, other) });
                 let row = row.session(session).await?;
                 Ok(row.is_some_and(|row| row.status == RelationStatus::Accepted))
             })
@@ -145,9 +146,10 @@ impl Relations {
     /// Deletes the relation that the filter finds. A request that goes unanswered goes with its
     /// notification, which would lead nowhere; what was accepted stays told.
     async fn delete(&self, which: Document, user: UserId) -> Result<bool> {
+        let this = self.clone();
         self.store
-            .transact(async |session| {
-                let deleted = self.rows.find_one_and_delete(which.clone()).session(&mut *session);
+            .transact(async move |session| {
+                let deleted = this.rows.find_one_and_delete(which.clone()).session(&mut *session);
                 let Some(row) = deleted.await? else { return Ok(false) };
                 if let Some(relation) = row.seen_by(user) {
                     let other = relation.user;
@@ -156,7 +158,7 @@ impl Relations {
                         Standing::Incoming => NotificationId::friend_request(user, other),
                         Standing::Outgoing => NotificationId::friend_request(other, user),
                     };
-                    self.notifications.withdraw(session, told).await?;
+                    this.notifications.withdraw(session, told).await?;
                 }
                 Ok::<_, Abort>(true)
             })

@@ -26,7 +26,7 @@ use crate::domain::messages::{Draft, Sent, StoredMessage, Target};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// How long an exactly-once key is kept; clients are promised 24 hours.
-const KEY_LIFETIME: Duration = Duration::from_secs(25 * 3600);
+const KEY_LIFETIME: Duration = Duration::from_hours(25);
 
 /// A row of `message_keys`: what a sender's `client_message_id` has led to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -300,10 +300,9 @@ impl Plan {
         totals: &HashMap<Vec<u8>, u64>,
     ) -> Result<Sent> {
         let key = key_of(draft);
-        if let Some(row) = key.as_ref().and_then(|key| known.get(key)) {
-            if row.expires_at > draft.at {
-                return same(row, draft).map(Sent::Before);
-            }
+        let before = key.as_ref().and_then(|key| known.get(key));
+        if let Some(row) = before.filter(|row| row.expires_at > draft.at) {
+            return same(row, draft).map(Sent::Before);
         }
         let (id, member) = (draft.conversation(), member_key(draft));
         let own = match self.own_totals.get(&member) {
@@ -330,8 +329,9 @@ impl Plan {
         let nth = own.unwrap_or(0) + 1;
         self.own_totals.insert(member, (id, draft.sender, nth));
         if let (Some(key), Some(once)) = (key, &draft.once) {
-            known.insert(key.clone(), key_row(key.clone(), message, once.fingerprint, draft.at));
-            self.keys.push(key_row(key, message, once.fingerprint, draft.at));
+            self.keys.push(key_row(&key, message, once.fingerprint, draft.at));
+            let row = key_row(&key, message, once.fingerprint, draft.at);
+            known.insert(key, row);
         }
         self.sends.push(SendRow { key: own_key(draft.sender, message), n: nth });
         self.uses.extend(draft.attachments.iter().map(|file| {
@@ -350,13 +350,13 @@ fn key_of(draft: &Draft) -> Option<Vec<u8>> {
     Some([draft.sender.bytes().as_slice(), &name.as_ref()[..16]].concat())
 }
 
-fn key_row(key: Vec<u8>, message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {
+fn key_row(key: &[u8], message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {
     let raw = |bytes: &[u8]| Binary {
         subtype: mongodb::bson::spec::BinarySubtype::Generic,
         bytes: bytes.to_vec(),
     };
     KeyRow {
-        key: raw(&key),
+        key: raw(key),
         message: raw(&message.bytes()),
         fingerprint: raw(&fingerprint),
         expires_at: at.plus(KEY_LIFETIME),

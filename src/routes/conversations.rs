@@ -1,4 +1,4 @@
-//! POST /conversations/{conversation_id}/read.
+//! `POST /conversations/{conversation_id}/read`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! POST /messages, GET /messages/{user_id} and GET /conversations/{conversation_id}/messages.
+//! `POST /messages`, `GET /messages/{user_id}` and `GET /conversations/{conversation_id}/messages`.
 
 use std::sync::Arc;
 

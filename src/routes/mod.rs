@@ -2,6 +2,8 @@
 
 mod accounts;
 mod conversations;
+mod friends;
+mod groups;
 mod health;
 mod jwks;
 mod messages;
@@ -25,6 +27,8 @@ pub fn table() -> Vec<Endpoint> {
     [
         accounts::ENDPOINTS,
         conversations::ENDPOINTS,
+        friends::ENDPOINTS,
+        groups::ENDPOINTS,
         health::ENDPOINTS,
         jwks::ENDPOINTS,
         messages::ENDPOINTS,
@@ -35,10 +39,12 @@ pub fn table() -> Vec<Endpoint> {
 
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
-pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<(Response,)> {
+pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         accounts::routes(guards, services),
         conversations::routes(guards, services),
+        friends::routes(guards, services),
+        groups::routes(guards, services),
         health::routes(guards, health),
         jwks::routes(guards, &services.access),
         messages::routes(guards, services),

@@ -257,8 +257,8 @@ impl Messages {
 
     async fn page(&self, summary: &Summary, mark: Mark, limit: Limit) -> Result<History> {
         let (stored, marks) = tokio::try_join!(
-            self.stored_page(summary, mark, limit.get()),
-            self.repositories.marks.lowest(summary.id),
+            Box::pin(self.stored_page(summary, mark, limit.get())),
+            Box::pin(self.repositories.marks.lowest(summary.id)),
         )?;
         let place = Place::of(summary);
         let status = |m: &StoredMessage, marks: &OthersMarks| marks.status(m.sender, m.id.seq);

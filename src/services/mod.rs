@@ -3,6 +3,8 @@
 pub mod access;
 pub mod accounts;
 pub mod conversations;
+pub mod friends;
+pub mod groups;
 pub mod messages;
 pub mod notifications;
 pub mod outbox;
@@ -17,6 +19,8 @@ use std::sync::Arc;
 use access::Access;
 use accounts::Accounts;
 use conversations::Conversations;
+use friends::Friends;
+use groups::Groups;
 use messages::Messages;
 use notifications::Notifications;
 use outbox::Outbox;
@@ -43,6 +47,10 @@ pub struct Services {
     pub accounts: Arc<Accounts>,
     /// Who may look into a conversation, and read marks.
     pub conversations: Arc<Conversations>,
+    /// Asking, answering, ending, listing.
+    pub friends: Arc<Friends>,
+    /// Making and changing groups.
+    pub groups: Arc<Groups>,
     /// Sending and reading messages.
     pub messages: Arc<Messages>,
     /// What users are told of.
@@ -103,10 +111,20 @@ impl Services {
         ));
         let notifications =
             Arc::new(Notifications::new(repositories, profiles.clone(), cursors.clone()));
+        let friends = Friends::new(repositories, profiles.clone(), cursors.clone(), clock);
+        let groups = Groups::new(
+            repositories,
+            profiles.clone(),
+            cursors,
+            clock,
+            settings.groups.max_members,
+        );
         let services = Self {
             access,
             accounts,
             conversations,
+            friends: Arc::new(friends),
+            groups: Arc::new(groups),
             messages,
             notifications,
             outbox,
