@@ -18,6 +18,7 @@ use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
 use crate::services::Services;
+use crate::services::attachments::Attachments;
 use crate::services::outgoing::ShardWriter;
 
 /// What stops a command; its text is the line that the operator sees.
@@ -28,6 +29,9 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often counters that are back at a full quota are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How often uploads that never ended are looked for.
+const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
 /// One instance: bound, composed, not yet serving.
 pub struct App {
@@ -87,6 +91,8 @@ impl App {
     /// Serves until the shutdown begins and everything under way is done.
     pub async fn run(self) {
         self.shutdown.spawn(|stop| forget_idle(self.limits, stop));
+        let attachments = self.services.attachments.clone();
+        self.shutdown.spawn(|stop| collect_uploads(attachments, stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
         for writer in self.writers {
             self.shutdown.spawn(|stop| writer.run(stop));
@@ -114,6 +120,20 @@ async fn forget_idle(limits: Arc<RateLimits>, stop: tokio_util::sync::Cancellati
     loop {
         tokio::select! {
             _ = tick.tick() => limits.forget_idle(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn collect_uploads(attachments: Arc<Attachments>, stop: tokio_util::sync::CancellationToken) {
+    let mut tick = tokio::time::interval(COLLECT_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => match attachments.collect_abandoned().await {
+                Ok(0) => {}
+                Ok(uploads) => tracing::info!(event = "uploads_collected", uploads),
+                Err(error) => tracing::warn!(event = "uploads_collected", %error),
+            },
             () = stop.cancelled() => return,
         }
     }

@@ -169,6 +169,17 @@ impl Members {
         Ok(all(rows).await?.into_iter().map(Membership::from).collect())
     }
 
+    /// Whether a user is in any of these conversations.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn any_of(&self, conversations: &[ConversationId], user: UserId) -> Result<bool> {
+        let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
+        let rows = self.rows.clone_with_type::<Document>();
+        let row = rows.find_one(doc! { "_id": { "$in": keys } }).projection(doc! { "_id": 1 });
+        Ok(within(row).await?.is_some())
+    }
+
     /// As [`Members::find`], inside a transaction.
     pub(super) async fn find_in(
         &self,

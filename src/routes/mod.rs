@@ -1,6 +1,8 @@
 //! The routes: a file per resource, each its rows of the table and what answers them.
 
 mod accounts;
+mod attachments;
+mod bytes;
 mod conversations;
 mod friends;
 mod groups;
@@ -26,6 +28,7 @@ pub use health::Health;
 pub fn table() -> Vec<Endpoint> {
     [
         accounts::ENDPOINTS,
+        attachments::ENDPOINTS,
         conversations::ENDPOINTS,
         friends::ENDPOINTS,
         groups::ENDPOINTS,
@@ -42,6 +45,7 @@ pub fn table() -> Vec<Endpoint> {
 pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         accounts::routes(guards, services),
+        attachments::routes(guards, &services.attachments),
         conversations::routes(guards, services),
         friends::routes(guards, services),
         groups::routes(guards, services),

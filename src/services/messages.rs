@@ -172,7 +172,7 @@ impl Messages {
             return Ok(Vec::new());
         }
         let refused = |code, message| Error::field("attachments", code, message);
-        let files: Vec<Attachment> = Vec::new();
+        let files = self.repositories.attachments.own(sender, &wanted).await?;
         if files.len() < wanted.len() {
             return Err(refused("unknown", "each must be a file that you uploaded"));
         }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod accounts;
+pub mod attachments;
 pub mod conversations;
 pub mod friends;
 pub mod groups;
@@ -11,13 +12,18 @@ pub mod outbox;
 pub mod outgoing;
 pub mod passwords;
 pub mod profiles;
+pub mod seed;
 pub mod sessions;
 pub mod tokens;
+pub mod upload;
+
+mod images;
 
 use std::sync::Arc;
 
 use access::Access;
 use accounts::Accounts;
+use attachments::Attachments;
 use conversations::Conversations;
 use friends::Friends;
 use groups::Groups;
@@ -45,6 +51,8 @@ pub struct Services {
     pub access: Arc<Access>,
     /// Signing up and in.
     pub accounts: Arc<Accounts>,
+    /// Files.
+    pub attachments: Arc<Attachments>,
     /// Who may look into a conversation, and read marks.
     pub conversations: Arc<Conversations>,
     /// Asking, answering, ending, listing.
@@ -122,6 +130,7 @@ impl Services {
         let services = Self {
             access,
             accounts,
+            attachments: Arc::new(Attachments::new(repositories, clock)),
             conversations,
             friends: Arc::new(friends),
             groups: Arc::new(groups),
