@@ -43,6 +43,41 @@ pub fn rule<T>(parsed: Result<T, Violation>) -> Result<(), ValidationError> {
     })
 }
 
+/// `#[serde(default, deserialize_with = "input::not_null")]`: a field that may be absent, but
+/// cannot be cleared.
+///
+/// # Errors
+/// When the value is null, or not a `T`.
+pub fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+/// `#[serde(default, deserialize_with = "input::nullable")]`: `None` where the field is absent,
+/// `Some(None)` where it is null.
+///
+/// # Errors
+/// When the value is neither null nor a `T`.
+#[expect(clippy::option_option, reason = "absent and null differ")]
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+/// The domain type of a field that may be absent.
+///
+/// # Errors
+/// `validation_failed`; never for a field that was validated.
+pub fn maybe<T>(
+    name: &'static str,
+    field: Option<&str>,
+    parse: impl FnOnce(&str) -> Result<T, Violation>,
+) -> Result<Option<T>> {
+    field.map(|text| given(name, Some(text), parse)).transpose()
+}
+
 /// The domain type of a field that must be there.
 ///
 /// # Errors
