@@ -9,5 +9,6 @@ mod attachments;
 mod health;
 mod messages;
 mod notifications;
+mod queries;
 mod schema;
 mod support;
