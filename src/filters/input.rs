@@ -33,6 +33,14 @@ pub fn password(text: &str) -> Result<(), ValidationError> {
     rule(Password::parse(text))
 }
 
+/// `#[validate(custom(function = "input::group_name"))]`
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn group_name(text: &str) -> Result<(), ValidationError> {
+    rule(GroupName::parse(text))
+}
+
 /// The outcome of any `parse` as `validator` wants it.
 ///
 /// # Errors
@@ -89,14 +97,6 @@ pub fn given<T>(
 ) -> Result<T> {
     let text = field.ok_or_else(|| Error::field(name, "required", "this field is required"))?;
     parse(text).map_err(|broken| Error::field(name, broken.code, broken.message))
-}
-
-/// `#[validate(custom(function = "input::group_name"))]`
-///
-/// # Errors
-/// The rule that the text breaks.
-pub fn group_name(text: &str) -> Result<(), ValidationError> {
-    rule(GroupName::parse(text))
 }
 
 /// A field that must be there and needs no parsing.

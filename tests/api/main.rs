@@ -11,5 +11,6 @@ mod health;
 mod messages;
 mod notifications;
 mod rate_limit;
+mod queries;
 mod schema;
 mod support;
