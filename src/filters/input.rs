@@ -106,16 +106,3 @@ pub fn group_name(text: &str) -> Result<(), ValidationError> {
 pub fn required<T>(name: &'static str, field: Option<T>) -> Result<T> {
     field.ok_or_else(|| Error::field(name, "required", "this field is required"))
 }
-
-/// `#[serde(default, deserialize_with = "input::nullable")]`: tells a field that is `null`,
-/// `Some(None)`, from one that is absent, `None`.
-///
-/// # Errors
-/// Those of the value's own type.
-pub fn nullable<'de, T, D>(from: D) -> Result<Option<Option<T>>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    Option::deserialize(from).map(Some)
-}

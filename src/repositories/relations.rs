@@ -82,7 +82,8 @@ impl Relations {
                     .upsert(true)
                     .return_document(ReturnDocument::Before)
                     .session(&mut *session)
-                    .await?;
+                    .await
+                    .map_err(Abort::again_if_taken)?;
                 match before.map(|row| row.standing(user)) {
                     Some(Standing::Accepted) => Err(already_friends().into()),
                     Some(Standing::Outgoing) => Err(already_sent().into()),

@@ -3,9 +3,13 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
+mod friends;
+mod groups;
+mod guards;
 mod attachments;
 mod health;
 mod messages;
 mod notifications;
+mod rate_limit;
 mod schema;
 mod support;
