@@ -4,5 +4,8 @@
 
 mod accounts;
 mod health;
+mod profile;
 mod schema;
+mod sessions;
 mod support;
+mod users;
