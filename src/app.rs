@@ -17,7 +17,9 @@ use crate::repositories::schema;
 use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
-use crate::services::Services;
+use crate::services::attachments::Attachments;
+use crate::services::outgoing::ShardWriter;
+use crate::services::{Ground, Services};
 
 /// What stops a command; its text is the line that the operator sees.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -26,7 +28,10 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often counters that are back at a full quota are forgotten.
-const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+const FORGET_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How often uploads that never ended are looked for.
+const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
 /// One instance: bound, composed, not yet serving.
 pub struct App {
@@ -35,6 +40,7 @@ pub struct App {
     tls: Tls,
     guards: Guards,
     services: Services,
+    writers: Vec<ShardWriter>,
     health: Health,
     limits: Arc<RateLimits>,
     shutdown: Shutdown,
@@ -67,12 +73,18 @@ impl App {
             Some(key) => key.pkcs8().to_vec(),
             None => Keys::new(&store).signing_key().await?,
         };
-        let services = Services::new(&settings, &signing_key, &clock, &repositories, &redis)?;
+        let (services, writers) = Services::new(Ground {
+            settings: &settings,
+            signing_key: &signing_key,
+            clock: &clock,
+            repositories: &repositories,
+            redis: &redis,
+        })?;
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
         let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
         let health = Health { store, redis, shutdown: shutdown.clone() };
-        Ok(Self { settings, listeners, tls, guards, services, health, limits, shutdown })
+        Ok(Self { settings, listeners, tls, guards, services, writers, health, limits, shutdown })
     }
 
     /// The bound listeners, to learn their ports.
@@ -84,8 +96,13 @@ impl App {
     /// Serves until the shutdown begins and everything under way is done.
     pub async fn run(self) {
         self.shutdown.spawn(|stop| forget_idle(self.limits, stop));
+        let attachments = self.services.attachments.clone();
+        self.shutdown.spawn(|stop| collect_uploads(attachments, stop));
         self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
+        for writer in self.writers {
+            self.shutdown.spawn(|stop| writer.run(stop));
+        }
         let server = &self.settings.server;
         let options = ServerOptions {
             public_url: server.public_url.to_string(),
@@ -95,7 +112,7 @@ impl App {
             idle_timeout: server.idle_seconds,
             certificate_interval: CERTIFICATE_INTERVAL,
         };
-        let routes = routes::all(&self.guards, &self.services, self.health);
+        let routes = routes::all(&self.guards, &self.services, &self.health);
         let origins = server.cors_origins.clone();
         let app = edge::application(routes, origins, server.request_seconds);
         let admin = edge::application(routes::admin(), Vec::new(), server.request_seconds);
@@ -109,6 +126,20 @@ async fn forget_idle(limits: Arc<RateLimits>, stop: tokio_util::sync::Cancellati
     loop {
         tokio::select! {
             _ = tick.tick() => limits.forget_idle(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn collect_uploads(attachments: Arc<Attachments>, stop: tokio_util::sync::CancellationToken) {
+    let mut tick = tokio::time::interval(COLLECT_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => match attachments.collect_abandoned().await {
+                Ok(0) => {}
+                Ok(uploads) => tracing::info!(event = "uploads_collected", uploads),
+                Err(error) => tracing::warn!(event = "uploads_collected", %error),
+            },
             () = stop.cancelled() => return,
         }
     }

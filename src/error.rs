@@ -31,6 +31,8 @@ pub enum Kind {
     TooLarge,
     /// The body's media type is not one that the route reads.
     UnsupportedMedia,
+    /// No byte of the range that was asked for is there.
+    RangeNotSatisfiable,
     /// Parsed, but breaks a rule.
     Invalid,
     /// Too much, too fast.
@@ -144,6 +146,16 @@ impl Error {
             Kind::UnsupportedMedia,
             "unsupported_media_type",
             format!("send the body as {expected}"),
+        )
+    }
+
+    /// A range of bytes that begins past the end of the file.
+    #[must_use]
+    pub fn range_not_satisfiable() -> Self {
+        Self::new(
+            Kind::RangeNotSatisfiable,
+            "range_not_satisfiable",
+            "the file is shorter than that; see Content-Range",
         )
     }
 

@@ -13,7 +13,7 @@ use crate::domain::messages::StoredMessage;
 pub const PAGE: usize = 50;
 
 /// How long a page is kept.
-const TTL: Duration = Duration::from_secs(600);
+const TTL: Duration = Duration::from_mins(10);
 
 /// The newest [`PAGE`] messages, newest first, from the cache or else from `load`.
 ///

@@ -25,7 +25,8 @@ struct File(PathBuf);
 
 impl File {
     fn with(text: &str) -> Self {
-        let name = format!("natter-config-{}", uuid::Uuid::new_v4());
+        let name =
+            format!("natter-config-{}", u64::from_be_bytes(crate::domain::clock::random_bytes()));
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
         Self(path)

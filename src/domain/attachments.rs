@@ -1,31 +1,31 @@
-//! Files that were uploaded.
+//! Attachments as clients see them.
 
 use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
 use super::ids::AttachmentId;
 
-/// An uploaded file, as clients see it.
+/// A stored file and where to get it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attachment {
     /// Its id.
     pub id: AttachmentId,
-    /// Its name, without directories.
+    /// The name it was sent under, without directories.
     pub filename: String,
-    /// Its media type, sniffed from the bytes.
+    /// The media type found in its bytes.
     pub content_type: String,
-    /// Its size in bytes.
+    /// Bytes.
     pub size: u64,
-    /// SHA-256 of its bytes, hexadecimal.
+    /// SHA-256 of the bytes, in lower-case hexadecimal.
     pub sha256: String,
-    /// Width in pixels, of an image.
+    /// Pixels across; only of images.
     pub width: Option<u32>,
-    /// Height in pixels, of an image.
+    /// Pixels down; only of images.
     pub height: Option<u32>,
-    /// Where its bytes are.
+    /// Path of the bytes.
     pub url: String,
-    /// Where a small image of it is.
+    /// Path of the preview; only of images.
     pub thumbnail_url: Option<String>,
-    /// When it was uploaded.
+    /// When it was stored.
     pub created_at: Timestamp,
 }

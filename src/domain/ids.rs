@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -23,6 +23,15 @@ fn parse_uuid(text: &str) -> Result<Uuid, InvalidId> {
     if uuid.hyphenated().encode_lower(&mut canonical) == text { Ok(uuid) } else { Err(InvalidId) }
 }
 
+/// The beginning of a SHA-256 as UUID version 8 (RFC 9562 §5.8).
+fn hashed<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Uuid {
+    let mut context = Context::new(&SHA256);
+    parts.into_iter().for_each(|part| context.update(part));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&context.finish().as_ref()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -40,6 +49,13 @@ macro_rules! uuid_id {
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
+            }
+
+            /// The id that follows from these names, the same wherever it is asked for. UUID
+            /// version 8 (RFC 9562 §5.8).
+            #[must_use]
+            pub fn named(names: &[&str]) -> Self {
+                Self(hashed(names.iter().flat_map(|name| [name.as_bytes(), b"\0"])))
             }
 
             /// The 16 bytes that are stored.
@@ -117,12 +133,7 @@ impl ConversationId {
     #[must_use]
     pub fn direct(one: UserId, other: UserId) -> Self {
         let (low, high) = if one <= other { (one, other) } else { (other, one) };
-        let mut input = b"natter/direct".to_vec();
-        input.extend(low.bytes());
-        input.extend(high.bytes());
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest(&SHA256, &input).as_ref()[..16]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self(hashed([b"natter/direct".as_slice(), &low.bytes(), &high.bytes()]))
     }
 
     /// The group whose conversation this would be.

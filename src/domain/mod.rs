@@ -3,8 +3,11 @@
 pub mod attachments;
 pub mod clock;
 pub mod conversations;
+pub mod files;
+pub mod groups;
 pub mod ids;
 pub mod mails;
+pub mod media_type;
 pub mod messages;
 pub mod notifications;
 pub mod page;

@@ -37,3 +37,11 @@ pub struct PublicUser {
     /// Whether its owner has deleted it: what it wrote stays.
     pub deleted: bool,
 }
+
+impl PublicUser {
+    /// An account of which nothing is left but its id.
+    #[must_use]
+    pub fn gone(id: UserId) -> Self {
+        Self { id, username: None, profile_picture: None, deleted: true }
+    }
+}

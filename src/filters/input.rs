@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use validator::ValidationError;
 
-use crate::domain::text::{Email, Password, Username, Violation};
+use crate::domain::text::{Email, GroupName, Password, Username, Violation};
 use crate::error::{Error, Result};
 
 /// `#[validate(custom(function = "input::username"))]`
@@ -31,6 +31,14 @@ pub fn email(text: &str) -> Result<(), ValidationError> {
 /// The rule that the text breaks.
 pub fn password(text: &str) -> Result<(), ValidationError> {
     rule(Password::parse(text))
+}
+
+/// `#[validate(custom(function = "input::group_name"))]`
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn group_name(text: &str) -> Result<(), ValidationError> {
+    rule(GroupName::parse(text))
 }
 
 /// The outcome of any `parse` as `validator` wants it.
@@ -89,4 +97,12 @@ pub fn given<T>(
 ) -> Result<T> {
     let text = field.ok_or_else(|| Error::field(name, "required", "this field is required"))?;
     parse(text).map_err(|broken| Error::field(name, broken.code, broken.message))
+}
+
+/// A field that must be there and needs no parsing.
+///
+/// # Errors
+/// `validation_failed`; never for a field that was validated.
+pub fn required<T>(name: &'static str, field: Option<T>) -> Result<T> {
+    field.ok_or_else(|| Error::field(name, "required", "this field is required"))
 }

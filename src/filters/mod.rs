@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod guards;
 pub mod input;
 pub mod json;
+pub mod multipart;
 pub mod path;
 pub mod problem;
 pub mod query;

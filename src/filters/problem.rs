@@ -41,6 +41,7 @@ pub fn status(kind: Kind) -> StatusCode {
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
         Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Limited => StatusCode::TOO_MANY_REQUESTS,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -90,7 +91,6 @@ pub fn respond<R: Reply>(outcome: Result<R, Error>) -> Response {
 ///
 /// # Errors
 /// None.
-#[expect(clippy::unused_async, reason = "warp's recover takes a future")]
 pub async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     Ok(response(match rejection.find::<Error>() {
         Some(error) => error.clone(),

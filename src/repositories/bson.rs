@@ -78,6 +78,7 @@ pub(super) mod optional_id {
 
     use super::StoredId;
 
+    #[expect(clippy::ref_option, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(id: &Option<impl StoredId>, to: S) -> Result<S::Ok, S::Error> {
         let binary =
             id.as_ref().map(|id| Binary { subtype: BinarySubtype::Generic, bytes: id.to_bytes() });
@@ -103,6 +104,7 @@ pub(super) mod date {
 
     use crate::domain::clock::Timestamp;
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
         DateTime::from_millis(at.millis()).serialize(to)
     }
@@ -119,6 +121,7 @@ pub(super) mod optional_date {
 
     use crate::domain::clock::Timestamp;
 
+    #[expect(clippy::ref_option, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
         at.map(|at| DateTime::from_millis(at.millis())).serialize(to)
     }

@@ -43,7 +43,6 @@ impl Keys {
 
     async fn stored(&self) -> Result<Option<Vec<u8>>> {
         let row = within(self.rows.find_one(doc! { "_id": "signing" })).await?;
-        row.map(|row| row.get_binary_generic("pkcs8").map(Clone::clone).map_err(Error::internal))
-            .transpose()
+        row.map(|row| row.get_binary_generic("pkcs8").cloned().map_err(Error::internal)).transpose()
     }
 }

@@ -7,9 +7,10 @@ use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id, optional_date, pair};
-use super::store::{Store, within};
+use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Role};
+use crate::domain::groups::GroupPosition;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 
@@ -34,6 +35,17 @@ pub(super) struct MemberRow {
     noticed_seq: u64,
     #[serde(with = "optional_date", default)]
     muted_until: Option<Timestamp>,
+    /// Tells apart who joined a group in the same millisecond: those named at its creation joined
+    /// in that order.
+    #[serde(default)]
+    place: u32,
+}
+
+impl MemberRow {
+    /// The row of someone who is the `place`th in the group.
+    pub(super) fn at_place(member: Membership, place: u32) -> Self {
+        Self { place, ..member.into() }
+    }
 }
 
 impl From<Membership> for MemberRow {
@@ -52,6 +64,7 @@ impl From<Membership> for MemberRow {
             own_at_read: member.own_at_read,
             noticed_seq: member.noticed_seq,
             muted_until: member.muted_until,
+            place: 0,
         }
     }
 }
@@ -119,6 +132,54 @@ impl Members {
         Ok(within(row).await?.map(Membership::from))
     }
 
+    /// Everyone in a conversation, the first to join first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn all(&self, conversation: ConversationId) -> Result<Vec<Membership>> {
+        let everyone = doc! { "conversation_id": conversation };
+        let rows = all(self.rows.find(everyone).sort(seniority())).await?;
+        Ok(rows.into_iter().map(Membership::from).collect())
+    }
+
+    /// Up to `count` of a user's places in groups, the last joined first, from after `before` on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn groups_of(
+        &self,
+        user: UserId,
+        before: Option<GroupPosition>,
+        count: usize,
+    ) -> Result<Vec<Membership>> {
+        let mut wanted = doc! { "user_id": user, "kind": "group" };
+        if let Some(before) = before {
+            let same = doc! {
+                "joined_at": before.joined_at,
+                "conversation_id": { "$lt": before.group },
+            };
+            wanted.insert("$or", vec![doc! { "joined_at": { "$lt": before.joined_at } }, same]);
+        }
+        // The index finds them; sorting these few hundred rows at most needs none.
+        let rows = self
+            .rows
+            .find(wanted)
+            .sort(doc! { "joined_at": -1, "conversation_id": -1 })
+            .limit(i64::try_from(count).unwrap_or(i64::MAX));
+        Ok(all(rows).await?.into_iter().map(Membership::from).collect())
+    }
+
+    /// Whether a user is in any of these conversations.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn any_of(&self, conversations: &[ConversationId], user: UserId) -> Result<bool> {
+        let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
+        let rows = self.rows.clone_with_type::<Document>();
+        let row = rows.find_one(doc! { "_id": { "$in": keys } }).projection(doc! { "_id": 1 });
+        Ok(within(row).await?.is_some())
+    }
+
     /// As [`Members::find`], inside a transaction.
     pub(super) async fn find_in(
         &self,
@@ -129,4 +190,48 @@ impl Members {
         let row = self.rows.find_one(doc! { "_id": key(conversation, user) });
         Ok(row.session(session).await?.map(Membership::from))
     }
+
+    /// Lets people in.
+    pub(super) async fn insert_in(
+        &self,
+        session: &mut ClientSession,
+        rows: Vec<MemberRow>,
+    ) -> Result<(), DriverError> {
+        self.rows.insert_many(rows).session(session).await?;
+        Ok(())
+    }
+
+    /// Lets someone go.
+    pub(super) async fn delete_in(
+        &self,
+        session: &mut ClientSession,
+        member: &Membership,
+    ) -> Result<(), DriverError> {
+        let row = doc! { "_id": key(member.conversation, member.user) };
+        self.rows.delete_one(row).session(session).await?;
+        Ok(())
+    }
+
+    /// Gives the group to the admin who joined first, else to the member who did: the new owner.
+    /// `None` if nobody is left.
+    pub(super) async fn promote_in(
+        &self,
+        session: &mut ClientSession,
+        conversation: ConversationId,
+    ) -> Result<Option<UserId>, DriverError> {
+        let owner = doc! { "$set": { "role": "owner" } };
+        for role in ["admin", "member"] {
+            let candidates = doc! { "conversation_id": conversation, "role": role };
+            let row = self.rows.find_one_and_update(candidates, owner.clone()).sort(seniority());
+            if let Some(row) = row.session(&mut *session).await? {
+                return Ok(Some(row.user_id));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The first to join first.
+fn seniority() -> Document {
+    doc! { "joined_at": 1, "place": 1, "_id": 1 }
 }

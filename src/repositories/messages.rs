@@ -8,8 +8,8 @@ use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, id};
-use super::store::{Store, within};
-use crate::domain::attachments::Attachment;
+use super::embedded::EmbeddedAttachment;
+use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::StoredMessage;
@@ -28,7 +28,7 @@ pub(super) struct MessageRow {
     pub nth: u64,
     pub text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Attachment>,
+    pub attachments: Vec<EmbeddedAttachment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ impl From<MessageRow> for StoredMessage {
             id: row.id,
             sender: row.sender,
             text: row.text,
-            attachments: row.attachments,
+            attachments: row.attachments.into_iter().map(Into::into).collect(),
             reply_to: row.reply_to,
             client_message_id: row.client_message_id,
             at: row.at,
@@ -97,14 +97,22 @@ impl Messages {
         Ok(within(row).await?.map(Into::into))
     }
 
-    /// Several messages, each by its key at the same time (an `$in` would read the whole shard);
-    /// those that exist, in the order asked for.
+    /// Several messages, those that exist, in no order. One command that looks each up by its
+    /// key, in whichever shard: an `$in` would read the whole shard, and a command each costs the
+    /// server nearly three times as much.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn many(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
-        let found = futures_util::future::try_join_all(ids.iter().map(|id| self.find(*id))).await?;
-        Ok(found.into_iter().flatten().collect())
+        let Some((first, others)) = ids.split_first() else { return Ok(Vec::new()) };
+        let is = |id: &MessageId| doc! { "$match": { "_id": *id } };
+        let mut stages = vec![is(first)];
+        stages.extend(others.iter().map(|id| {
+            let shard = self.shard(id.conversation).name();
+            doc! { "$unionWith": { "coll": shard, "pipeline": [is(id)] } }
+        }));
+        let find = self.shard(first.conversation).aggregate(stages).with_type::<MessageRow>();
+        Ok(all(find).await?.into_iter().map(Into::into).collect())
     }
 
     /// Up to `limit` messages with numbers from `first` to `last`, the newest of them, newest

@@ -1,7 +1,11 @@
 //! MongoDB: the truth. One file per collection; documents are private, domain types come out.
 
 pub mod accounts;
+pub mod attachment_uses;
+pub mod attachments;
 pub mod conversations;
+pub mod files;
+pub mod groups;
 pub mod keys;
 pub mod marks;
 pub mod members;
@@ -20,7 +24,11 @@ mod bson;
 mod embedded;
 
 use accounts::Accounts;
+use attachment_uses::AttachmentUses;
+use attachments::Attachments;
 use conversations::Conversations;
+use files::Files;
+use groups::Groups;
 use marks::MarksRepository;
 use members::Members;
 use messages::Messages;
@@ -38,8 +46,16 @@ use writer::Writer;
 pub struct Repositories {
     /// Accounts with their mailed tokens and mails.
     pub accounts: Accounts,
+    /// Where files are used.
+    pub attachment_uses: AttachmentUses,
+    /// What is known of files.
+    pub attachments: Attachments,
     /// Conversation summaries.
     pub conversations: Conversations,
+    /// Groups, and who comes and goes.
+    pub groups: Groups,
+    /// The bytes of files.
+    pub files: Files,
     /// Read and delivered marks.
     pub marks: MarksRepository,
     /// Who is in which conversation.
@@ -48,7 +64,7 @@ pub struct Repositories {
     pub messages: Messages,
     /// What users are told of.
     pub notifications: Notifications,
-    /// Mails that wait to be sent.
+    /// Mails on their way.
     pub outbox: Outbox,
     /// Friendships and requests.
     pub relations: Relations,
@@ -69,7 +85,11 @@ impl Repositories {
         let messages = Messages::new(store, shards);
         Self {
             accounts: Accounts::new(store),
+            attachment_uses: AttachmentUses::new(store),
+            attachments: Attachments::new(store),
             conversations: Conversations::new(store),
+            groups: Groups::new(store),
+            files: Files::new(store),
             marks: MarksRepository::new(store),
             members: Members::new(store),
             writer: Writer::new(store, messages.clone()),

@@ -210,7 +210,8 @@ pub(super) async fn within<T>(call: impl IntoFuture<Output = Result<T, DriverErr
 pub(super) async fn within_raw<T>(
     call: impl IntoFuture<Output = Result<T, DriverError>>,
 ) -> Result<Result<T, DriverError>> {
-    let outcome = timeout(DEADLINE, call.into_future()).await;
+    // Boxed: the driver's futures are large, and handlers hold many.
+    let outcome = timeout(DEADLINE, Box::pin(call.into_future())).await;
     outcome.map_err(|_| Error::unavailable().with_source("the database did not answer in time"))
 }
 

@@ -12,7 +12,7 @@ use super::bson::{date, id, optional_date};
 use super::embedded::EmbeddedAttachment;
 use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::text::{Email, Username};
 use crate::domain::users::{PublicUser, User};
 use crate::error::{Error, Result};
@@ -172,6 +172,19 @@ impl Users {
     pub async fn public(&self, users: &[UserId]) -> Result<Vec<PublicUser>> {
         let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true };
         Ok(all(self.rows.find(known)).await?.into_iter().map(PublicUser::from).collect())
+    }
+
+    /// Whether a file is the profile picture of this account, which uploaded it: nobody else can
+    /// show it as theirs.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn has_picture(&self, uploader: UserId, file: AttachmentId) -> Result<bool> {
+        let shown = doc! {
+            "_id": uploader, "verified": true, "deleted_at": null, "picture.id": file,
+        };
+        let rows = self.rows.clone_with_type::<Document>();
+        Ok(within(rows.find_one(shown).projection(doc! { "_id": 1 })).await?.is_some())
     }
 
     /// Those of `users` that can be written to and added: verified, not deleted.

@@ -6,6 +6,7 @@
 //! conversation meet at its summary: the later one conflicts, and runs again on what is there now.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -25,7 +26,7 @@ use crate::domain::messages::{Draft, Sent, StoredMessage, Target};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// How long an exactly-once key is kept; clients are promised 24 hours.
-const KEY_LIFETIME: Duration = Duration::from_secs(25 * 3600);
+const KEY_LIFETIME: Duration = Duration::from_hours(25);
 
 /// A row of `message_keys`: what a sender's `client_message_id` has led to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -109,14 +110,15 @@ impl Writer {
 
     /// Writes drafts of one shard, each whole or not at all, and answers each, in their order.
     /// Numbers follow the order of the drafts.
-    pub async fn write(&self, drafts: &[Draft]) -> Vec<Result<Sent>> {
-        match self.write_together(drafts).await {
+    pub async fn write(&self, drafts: Vec<Draft>) -> Vec<Result<Sent>> {
+        let drafts = Arc::new(drafts);
+        match self.write_together(drafts.clone()).await {
             Ok(answers) => answers,
-            // A defect in one must not fail the others: each conversation by itself.
+            // A defect in one must not fail the others: each by itself.
             Err(error) if error.kind() == ErrorKind::Internal && drafts.len() > 1 => {
                 let mut answers = Vec::with_capacity(drafts.len());
-                for draft in drafts {
-                    let answer = self.write_together(std::slice::from_ref(draft)).await;
+                for draft in drafts.iter().cloned() {
+                    let answer = self.write_together(Arc::new(vec![draft])).await;
                     answers.push(answer.and_then(|mut one| one.remove(0)));
                 }
                 answers
@@ -125,18 +127,22 @@ impl Writer {
         }
     }
 
-    async fn write_together(&self, drafts: &[Draft]) -> Result<Vec<Result<Sent>>> {
-        let mut assigned = Vec::new();
-        let written = self.store.transact(async |session| {
-            let mut plan = self.plan(session, drafts).await?;
+    async fn write_together(&self, drafts: Arc<Vec<Draft>>) -> Result<Vec<Result<Sent>>> {
+        let assigned = Arc::new(Mutex::new(Vec::new()));
+        // The transaction's future must own what it uses: borrowed, it is not provably `Send`.
+        let (this, batch, numbers) = (self.clone(), drafts.clone(), assigned.clone());
+        let written = self.store.transact(async move |session| {
+            let mut plan = this.plan(session, &batch).await?;
             let answers = std::mem::take(&mut plan.answers);
-            assigned.clone_from(&answers);
-            self.apply(session, plan).await?;
+            numbers.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&answers);
+            this.apply(session, plan).await?;
             Ok(answers)
         });
         match written.await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                self.settle(drafts, assigned, error).await
+                let assigned =
+                    std::mem::take(&mut *assigned.lock().unwrap_or_else(PoisonError::into_inner));
+                self.settle(&drafts, assigned, error).await
             }
             outcome => outcome,
         }
@@ -146,7 +152,7 @@ impl Writer {
     /// it bears our token. What is not there may still come, so it stays unavailable.
     async fn settle(
         &self,
-        drafts: &[Draft],
+        drafts: &Arc<Vec<Draft>>,
         assigned: Vec<Result<Sent>>,
         error: Error,
     ) -> Result<Vec<Result<Sent>>> {
@@ -154,10 +160,18 @@ impl Writer {
         if assigned.len() != drafts.len() {
             return Err(error);
         }
-        for (draft, answer) in drafts.iter().zip(assigned) {
+        let mut silent = false;
+        for (at, answer) in assigned.into_iter().enumerate() {
             answers.push(match answer {
-                Ok(Sent::New(message)) if self.is_ours(message.id, draft).await => {
-                    Ok(Sent::New(message))
+                Ok(Sent::New(message)) if !silent => {
+                    match self.is_ours(message.id, &drafts[at]).await {
+                        Ok(true) => Ok(Sent::New(message)),
+                        outcome => {
+                            // A store that does not answer is not asked once for each draft.
+                            silent = outcome.is_err();
+                            Err(error.clone())
+                        }
+                    }
                 }
                 Ok(_) => Err(error.clone()),
                 refused => refused,
@@ -166,10 +180,10 @@ impl Writer {
         Ok(answers)
     }
 
-    async fn is_ours(&self, id: MessageId, draft: &Draft) -> bool {
+    async fn is_ours(&self, id: MessageId, draft: &Draft) -> Result<bool> {
         let ours = doc! { "_id": id, "token": token(draft.token) };
         let found = self.messages.shard(id.conversation).find_one(ours);
-        matches!(within(found).await, Ok(Some(_)))
+        Ok(within(found).await?.is_some())
     }
 
     /// Reads what the drafts meet, and decides on each in turn.
@@ -294,10 +308,9 @@ impl Plan {
         totals: &HashMap<Vec<u8>, u64>,
     ) -> Result<Sent> {
         let key = key_of(draft);
-        if let Some(row) = key.as_ref().and_then(|key| known.get(key)) {
-            if row.expires_at > draft.at {
-                return same(row, draft).map(Sent::Before);
-            }
+        let before = key.as_ref().and_then(|key| known.get(key));
+        if let Some(row) = before.filter(|row| row.expires_at > draft.at) {
+            return same(row, draft).map(Sent::Before);
         }
         let (id, member) = (draft.conversation(), member_key(draft));
         let own = match self.own_totals.get(&member) {
@@ -324,8 +337,9 @@ impl Plan {
         let nth = own.unwrap_or(0) + 1;
         self.own_totals.insert(member, (id, draft.sender, nth));
         if let (Some(key), Some(once)) = (key, &draft.once) {
-            known.insert(key.clone(), key_row(key.clone(), message, once.fingerprint, draft.at));
-            self.keys.push(key_row(key, message, once.fingerprint, draft.at));
+            self.keys.push(key_row(&key, message, once.fingerprint, draft.at));
+            let row = key_row(&key, message, once.fingerprint, draft.at);
+            known.insert(key, row);
         }
         self.sends.push(SendRow { key: own_key(draft.sender, message), n: nth });
         self.uses.extend(draft.attachments.iter().map(|file| {
@@ -344,13 +358,13 @@ fn key_of(draft: &Draft) -> Option<Vec<u8>> {
     Some([draft.sender.bytes().as_slice(), &name.as_ref()[..16]].concat())
 }
 
-fn key_row(key: Vec<u8>, message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {
+fn key_row(key: &[u8], message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {
     let raw = |bytes: &[u8]| Binary {
         subtype: mongodb::bson::spec::BinarySubtype::Generic,
         bytes: bytes.to_vec(),
     };
     KeyRow {
-        key: raw(&key),
+        key: raw(key),
         message: raw(&message.bytes()),
         fingerprint: raw(&fingerprint),
         expires_at: at.plus(KEY_LIFETIME),
@@ -414,7 +428,7 @@ fn message_row(draft: &Draft, id: MessageId, nth: u64) -> MessageRow {
         sender: draft.sender,
         nth,
         text: draft.text.clone(),
-        attachments: draft.attachments.clone(),
+        attachments: draft.attachments.iter().map(Into::into).collect(),
         reply_to: draft.reply_to,
         client_message_id: draft.once.as_ref().map(|once| once.client_message_id.clone()),
         at: draft.at,

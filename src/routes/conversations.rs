@@ -1,4 +1,4 @@
-//! POST /conversations/{conversation_id}/read.
+//! `POST /conversations/{conversation_id}/read`.
 
 use std::sync::Arc;
 
@@ -19,8 +19,7 @@ use crate::filters::with;
 use crate::services::Services;
 use crate::services::conversations::{Conversations, ReadState};
 
-const READ: Endpoint =
-    Endpoint::post("/conversations/{conversation_id}/read", Class::Write).json();
+const READ: Endpoint = Endpoint::post("/conversations/{conversation_id}/read", Class::Write).json();
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[READ];
 

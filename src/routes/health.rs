@@ -45,9 +45,9 @@ struct Ready {
     redis: &'static str,
 }
 
-pub(super) fn routes(guards: &Guards, health: Health) -> BoxedFilter<(Response,)> {
+pub(super) fn routes(guards: &Guards, health: &Health) -> BoxedFilter<(Response,)> {
     let healthz = guards.public::<()>(&HEALTHZ).map(|(), _| respond(Ok(Found(ALIVE)))).boxed();
-    let readyz = guards.public::<()>(&READYZ).and(with(&health)).then(readyz).boxed();
+    let readyz = guards.public::<()>(&READYZ).and(with(health)).then(readyz).boxed();
     any_of([healthz, readyz])
 }
 

@@ -1,4 +1,4 @@
-//! POST /messages, GET /messages/{user_id} and GET /conversations/{conversation_id}/messages.
+//! `POST /messages`, `GET /messages/{user_id}` and `GET /conversations/{conversation_id}/messages`.
 
 use std::sync::Arc;
 
@@ -124,12 +124,7 @@ impl SendMessage {
     }
 }
 
-async fn send(
-    (): (),
-    caller: Caller,
-    input: SendMessage,
-    messages: Arc<Messages>,
-) -> Result<Sent> {
+async fn send((): (), caller: Caller, input: SendMessage, messages: Arc<Messages>) -> Result<Sent> {
     messages.send(caller.user, input.parse()?).await.map(Sent)
 }
 

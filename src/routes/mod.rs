@@ -1,8 +1,15 @@
 //! The routes: a file per resource, each its rows of the table and what answers them.
 
 mod accounts;
+mod attachments;
+mod bytes;
+mod conversations;
+mod friends;
+mod groups;
 mod health;
 mod jwks;
+mod messages;
+mod notifications;
 mod profile;
 mod reply;
 mod sessions;
@@ -24,8 +31,14 @@ pub use health::Health;
 pub fn table() -> Vec<Endpoint> {
     [
         accounts::ENDPOINTS,
+        attachments::ENDPOINTS,
+        conversations::ENDPOINTS,
+        friends::ENDPOINTS,
+        groups::ENDPOINTS,
         health::ENDPOINTS,
         jwks::ENDPOINTS,
+        messages::ENDPOINTS,
+        notifications::ENDPOINTS,
         profile::ENDPOINTS,
         sessions::ENDPOINTS,
         users::ENDPOINTS,
@@ -35,11 +48,17 @@ pub fn table() -> Vec<Endpoint> {
 
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
-pub fn all(guards: &Guards, services: &Services, health: Health) -> BoxedFilter<(Response,)> {
+pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         accounts::routes(guards, services),
+        attachments::routes(guards, &services.attachments),
+        conversations::routes(guards, services),
+        friends::routes(guards, services),
+        groups::routes(guards, services),
         health::routes(guards, health),
         jwks::routes(guards, &services.access),
+        messages::routes(guards, services),
+        notifications::routes(guards, services),
         profile::routes(guards, &services.profile),
         sessions::routes(guards, &services.sessions),
         users::routes(guards, &services.profiles),

@@ -5,6 +5,7 @@ use serde::Serialize;
 use warp::Reply;
 use warp::reply::Response;
 
+use crate::domain::ids::UserId;
 use crate::error::Error;
 use crate::filters::problem;
 
@@ -15,6 +16,20 @@ pub(super) struct Found<T>(pub T);
 /// 201 with a JSON body.
 #[derive(Debug)]
 pub(super) struct Created<T>(pub T);
+
+/// The body that says that someone was removed.
+#[derive(Debug, Serialize)]
+pub(super) struct Removed {
+    user_id: UserId,
+    removed: bool,
+}
+
+impl Removed {
+    /// This user was.
+    pub(super) fn of(user_id: UserId) -> Self {
+        Self { user_id, removed: true }
+    }
+}
 
 /// 202 without a body.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Access tokens: JWT (RFC 7519) signed with EdDSA (RFC 8037), one hour, bound to a session.
+//! Access tokens: JWT (RFC 7519) signed with `EdDSA` (RFC 8037), one hour, bound to a session.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::domain::sessions::Session;
 use crate::error::{Error, Result};
 
 /// How long an access token is good for.
-pub const LIFETIME: Duration = Duration::from_secs(3600);
+pub const LIFETIME: Duration = Duration::from_hours(1);
 
 /// The claims of an access token (RFC 7519 §4.1), and `sid`, its session.
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::{LINK_LIFETIME, letter};
+use super::attachments::Attachments;
 use super::outbox::Outbox;
 use super::tokens::MailTokens;
 use crate::cache::profiles::ProfileCache;
@@ -36,6 +37,7 @@ pub struct ProfileChange {
 #[derive(Debug)]
 pub struct Profile {
     pub(super) accounts: Accounts,
+    pub(super) attachments: Arc<Attachments>,
     pub(super) users: Users,
     pub(super) links: Tokens,
     pub(super) tokens: MailTokens,
@@ -134,9 +136,10 @@ impl Profile {
     }
 
     /// An image that this user uploaded, to be shown beside the name.
-    #[expect(clippy::unused_async, reason = "uploads are looked up")]
-    async fn own_image(&self, _user: UserId, _file: AttachmentId) -> Result<Attachment> {
-        let message = "an image of yours: PNG, JPEG, GIF or WebP";
-        Err(Error::field("profile_picture", "invalid", message))
+    async fn own_image(&self, user: UserId, file: AttachmentId) -> Result<Attachment> {
+        self.attachments.picture_of(user, file).await?.ok_or_else(|| {
+            let message = "an image of yours: PNG, JPEG, GIF or WebP";
+            Error::field("profile_picture", "unknown", message)
+        })
     }
 }

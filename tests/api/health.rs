@@ -14,7 +14,7 @@ async fn a_running_instance_is_alive_and_ready() {
 #[tokio::test]
 async fn an_instance_that_leaves_is_not_ready() {
     let app = TestApp::with(|settings| {
-        settings.server.drain_delay_seconds = std::time::Duration::from_secs(60);
+        settings.server.drain_delay_seconds = std::time::Duration::from_mins(1);
     })
     .await;
     app.get("/readyz").await.ok(200);

@@ -3,8 +3,17 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
+mod attachments;
+mod docs;
+mod friends;
+mod groups;
+mod guards;
 mod health;
 mod profile;
+mod messages;
+mod notifications;
+mod rate_limit;
+mod queries;
 mod schema;
 mod sessions;
 mod support;

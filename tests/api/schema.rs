@@ -168,6 +168,23 @@ async fn another_number_of_shards_stops_the_start() {
 }
 
 #[tokio::test]
+async fn instances_that_disagree_about_shards_do_not_both_start() {
+    let scratch = Scratch::new().await;
+    let clock = Clock::manual();
+    let (one, other) = tokio::join!(
+        schema::apply(scratch.store(), 2, &clock),
+        schema::apply(scratch.store(), 3, &clock),
+    );
+    let (shards, refused) = match (one, other) {
+        (Ok(_), Err(error)) => (2, error),
+        (Err(error), Ok(_)) => (3, error),
+        outcomes => panic!("{outcomes:?}"),
+    };
+    assert!(matches!(refused, SchemaError::Shards { stored, .. } if stored == shards));
+    assert_eq!(schema::plan(scratch.store(), shards).await.expect("a plan"), Vec::new());
+}
+
+#[tokio::test]
 async fn data_that_stands_against_an_index_is_named() {
     let scratch = Scratch::new().await;
     let chunks = scratch.database().collection("fs.chunks");

@@ -126,3 +126,83 @@ fn number(value: &Bson) -> Option<i64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use mongodb::bson::doc;
+
+    use super::*;
+
+    fn wanted(shard_key: Option<Document>) -> Wanted {
+        Wanted {
+            name: "things".to_owned(),
+            options: doc! { "validator": { "n": { "$gt": 1 }, "m": 2 } },
+            indexes: vec![doc! { "name": "by", "key": { "a": 1, "b": -1 }, "unique": true }],
+            shard_key,
+        }
+    }
+
+    fn found(topology: Topology, existing: Option<Existing>) -> Found {
+        let existing = existing.map(|existing| ("things".to_owned(), existing));
+        Found { topology, collections: BTreeMap::from_iter(existing) }
+    }
+
+    fn lines(wanted: Wanted, found: &Found) -> Vec<String> {
+        differences(&[wanted], found).iter().map(ToString::to_string).collect()
+    }
+
+    fn same() -> Existing {
+        Existing {
+            options: doc! { "validator": { "m": 2.0, "n": { "$gt": 1_i64 } } },
+            indexes: vec![doc! { "key": { "a": 1.0, "b": -1.0 }, "name": "by", "unique": true }],
+            shard_key: None,
+        }
+    }
+
+    #[test]
+    fn numbers_and_order_of_fields_do_not_differ() {
+        let found = found(Topology::ReplicaSet, Some(same()));
+        assert_eq!(lines(wanted(None), &found), [""; 0]);
+        // On a replica set nothing is spread.
+        assert_eq!(lines(wanted(Some(doc! { "_id": 1 })), &found), [""; 0]);
+    }
+
+    #[test]
+    fn the_order_of_a_key_does() {
+        let turned = doc! { "name": "by", "key": { "b": -1, "a": 1 }, "unique": true };
+        let existing = Existing { indexes: vec![turned], ..same() };
+        let found = found(Topology::ReplicaSet, Some(existing));
+        let lines = lines(wanted(None), &found);
+        assert!(lines[0].starts_with("leave alone index by of things, which differs"), "{lines:?}");
+        assert_eq!(lines.len(), 1);
+    }
+
+    #[test]
+    fn options_on_one_side_only_differ() {
+        let existing = Existing { options: doc! { "capped": true }, ..same() };
+        let lines = lines(wanted(None), &found(Topology::ReplicaSet, Some(existing)));
+        assert!(lines[0].contains("validator of things") && lines[0].contains("is absent"));
+        assert!(lines[1].contains("capped of things") && lines[1].ends_with("defined as absent"));
+    }
+
+    #[test]
+    fn behind_mongos_collections_are_spread() {
+        let key = || Some(doc! { "_id": 1 });
+        let nothing = found(Topology::Sharded, None);
+        let all =
+            ["create collection things", "create index by of things", "shard collection things"];
+        assert_eq!(lines(wanted(key()), &nothing), all);
+        let unspread = found(Topology::Sharded, Some(same()));
+        assert_eq!(lines(wanted(key()), &unspread), ["shard collection things"]);
+        let spread = |shard_key| {
+            found(Topology::Sharded, Some(Existing { shard_key: Some(shard_key), ..same() }))
+        };
+        assert_eq!(lines(wanted(key()), &spread(doc! { "_id": 1.0 })), [""; 0]);
+        let hashed = lines(wanted(key()), &spread(doc! { "_id": "hashed" }));
+        assert!(hashed[0].starts_with("leave alone shard key of things, which differs"));
+        let alone = lines(wanted(None), &spread(doc! { "_id": 1 }));
+        assert!(alone[0].starts_with("leave alone shard key of things, which differs"));
+    }
+}

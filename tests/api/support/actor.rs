@@ -125,3 +125,32 @@ impl Actor {
         Answer::of(self.request("DELETE", path)).await
     }
 }
+
+impl Actor {
+    /// Sends a direct message.
+    pub async fn send(&self, to: &Self, text: &str) -> Value {
+        let body = serde_json::json!({"recipient_user_id": to.id, "message": text});
+        self.post("/messages", body).await.ok(201)
+    }
+
+    /// Sends a message to a group.
+    pub async fn tell(&self, group: &str, text: &str) -> Value {
+        let body = serde_json::json!({"group_id": group, "message": text});
+        self.post("/messages", body).await.ok(201)
+    }
+
+    /// Makes a group with these people and gives its id.
+    pub async fn group(&self, name: &str, members: &[Self]) -> String {
+        let members: Vec<&str> = members.iter().map(|member| member.id.as_str()).collect();
+        let body = serde_json::json!({"group_name": name, "members": members});
+        let group = self.post("/groups", body).await.ok(201);
+        group["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Becomes friends with someone.
+    pub async fn befriend(&self, other: &Self) {
+        self.post("/friends/add", serde_json::json!({"friend_user_id": other.id})).await.ok(201);
+        let accepted = serde_json::json!({"friend_user_id": self.id});
+        other.post("/friends/accept", accepted).await.ok(200);
+    }
+}

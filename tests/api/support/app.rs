@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use natter::app::App;
@@ -21,7 +20,6 @@ struct World {
     settings: Settings,
     clock: Clock,
     mail: PathBuf,
-    people: AtomicU32,
 }
 
 impl Drop for World {
@@ -93,7 +91,7 @@ impl TestApp {
         set.extend(["auth", "read", "write", "upload", "search", "socket"].map(limit_off));
         let mut settings = settings_with(&set);
         change(&mut settings);
-        let world = World { settings, clock: Clock::manual(), mail, people: AtomicU32::new(1) };
+        let world = World { settings, clock: Clock::manual(), mail };
         Self::start(Arc::new(world)).await
     }
 
@@ -109,6 +107,9 @@ impl TestApp {
         };
         let shutdown = Shutdown::new(drain);
         let settings = world.settings.clone();
+        if std::env::var_os("NATTER_TEST_LOG").is_some() {
+            natter::telemetry::subscribe(&settings.log);
+        }
         let app = App::build(settings, world.clock.clone(), shutdown.clone()).await;
         let app = app.unwrap_or_else(|error| panic!("natter does not start: {error}"));
         let port = app.listeners().https.local_addr().expect("a bound port").port();
@@ -129,11 +130,6 @@ impl TestApp {
     /// The present moment of this test.
     pub fn clock(&self) -> &Clock {
         &self.world.clock
-    }
-
-    /// A number that no other call in this test gets.
-    pub fn number(&self) -> u32 {
-        self.world.people.fetch_add(1, Ordering::SeqCst)
     }
 
     /// The directory that mails are written to.

@@ -1,0 +1,135 @@
+//! Files as they are stored: their names, their limits, and their previews.
+
+use super::attachments::Attachment;
+use super::ids::UserId;
+
+/// The most bytes that a file may have.
+pub const MAX_SIZE: u64 = 5 * 1024 * 1024;
+
+/// The most pixels that an image may have.
+pub const MAX_PIXELS: u64 = 40_000_000;
+
+/// The most bytes that the name of a file may have.
+const MAX_NAME: usize = 255;
+
+/// The longest extension, its dot included, that outlives the cutting of a long name.
+const MAX_EXTENSION: usize = 32;
+
+/// What a client calls its file, made harmless: the last component of a path, without control
+/// characters and those that turn the direction of writing, at most 255 bytes, never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filename(String);
+
+impl Filename {
+    /// Takes what is usable of any text. What is too long keeps its extension.
+    #[must_use]
+    pub fn clean(given: &str) -> Self {
+        let name: String = given.chars().filter(|c| !is_deceptive(*c)).collect();
+        let name = name.rsplit(['/', '\\']).next().unwrap_or_default().trim();
+        match name {
+            "" | "." | ".." => Self("file".to_owned()),
+            name => Self(shorten(name)),
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// Characters that make a name look like another one, or end a line.
+fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+fn shorten(name: &str) -> String {
+    if name.len() <= MAX_NAME {
+        return name.to_owned();
+    }
+    let extension = name.rfind('.').filter(|dot| *dot > 0).map_or("", |dot| &name[dot..]);
+    let extension = if extension.len() <= MAX_EXTENSION { extension } else { "" };
+    let stem = &name[..name.floor_char_boundary(MAX_NAME - extension.len())];
+    format!("{stem}{extension}")
+}
+
+/// Which of the two files of an attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rendition {
+    /// What was uploaded.
+    Original,
+    /// The small picture of it.
+    Thumbnail,
+}
+
+/// What is known of a stored preview.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// Its media type.
+    pub content_type: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A file that is completely stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredFile {
+    /// Who uploaded it.
+    pub uploader: UserId,
+    /// How clients see it.
+    pub attachment: Attachment,
+    /// Its preview, if it is an image that could be decoded.
+    pub preview: Option<Preview>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn clean(given: &str) -> String {
+        Filename::clean(given).into_string()
+    }
+
+    #[test]
+    fn directories_are_lost() {
+        assert_eq!(clean("../../etc/passwd"), "passwd");
+        assert_eq!(clean("C:\\Users\\ada\\a.txt"), "a.txt");
+        assert_eq!(clean("a\\b/c.txt"), "c.txt");
+        for nothing in ["", "/", "a/", ".", "..", "a/..", " ", "\0", "\u{202e}"] {
+            assert_eq!(clean(nothing), "file", "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn what_deceives_is_lost() {
+        assert_eq!(clean("a\r\nSet-Cookie: x=1\0.txt"), "aSet-Cookie: x=1.txt");
+        assert_eq!(clean("invoice\u{202e}gpj.exe"), "invoicegpj.exe");
+        assert_eq!(clean(".\u{200b}./x"), "x");
+        assert_eq!(clean(".\u{200b}."), "file");
+        assert_eq!(clean("<b>\"ä\".svg"), "<b>\"ä\".svg");
+    }
+
+    #[test]
+    fn long_names_keep_their_extension() {
+        let cut = clean(&format!("{}.tar.gz", "ä".repeat(200)));
+        assert!(cut.len() > 250 && cut.len() <= 255, "{}", cut.len());
+        assert_eq!(cut.strip_suffix(".gz").map(|stem| stem.trim_end_matches('ä')), Some(""));
+        assert_eq!(clean(&format!("a.{}", "x".repeat(300))).len(), 255);
+        assert_eq!(clean(&"x".repeat(255)), "x".repeat(255));
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_becomes_harmless_and_stays_so(given in any::<String>(), times in 1_usize..40) {
+            let name = clean(&given.repeat(times));
+            prop_assert!((1..=255).contains(&name.len()));
+            prop_assert!(!name.contains(['/', '\\']) && !name.chars().any(char::is_control));
+            prop_assert_eq!(clean(&name), name);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Forms with files (`multipart/form-data`, RFC 7578), read part by part as they arrive: whatever
+//! a client sends, little of it is in memory at a time.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, StreamExt};
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+use warp::{Filter, Rejection};
+
+use super::body::EXCESS;
+use super::endpoint::{Body, Endpoint};
+use crate::error::{Error, Kind, Result};
+
+/// Bytes that a form may have besides its file: boundaries, part headers, other fields.
+const AROUND: u64 = 64 * 1024;
+
+/// Bytes that are read on without a pause, and so are held at once.
+const BURST: usize = 64 * 1024;
+
+/// Bytes before a part's content: what stands before the first boundary, and part headers.
+const MAX_HEADERS: usize = 2 * BURST;
+
+/// Takes the form that the row of the table announces, with files of at most `limit` bytes in all.
+/// Only its media type is looked at (415); what follows is up to whoever reads it.
+///
+/// # Panics
+/// When the row has no multipart body: a defect that the start shows.
+pub fn multipart(
+    endpoint: &Endpoint,
+    limit: u64,
+) -> impl Filter<Extract = (Form,), Error = Rejection> + Clone + Send + Sync + 'static + use<> {
+    assert_eq!(endpoint.body, Body::Multipart, "{} reads no form", endpoint.path);
+    warp::header::headers_cloned().and(warp::body::stream()).and_then(
+        move |headers: HeaderMap, body| async move {
+            let boundary = boundary(&headers)
+                .ok_or_else(|| Error::unsupported_media("multipart/form-data with a boundary"));
+            Ok::<_, Rejection>(Form::new(body, boundary?, limit))
+        },
+    )
+}
+
+/// The boundary that `Content-Type` names, of 1 to 70 characters (RFC 2046 §5.1.1).
+fn boundary(headers: &HeaderMap) -> Option<String> {
+    let mut given = headers.get_all(http::header::CONTENT_TYPE).iter();
+    let (content_type, None) = (given.next()?, given.next()) else { return None };
+    let boundary = multer::parse_boundary(content_type.to_str().ok()?).ok()?;
+    (1..=70).contains(&boundary.len()).then_some(boundary)
+}
+
+/// A form whose parts are read one after the other.
+pub struct Form {
+    parts: multer::Multipart<'static>,
+    source: Arc<Mutex<Source>>,
+}
+
+/// A part of a form.
+pub struct Part {
+    field: multer::Field<'static>,
+}
+
+impl Form {
+    fn new<S, B>(body: S, boundary: String, limit: u64) -> Self
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send + 'static,
+        B: Buf,
+    {
+        let body = body.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining())));
+        let source = Source { body: Box::pin(body), limit, read: 0, burst: 0, headers: None };
+        let source = Arc::new(Mutex::new(source));
+        let parts = multer::Multipart::new(Feed(source.clone()), boundary);
+        Self { parts, source }
+    }
+
+    /// The next part; the one before must have been read to its end.
+    ///
+    /// # Errors
+    /// `malformed_multipart`; `payload_too_large`.
+    pub async fn next_part(&mut self) -> Result<Option<Part>> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).headers = Some(0);
+        let field = self.parts.next_field().await;
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).headers = None;
+        Ok(field.map_err(unreadable)?.map(|field| Part { field }))
+    }
+
+    /// Reads what is left of the body, up to [`EXCESS`] over its limit, so that a client which
+    /// writes before it reads gets its answer; and says what the form came to: `outcome`, unless
+    /// the body was too large or broke off, which come first.
+    ///
+    /// # Errors
+    /// `payload_too_large`; `malformed_multipart` if the body breaks off; or that of `outcome`.
+    pub async fn drain<T>(self, outcome: Result<T>) -> Result<T> {
+        let mut feed = Feed(self.source);
+        let mut rest = Ok(());
+        while rest.as_ref().err().is_none_or(|error: &Error| error.kind() == Kind::TooLarge) {
+            match feed.next().await {
+                None => break,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => rest = rest.and(Err(error)),
+            }
+            let source = feed.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if source.read > source.limit + EXCESS {
+                break;
+            }
+        }
+        match outcome {
+            Err(error) if error.kind() == Kind::TooLarge => Err(error),
+            outcome => rest.and(outcome),
+        }
+    }
+}
+
+impl Part {
+    /// The name of the field.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.field.name()
+    }
+
+    /// What the client calls the file. `filename*` (RFC 8187) counts too, and first: RFC 7578
+    /// does not want it, and well-known clients send it.
+    #[must_use]
+    pub fn filename(&self) -> Option<Cow<'_, str>> {
+        let disposition = self.field.headers().get(http::header::CONTENT_DISPOSITION);
+        let extended = disposition.and_then(|value| extended(value.as_bytes()));
+        extended.map(Cow::Owned).or_else(|| self.field.file_name().map(Cow::Borrowed))
+    }
+
+    /// The next bytes of the part; `None` at its end.
+    ///
+    /// # Errors
+    /// `malformed_multipart`; `payload_too_large`.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        self.field.chunk().await.map_err(unreadable)
+    }
+}
+
+/// The value of `filename*=UTF-8'language'…`.
+fn extended(disposition: &[u8]) -> Option<String> {
+    let parameters = std::str::from_utf8(disposition).ok()?.split(';');
+    let mut named = parameters.filter_map(|parameter| parameter.trim().split_once('='));
+    let (_, value) = named.find(|(name, _)| name.trim().eq_ignore_ascii_case("filename*"))?;
+    let mut value = value.trim().splitn(3, '\'');
+    let (charset, _language, text) = (value.next()?, value.next()?, value.next()?);
+    let text = percent_decode_str(text).decode_utf8().ok()?;
+    charset.eq_ignore_ascii_case("utf-8").then(|| text.into_owned())
+}
+
+/// The body, counted.
+struct Source {
+    body: Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>,
+    /// Most bytes of files.
+    limit: u64,
+    /// Bytes of the whole body so far.
+    read: u64,
+    /// Bytes since the last pause.
+    burst: usize,
+    /// Bytes since the search for the next part began, while it goes on.
+    headers: Option<usize>,
+}
+
+impl Source {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        // The parser reads on as long as there is anything, and hands out what it has only then.
+        if self.burst >= BURST {
+            self.burst = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.headers.is_some_and(|read| read >= MAX_HEADERS) {
+            let detail = "no part begins where one should";
+            return Poll::Ready(Some(Err(Error::malformed("malformed_multipart", detail))));
+        }
+        let piece = self.body.as_mut().poll_next(context);
+        if piece.is_pending() {
+            self.burst = 0;
+        }
+        Poll::Ready(match ready!(piece) {
+            None => None,
+            Some(Err(error)) => Some(Err(Error::malformed(
+                "malformed_multipart",
+                "the body ended before it was complete",
+            )
+            .with_source(error))),
+            Some(Ok(piece)) => {
+                self.read += piece.len() as u64;
+                self.burst += piece.len();
+                self.headers = self.headers.map(|read| read + piece.len());
+                if self.read > self.limit + AROUND {
+                    Some(Err(Error::too_large(self.limit)))
+                } else {
+                    Some(Ok(piece))
+                }
+            }
+        })
+    }
+}
+
+/// The source as the parser reads it, while the form keeps a hand on it.
+struct Feed(Arc<Mutex<Source>>);
+
+impl Stream for Feed {
+    type Item = Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).poll(context)
+    }
+}
+
+/// The parser's error as ours: the source's own, or broken framing.
+fn unreadable(error: multer::Error) -> Error {
+    if let multer::Error::StreamReadFailed(cause) = &error
+        && let Some(ours) = cause.downcast_ref::<Error>()
+    {
+        return ours.clone();
+    }
+    Error::malformed("malformed_multipart", "the body is not a form as it must be")
+        .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filters::endpoint::Class;
+
+    const ROW: Endpoint = Endpoint::post("/x", Class::Upload).multipart();
+    const FORM: &str = "multipart/form-data; boundary=x";
+
+    /// Each part as "name:filename:bytes", or the code of the error.
+    async fn read(content_type: &str, body: &[u8]) -> Result<Vec<String>, &'static str> {
+        let request = warp::test::request().method("POST").header("content-type", content_type);
+        let form = request.body(body).filter(&multipart(&ROW, 100)).await;
+        let mut form = form.map_err(|no| no.find::<Error>().expect("one of ours").code())?;
+        let mut parts = Vec::new();
+        let outcome = async {
+            while let Some(mut part) = form.next_part().await? {
+                let mut length = 0;
+                while let Some(bytes) = part.chunk().await? {
+                    length += bytes.len();
+                }
+                let name = part.name().unwrap_or("-");
+                let filename = part.filename().unwrap_or("-".into());
+                parts.push(format!("{name}:{filename}:{length}"));
+            }
+            Ok(())
+        };
+        let outcome = outcome.await;
+        form.drain(outcome).await.map_err(|error: Error| error.code())?;
+        Ok(parts)
+    }
+
+    #[tokio::test]
+    async fn the_media_type_comes_first() {
+        for other in [
+            "application/json",
+            "multipart/mixed; boundary=x",
+            "multipart/form-data",
+            "multipart/form-data; boundary=\"\"",
+            &format!("multipart/form-data; boundary={}", "x".repeat(71)),
+        ] {
+            assert_eq!(read(other, b"").await, Err("unsupported_media_type"), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_come_one_after_the_other() {
+        let body =
+            b"hello\r\n--x\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x\r\n\
+            content-disposition: form-data; name=\"file\"; filename=\"b.txt\"\r\n\r\n\r\n22\r\n\
+            --x--\r\ngoodbye";
+        let parts = ["a:-:1".to_owned(), "file:b.txt:4".to_owned()];
+        assert_eq!(read(FORM, body).await.as_deref(), Ok(&parts[..]));
+        assert_eq!(read(FORM, b"--x--").await, Ok(Vec::new()));
+    }
+
+    #[test]
+    fn extended_names_are_decoded() {
+        let of = |value: &str| extended(value.as_bytes());
+        let both = "form-data; name=\"file\"; filename=\"_\"; filename*=utf-8'en'%C3%A4%20b.txt";
+        assert_eq!(of(both).as_deref(), Some("ä b.txt"));
+        for other in ["form-data; filename=\"a\"", "filename*=latin1''a", "filename*=utf-8''%ff"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn broken_framing_is_malformed() {
+        let part = "--x\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\nabc";
+        let endless = vec![b'x'; 150_000];
+        for body in [
+            b"".as_slice(),
+            b"abc",
+            b"--x",
+            b"--y\r\n\r\n\r\n--y--",
+            part.as_bytes(),
+            format!("{part}\r\n--x").as_bytes(),
+            format!("{part}\r\n--x\r\nno header\r\n\r\n\r\n--x--").as_bytes(),
+        ] {
+            assert_eq!(read(FORM, body).await, Err("malformed_multipart"), "{body:?}");
+        }
+        assert!(read(FORM, &endless).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_whole_form_is_counted() {
+        let part = b"--x\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n".as_slice();
+        let around = usize::try_from(AROUND).expect("small") + 100;
+        let of = |length| [part, &vec![b'a'; length], b"\r\n--x--"].concat();
+        let frame = of(0).len();
+        assert!(read(FORM, &of(around - frame)).await.is_ok());
+        assert_eq!(read(FORM, &of(around - frame + 1)).await, Err("payload_too_large"));
+        let after = [of(0), vec![b'a'; around]].concat();
+        assert_eq!(read(FORM, &after).await, Err("payload_too_large"));
+    }
+}

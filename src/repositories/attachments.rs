@@ -1,0 +1,197 @@
+//! Attachments: one row per file, there before its bytes are, so that whatever a crash leaves of
+//! them can be found again.
+
+use std::fmt::Write;
+
+use mongodb::Collection;
+use mongodb::bson::{Binary, Document, doc};
+use serde::Deserialize;
+
+use super::bson::{binary, date, id};
+use super::store::{Store, all, within};
+use crate::domain::attachments::Attachment;
+use crate::domain::clock::Timestamp;
+use crate::domain::files::{Preview, StoredFile};
+use crate::domain::ids::{AttachmentId, UserId};
+use crate::error::{Error, Result};
+
+/// The collection `attachments`.
+#[derive(Debug, Clone)]
+pub struct Attachments {
+    rows: Collection<Row>,
+}
+
+/// A row whose file is ready; before, it has neither of what the bytes tell.
+#[derive(Debug, Deserialize)]
+struct Row {
+    #[serde(rename = "_id", with = "id")]
+    id: AttachmentId,
+    #[serde(with = "id")]
+    uploader: UserId,
+    filename: String,
+    content_type: String,
+    size: i64,
+    sha256: Binary,
+    width: Option<i32>,
+    height: Option<i32>,
+    preview: Option<PreviewRow>,
+    #[serde(with = "date")]
+    created_at: Timestamp,
+}
+
+#[derive(Debug, Deserialize)]
+struct PreviewRow {
+    content_type: String,
+    size: i64,
+}
+
+/// What became of a file's bytes.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// The media type found in them.
+    pub content_type: String,
+    /// How many they are.
+    pub size: u64,
+    /// Their SHA-256.
+    pub sha256: [u8; 32],
+    /// Pixels across and down; only of images.
+    pub dimensions: Option<(u32, u32)>,
+    /// What is stored of the preview; only of images.
+    pub preview: Option<Preview>,
+}
+
+impl Attachments {
+    /// The attachments of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { rows: store.collection("attachments") }
+    }
+
+    /// Notes that bytes will follow.
+    ///
+    /// # Errors
+    /// When the store is away; the row may then be there or not.
+    pub async fn begin(
+        &self,
+        id: AttachmentId,
+        uploader: UserId,
+        filename: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let row = doc! {
+            "_id": id, "uploader": uploader, "state": "uploading",
+            "filename": filename, "created_at": now,
+        };
+        within(self.rows.clone_with_type::<Document>().insert_one(row)).await?;
+        Ok(())
+    }
+
+    /// Makes a file whose bytes are all stored readable. `None`: it was given up meanwhile.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn finish(&self, id: AttachmentId, content: &Content) -> Result<Option<StoredFile>> {
+        let size = |size: u64| i64::try_from(size).map_err(Error::internal);
+        let preview = content.preview.as_ref().map(|preview| {
+            size(preview.size)
+                .map(|size| doc! { "content_type": &preview.content_type, "size": size })
+        });
+        let ready = doc! {
+            "state": "ready",
+            "content_type": &content.content_type,
+            "size": size(content.size)?,
+            "sha256": binary(content.sha256),
+            "width": content.dimensions.map(|(width, _)| side(width)).transpose()?,
+            "height": content.dimensions.map(|(_, height)| side(height)).transpose()?,
+            "preview": preview.transpose()?,
+        };
+        let uploading = doc! { "_id": id, "state": "uploading" };
+        let row = self.rows.find_one_and_update(uploading, doc! { "$set": ready });
+        let row = row.return_document(mongodb::options::ReturnDocument::After);
+        within(row).await?.map(StoredFile::try_from).transpose()
+    }
+
+    /// Forgets a file that did not become ready.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn forget(&self, id: AttachmentId) -> Result<()> {
+        within(self.rows.delete_one(doc! { "_id": id, "state": "uploading" })).await?;
+        Ok(())
+    }
+
+    /// Files that began before `before` and did not become ready; at most `limit`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn abandoned(&self, before: Timestamp, limit: i64) -> Result<Vec<AttachmentId>> {
+        #[derive(Deserialize)]
+        struct Key {
+            #[serde(rename = "_id", with = "id")]
+            id: AttachmentId,
+        }
+        let abandoned = doc! { "state": "uploading", "created_at": { "$lt": before } };
+        let keys = self.rows.clone_with_type::<Key>();
+        let keys = keys.find(abandoned).projection(doc! { "_id": 1 }).limit(limit);
+        Ok(all(keys).await?.into_iter().map(|key| key.id).collect())
+    }
+
+    /// A file that is ready.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn find(&self, id: AttachmentId) -> Result<Option<StoredFile>> {
+        let row = within(self.rows.find_one(doc! { "_id": id, "state": "ready" })).await?;
+        row.map(StoredFile::try_from).transpose()
+    }
+
+    /// Those of `ids` that are ready and this user's own, in this order.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn own(&self, uploader: UserId, ids: &[AttachmentId]) -> Result<Vec<Attachment>> {
+        let own: Document =
+            doc! { "_id": { "$in": ids.to_vec() }, "uploader": uploader, "state": "ready" };
+        let mut rows = all(self.rows.find(own)).await?;
+        rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
+        let files = rows.into_iter().map(StoredFile::try_from);
+        files.map(|file| file.map(|file| file.attachment)).collect()
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn side(side: u32) -> Result<i32> {
+    i32::try_from(side).map_err(Error::internal)
+}
+
+impl TryFrom<Row> for StoredFile {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let size = |size: i64| u64::try_from(size).map_err(Error::internal);
+        let side = |side: Option<i32>| side.map(u32::try_from).transpose().map_err(Error::internal);
+        let preview = row.preview.map(|preview| {
+            size(preview.size).map(|size| Preview { content_type: preview.content_type, size })
+        });
+        let preview = preview.transpose()?;
+        let attachment = Attachment {
+            id: row.id,
+            filename: row.filename,
+            content_type: row.content_type,
+            size: size(row.size)?,
+            sha256: hexadecimal(&row.sha256.bytes),
+            width: side(row.width)?,
+            height: side(row.height)?,
+            url: format!("/attachments/{}", row.id),
+            thumbnail_url: preview.as_ref().map(|_| format!("/attachments/{}/thumbnail", row.id)),
+            created_at: row.created_at,
+        };
+        Ok(Self { uploader: row.uploader, attachment, preview })
+    }
+}

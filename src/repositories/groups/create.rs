@@ -1,0 +1,67 @@
+//! Making a group: the row, its conversation, its members and what they are told, or nothing.
+
+use super::quota::Taken;
+use super::{Groups, Row};
+use crate::domain::conversations::{Kind, Membership, Role};
+use crate::domain::groups::{Group, NewGroup, too_many_groups};
+use crate::domain::ids::UserId;
+use crate::domain::notifications::Notification;
+use crate::error::{Error, Result};
+use crate::repositories::members::MemberRow;
+
+impl Groups {
+    /// Makes a group of its owner and others; these are told.
+    ///
+    /// # Errors
+    /// `validation_failed` on `members` if one of them is no account that can be added;
+    /// `group_full` if one is in as many groups as one may be; the store is away.
+    pub async fn create(&self, new: &NewGroup) -> Result<Group> {
+        let everyone: Vec<UserId> =
+            std::iter::once(new.owner).chain(new.others.iter().copied()).collect();
+        let told: Vec<Notification> = new
+            .others
+            .iter()
+            .map(|user| Notification::group_added(*user, new.owner, new.id, new.at))
+            .collect();
+        let made = Row::from(new).into();
+        let (this, new) = (self.clone(), new.clone());
+        self.store
+            .transact(async move |session| {
+                match this.quota.take(session, &everyone).await? {
+                    Taken::All => {}
+                    Taken::Unknown => return Err(unknown_member().into()),
+                    Taken::Full => return Err(too_many_groups().into()),
+                }
+                this.rows.insert_one(Row::from(&new)).session(&mut *session).await?;
+                this.summaries.open(session, new.id.into(), new.at).await?;
+                this.members.insert_in(session, founders(&new, &everyone)).await?;
+                this.notifications.raise_first(session, &told).await?;
+                Ok(())
+            })
+            .await?;
+        Ok(made)
+    }
+}
+
+/// The rows of everyone in a new group, whose conversation is empty.
+fn founders(new: &NewGroup, everyone: &[UserId]) -> Vec<MemberRow> {
+    let member = |user: UserId| Membership {
+        conversation: new.id.into(),
+        user,
+        kind: Kind::Group,
+        role: if user == new.owner { Role::Owner } else { Role::Member },
+        joined_at: new.at,
+        joined_seq: 0,
+        read_seq: 0,
+        delivered_seq: 0,
+        own_total: 0,
+        own_at_read: 0,
+        noticed_seq: 0,
+        muted_until: None,
+    };
+    (1..).zip(everyone).map(|(place, user)| MemberRow::at_place(member(*user), place)).collect()
+}
+
+fn unknown_member() -> Error {
+    Error::field("members", "unknown", "not all of these are users who can be added")
+}

@@ -1,0 +1,107 @@
+//! Leaving a group, or being removed: at once, and never without an owner.
+
+use mongodb::ClientSession;
+use mongodb::bson::doc;
+use mongodb::options::ReturnDocument;
+
+use super::{Groups, Row};
+use crate::domain::clock::Timestamp;
+use crate::domain::conversations::{Membership, Role};
+use crate::domain::groups::only_managers;
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::notifications::NotificationId;
+use crate::error::{Error, Result};
+use crate::repositories::store::Abort;
+
+impl Groups {
+    /// Lets a member leave. An owner hands over first; the last one out ends the group.
+    ///
+    /// # Errors
+    /// Not found for outsiders; the store is away.
+    pub async fn leave(&self, group: GroupId, user: UserId, at: Timestamp) -> Result<()> {
+        let _turn = self.turns.of(group).await;
+        let this = self.clone();
+        self.store
+            .transact(async move |session| {
+                let member = this.members.find_in(session, group.into(), user).await?;
+                let member = member.ok_or_else(Error::not_found)?;
+                this.part(session, &member, at).await
+            })
+            .await
+    }
+
+    /// Removes `user` on behalf of another member who may.
+    ///
+    /// # Errors
+    /// Not found for outsiders, and if `user` is one; forbidden if the roles do not allow it; the
+    /// store is away.
+    pub async fn remove(
+        &self,
+        group: GroupId,
+        by: UserId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<()> {
+        let _turn = self.turns.of(group).await;
+        let this = self.clone();
+        self.store
+            .transact(async move |session| {
+                let manager = this.manager(session, group, by).await?;
+                let member = this.members.find_in(session, group.into(), user).await?;
+                let member = member.ok_or_else(Error::not_found)?;
+                if !manager.role.removes(member.role) {
+                    return Err(only_managers().into());
+                }
+                this.part(session, &member, at).await
+            })
+            .await
+    }
+
+    async fn part(
+        &self,
+        session: &mut ClientSession,
+        member: &Membership,
+        at: Timestamp,
+    ) -> Result<(), Abort> {
+        let group = member.conversation.as_group();
+        let row = self
+            .rows
+            .find_one_and_update(doc! { "_id": group }, doc! { "$inc": { "member_count": -1 } })
+            .return_document(ReturnDocument::After)
+            .session(&mut *session)
+            .await?;
+        let row = row.ok_or_else(Error::not_found)?;
+        self.members.delete_in(session, member).await?;
+        self.quota.give_back(session, member.user).await?;
+        // It would lead to a group that is not there for them any more.
+        let told = NotificationId::group_added(member.user, group);
+        self.notifications.withdraw(session, told).await?;
+        if row.member_count == 0 {
+            self.end(session, &row).await
+        } else if member.role == Role::Owner {
+            self.hand_over(session, group, at).await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn hand_over(
+        &self,
+        session: &mut ClientSession,
+        group: GroupId,
+        at: Timestamp,
+    ) -> Result<(), Abort> {
+        let owner = self.members.promote_in(session, group.into()).await?;
+        let owner = owner.ok_or_else(|| Error::internal("a group counts members it has not"))?;
+        let set = doc! { "$set": { "owner_id": owner, "updated_at": at } };
+        self.rows.update_one(doc! { "_id": group }, set).session(session).await?;
+        Ok(())
+    }
+
+    async fn end(&self, session: &mut ClientSession, group: &Row) -> Result<(), Abort> {
+        self.rows.delete_one(doc! { "_id": group.group }).session(&mut *session).await?;
+        self.uses.remove(session, group.picture_use()).await?;
+        self.summaries.close(session, group.group.into()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! How many groups each user is in: a count in the account, so that the limit is a condition of
+//! the update that raises it.
+
+use mongodb::bson::{Document, doc};
+use mongodb::error::Error as DriverError;
+use mongodb::{ClientSession, Collection};
+
+use crate::domain::groups::MAX_GROUPS_OF_A_USER;
+use crate::domain::ids::UserId;
+use crate::repositories::store::Store;
+
+/// What came of counting some users in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Each has one group more.
+    All,
+    /// At least one is not an account that can be added; the transaction must not commit.
+    Unknown,
+    /// At least one is in as many groups as one may be; the transaction must not commit.
+    Full,
+}
+
+/// The counts in `users`.
+#[derive(Debug, Clone)]
+pub(super) struct Quota {
+    users: Collection<Document>,
+}
+
+impl Quota {
+    pub(super) fn new(store: &Store) -> Self {
+        Self { users: store.collection("users") }
+    }
+
+    /// Counts these users, each named once, into one group more.
+    pub(super) async fn take(
+        &self,
+        session: &mut ClientSession,
+        users: &[UserId],
+    ) -> Result<Taken, DriverError> {
+        let count = users.len() as u64;
+        let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null };
+        let mut free = known.clone();
+        free.insert("group_count", doc! { "$lt": MAX_GROUPS_OF_A_USER });
+        let more = doc! { "$inc": { "group_count": 1 } };
+        let taken = self.users.update_many(free, more).session(&mut *session).await?;
+        if taken.matched_count == count {
+            return Ok(Taken::All);
+        }
+        let known = self.users.count_documents(known).session(session).await?;
+        Ok(if known == count { Taken::Full } else { Taken::Unknown })
+    }
+
+    /// Counts a user out of a group.
+    pub(super) async fn give_back(
+        &self,
+        session: &mut ClientSession,
+        user: UserId,
+    ) -> Result<(), DriverError> {
+        let counted = doc! { "_id": user, "group_count": { "$gt": 0 } };
+        let less = doc! { "$inc": { "group_count": -1 } };
+        self.users.update_one(counted, less).session(session).await?;
+        Ok(())
+    }
+}

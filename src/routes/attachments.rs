@@ -1,0 +1,89 @@
+//! POST /attachments, GET /attachments/{id}, GET /attachments/{id}/thumbnail.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::any_of;
+use super::bytes::serve;
+use super::reply::Created;
+use crate::domain::attachments::Attachment;
+use crate::domain::files::{MAX_SIZE, Rendition};
+use crate::domain::ids::{AttachmentId, UserId};
+use crate::error::{Error, Result};
+use crate::filters::endpoint::{Class, Endpoint};
+use crate::filters::guards::{Caller, Guards};
+use crate::filters::multipart::{Form, multipart};
+use crate::filters::problem::respond;
+use crate::filters::with;
+use crate::services::attachments::Attachments;
+use crate::services::upload::Upload;
+
+const CREATE: Endpoint = Endpoint::post("/attachments", Class::Upload).multipart();
+const READ: Endpoint = Endpoint::get("/attachments/{attachment_id}", Class::Read);
+const THUMBNAIL: Endpoint = Endpoint::get("/attachments/{attachment_id}/thumbnail", Class::Read);
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[CREATE, READ, THUMBNAIL];
+
+pub(super) fn routes(guards: &Guards, attachments: &Arc<Attachments>) -> BoxedFilter<(Response,)> {
+    let create = guards.caller::<()>(&CREATE).and(multipart(&CREATE, MAX_SIZE));
+    let create = create.and(with(attachments)).then(create_one).map(respond).boxed();
+    let open = |endpoint, rendition| {
+        guards
+            .caller::<(AttachmentId,)>(endpoint)
+            .and(warp::header::headers_cloned())
+            .and(with(attachments))
+            .and(with(&rendition))
+            .then(read)
+            .map(respond)
+            .boxed()
+    };
+    any_of([create, open(&READ, Rendition::Original), open(&THUMBNAIL, Rendition::Thumbnail)])
+}
+
+async fn create_one(
+    (): (),
+    caller: Caller,
+    mut form: Form,
+    attachments: Arc<Attachments>,
+) -> Result<Created<Attachment>> {
+    let received = receive(&mut form, &attachments, caller.user).await;
+    form.drain(received).await?.finish().await.map(Created)
+}
+
+/// Reads the whole form and stores its one `file`; other fields are ignored.
+async fn receive(form: &mut Form, attachments: &Attachments, uploader: UserId) -> Result<Upload> {
+    let mut first: Option<Upload> = None;
+    let mut more = false;
+    while let Some(mut part) = form.next_part().await? {
+        let is_file = part.name() == Some("file");
+        let takes = is_file && first.is_none();
+        if takes {
+            let filename = part.filename().unwrap_or_default();
+            first = Some(attachments.begin(uploader, &filename));
+        }
+        more |= is_file && !takes;
+        while let Some(bytes) = part.chunk().await? {
+            if let Some(upload) = first.as_mut().filter(|_| takes) {
+                upload.write(bytes).await?;
+            }
+        }
+    }
+    if more {
+        return Err(Error::field("file", "too_many", "one file at a time"));
+    }
+    first.ok_or_else(|| Error::field("file", "required", "this field is required"))
+}
+
+async fn read(
+    (id,): (AttachmentId,),
+    caller: Caller,
+    request: HeaderMap,
+    attachments: Arc<Attachments>,
+    rendition: Rendition,
+) -> Result<Response> {
+    serve(attachments.open(caller.user, id, rendition).await?, &request)
+}

@@ -1,0 +1,162 @@
+//! Groups: POST and GET /groups, GET and PUT /groups/{id}, POST /groups/{id}/{add,remove,leave}.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use validator::Validate;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::any_of;
+use super::reply::{Created, Found, Removed};
+use crate::domain::groups::GroupWish;
+use crate::domain::ids::{AttachmentId, GroupId, UserId};
+use crate::domain::page::{Limit, Page};
+use crate::domain::text::GroupName;
+use crate::error::Result;
+use crate::filters::body::json;
+use crate::filters::endpoint::{Class, Endpoint};
+use crate::filters::guards::{Caller, Guards};
+use crate::filters::input;
+use crate::filters::problem::respond;
+use crate::filters::query::{Query, QueryInput, query};
+use crate::filters::with;
+use crate::services::Services;
+use crate::services::groups::{GroupMember, GroupOverview, Groups, WholeGroup};
+
+const CREATE: Endpoint = Endpoint::post("/groups", Class::Write).json();
+const LIST: Endpoint = Endpoint::get("/groups", Class::Read);
+const GET: Endpoint = Endpoint::get("/groups/{group_id}", Class::Read);
+const UPDATE: Endpoint = Endpoint::put("/groups/{group_id}", Class::Write).json();
+const ADD: Endpoint = Endpoint::post("/groups/{group_id}/add", Class::Write).json();
+const REMOVE: Endpoint = Endpoint::post("/groups/{group_id}/remove", Class::Write).json();
+const LEAVE: Endpoint = Endpoint::post("/groups/{group_id}/leave", Class::Write);
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[CREATE, LIST, GET, UPDATE, ADD, REMOVE, LEAVE];
+
+pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
+    let groups = with(&services.groups);
+    let create = guards.caller::<()>(&CREATE).and(json(&CREATE)).and(groups.clone());
+    let create = create.then(self::create).map(respond).boxed();
+    let list = guards.caller::<()>(&LIST).and(query()).and(groups.clone());
+    let list = list.then(self::list).map(respond).boxed();
+    let get = guards.caller::<(GroupId,)>(&GET).and(groups.clone());
+    let get = get.then(self::get).map(respond).boxed();
+    let update = guards.caller::<(GroupId,)>(&UPDATE).and(json(&UPDATE)).and(groups.clone());
+    let update = update.then(self::update).map(respond).boxed();
+    let add = guards.caller::<(GroupId,)>(&ADD).and(json(&ADD)).and(groups.clone());
+    let add = add.then(self::add).map(respond).boxed();
+    let remove = guards.caller::<(GroupId,)>(&REMOVE).and(json(&REMOVE)).and(groups.clone());
+    let remove = remove.then(self::remove).map(respond).boxed();
+    let leave = guards.caller::<(GroupId,)>(&LEAVE).and(groups);
+    let leave = leave.then(self::leave).map(respond).boxed();
+    any_of([create, list, get, update, add, remove, leave])
+}
+
+#[derive(Debug, Deserialize, Validate)]
+struct CreateGroup {
+    #[validate(required, custom(function = "input::group_name"))]
+    group_name: Option<String>,
+    #[validate(required)]
+    members: Option<Vec<UserId>>,
+}
+
+async fn create(
+    (): (),
+    caller: Caller,
+    input: CreateGroup,
+    groups: Arc<Groups>,
+) -> Result<Created<WholeGroup>> {
+    let name = input::given("group_name", input.group_name.as_deref(), GroupName::parse)?;
+    let members = input::required("members", input.members)?;
+    groups.create(caller.user, name, members).await.map(Created)
+}
+
+/// Which page of the list.
+#[derive(Debug)]
+struct Which {
+    limit: Limit,
+    cursor: Option<String>,
+}
+
+impl QueryInput for Which {
+    fn read(query: &mut Query) -> Self {
+        Self { limit: query.limit(), cursor: query.text("cursor") }
+    }
+}
+
+async fn list(
+    (): (),
+    caller: Caller,
+    which: Which,
+    groups: Arc<Groups>,
+) -> Result<Found<Page<GroupOverview>>> {
+    groups.list(caller.user, which.limit, which.cursor.as_deref()).await.map(Found)
+}
+
+async fn get(
+    (group,): (GroupId,),
+    caller: Caller,
+    groups: Arc<Groups>,
+) -> Result<Found<WholeGroup>> {
+    groups.get(caller.user, group).await.map(Found)
+}
+
+#[derive(Debug, Deserialize, Validate)]
+struct UpdateGroup {
+    #[serde(default, deserialize_with = "input::not_null")]
+    #[validate(custom(function = "input::group_name"))]
+    group_name: Option<String>,
+    #[serde(default, deserialize_with = "input::nullable")]
+    #[expect(clippy::option_option, reason = "absent and null differ")]
+    group_picture: Option<Option<AttachmentId>>,
+}
+
+async fn update(
+    (group,): (GroupId,),
+    caller: Caller,
+    input: UpdateGroup,
+    groups: Arc<Groups>,
+) -> Result<Found<WholeGroup>> {
+    let name = input::maybe("group_name", input.group_name.as_deref(), GroupName::parse)?;
+    let wish = GroupWish { name, picture: input.group_picture };
+    groups.update(caller.user, group, wish).await.map(Found)
+}
+
+/// The body of what is done to someone.
+#[derive(Debug, Deserialize, Validate)]
+struct Someone {
+    #[validate(required)]
+    user_id: Option<UserId>,
+}
+
+async fn add(
+    (group,): (GroupId,),
+    caller: Caller,
+    input: Someone,
+    groups: Arc<Groups>,
+) -> Result<Created<GroupMember>> {
+    let user = input::required("user_id", input.user_id)?;
+    groups.add(caller.user, group, user).await.map(Created)
+}
+
+async fn remove(
+    (group,): (GroupId,),
+    caller: Caller,
+    input: Someone,
+    groups: Arc<Groups>,
+) -> Result<Found<Removed>> {
+    let user = input::required("user_id", input.user_id)?;
+    groups.remove(caller.user, group, user).await?;
+    Ok(Found(Removed::of(user)))
+}
+
+async fn leave(
+    (group,): (GroupId,),
+    caller: Caller,
+    groups: Arc<Groups>,
+) -> Result<Found<Removed>> {
+    groups.leave(caller.user, group).await?;
+    Ok(Found(Removed::of(caller.user)))
+}

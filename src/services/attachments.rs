@@ -1,0 +1,193 @@
+//! Attachments: who may upload, read and use which file.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use super::images::Images;
+use super::upload::{self, Stores, Upload};
+use crate::domain::attachments::Attachment;
+use crate::domain::clock::Clock;
+use crate::domain::files::{Filename, Rendition, StoredFile};
+use crate::domain::ids::{AttachmentId, UserId};
+use crate::domain::media_type::Image;
+use crate::error::{Error, Result};
+use crate::repositories::Repositories;
+use crate::repositories::attachment_uses::AttachmentUses;
+use crate::repositories::files::{CHUNK, Files};
+use crate::repositories::members::Members;
+use crate::repositories::users::Users;
+
+/// How old an upload is that nobody can be waiting for any more.
+const ABANDONED: Duration = Duration::from_hours(1);
+
+/// Uploads that are collected in one go.
+const COLLECTED: i64 = 100;
+
+/// Conversations that membership is asked for in one go.
+const CONVERSATIONS: usize = 50;
+
+/// The files of all users.
+#[derive(Debug, Clone)]
+pub struct Attachments {
+    stores: Stores,
+    uses: AttachmentUses,
+    members: Members,
+    users: Users,
+}
+
+impl Attachments {
+    /// The files of these repositories.
+    #[must_use]
+    pub fn new(repositories: &Repositories, clock: &Clock) -> Self {
+        let stores = Stores {
+            rows: repositories.attachments.clone(),
+            files: repositories.files.clone(),
+            images: Images::new(),
+            clock: clock.clone(),
+        };
+        Self {
+            stores,
+            uses: repositories.attachment_uses.clone(),
+            members: repositories.members.clone(),
+            users: repositories.users.clone(),
+        }
+    }
+
+    /// Begins to receive a file; `filename` is what the client calls it.
+    #[must_use]
+    pub fn begin(&self, uploader: UserId, filename: &str) -> Upload {
+        upload::begin(self.stores.clone(), uploader, Filename::clean(filename))
+    }
+
+    /// A file, or its preview, to be read by whoever may.
+    ///
+    /// # Errors
+    /// `not_found` if it is not there or `reader` may not know that it is; or the store is away.
+    pub async fn open(
+        &self,
+        reader: UserId,
+        id: AttachmentId,
+        rendition: Rendition,
+    ) -> Result<OpenFile> {
+        let file = self.stores.rows.find(id).await?.ok_or_else(Error::not_found)?;
+        if !self.may_read(reader, &file).await? {
+            return Err(Error::not_found());
+        }
+        let StoredFile { attachment: original, preview, .. } = file;
+        let files = self.stores.files.clone();
+        let (content_type, size, tag) = match rendition {
+            Rendition::Original => (original.content_type, original.size, original.sha256),
+            Rendition::Thumbnail => {
+                let preview = preview.ok_or_else(Error::not_found)?;
+                (preview.content_type, preview.size, format!("{}-thumbnail", original.sha256))
+            }
+        };
+        Ok(OpenFile { id, rendition, filename: original.filename, content_type, size, tag, files })
+    }
+
+    /// The uploader; anyone, of the uploader's profile picture; members of a conversation where it
+    /// was sent in a message that stands, or whose picture it is.
+    async fn may_read(&self, reader: UserId, file: &StoredFile) -> Result<bool> {
+        let id = file.attachment.id;
+        if file.uploader == reader || self.users.has_picture(file.uploader, id).await? {
+            return Ok(true);
+        }
+        let mut after = None;
+        loop {
+            let conversations = self.uses.conversations_of(id, after, CONVERSATIONS).await?;
+            if conversations.is_empty() {
+                return Ok(false);
+            }
+            if self.members.any_of(&conversations, reader).await? {
+                return Ok(true);
+            }
+            if conversations.len() < CONVERSATIONS {
+                return Ok(false);
+            }
+            after = conversations.last().copied();
+        }
+    }
+
+    /// A file that someone may show as a picture, of themselves or a group: their own, ready, and
+    /// one of the four image types; `None` otherwise.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn picture_of(
+        &self,
+        uploader: UserId,
+        id: AttachmentId,
+    ) -> Result<Option<Attachment>> {
+        let own = self.stores.rows.own(uploader, &[id]).await?.pop();
+        Ok(own.filter(|file| Image::of(&file.content_type).is_some()))
+    }
+
+    /// Removes what uploads that never ended have left behind: those of an instance that crashed,
+    /// or that could not reach the store. Says how many they were.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn collect_abandoned(&self) -> Result<usize> {
+        let before = self.stores.clock.now().minus(ABANDONED);
+        let mut collected = 0;
+        loop {
+            let abandoned = self.stores.rows.abandoned(before, COLLECTED).await?;
+            for id in &abandoned {
+                self.stores.files.remove(*id).await?;
+                self.stores.rows.forget(*id).await?;
+            }
+            collected += abandoned.len();
+            if abandoned.is_empty() {
+                return Ok(collected);
+            }
+        }
+    }
+}
+
+/// A file that its reader may have.
+#[derive(Debug)]
+pub struct OpenFile {
+    id: AttachmentId,
+    rendition: Rendition,
+    /// Its name, harmless.
+    pub filename: String,
+    /// The media type found in its bytes.
+    pub content_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// Changes whenever the bytes do: hexadecimal digits and the like.
+    pub tag: String,
+    files: Files,
+}
+
+impl OpenFile {
+    /// Whether it may be shown in place.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        Image::of(&self.content_type).is_some()
+    }
+
+    /// The bytes of `range`, which lies within the file, read as they are asked for: a chunk of
+    /// the store at a time, and none but those that the range is in.
+    pub fn read(self, range: Range<u64>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        let Range { start, end } = range;
+        stream::try_unfold((self, start), move |(file, at)| async move {
+            if at >= end {
+                return Ok(None);
+            }
+            let within = |at: u64| usize::try_from(at).map_err(Error::internal);
+            let (n, skip) = (at / CHUNK as u64, within(at % CHUNK as u64)?);
+            let n = u32::try_from(n).map_err(Error::internal)?;
+            let chunk = file.files.chunk(file.id, file.rendition, n).await?;
+            let stop = chunk.len().min(skip.saturating_add(within(end - at)?));
+            if stop <= skip {
+                return Err(Error::internal(format!("chunk {n} of file {} is short", file.id)));
+            }
+            let next = at + (stop - skip) as u64;
+            Ok(Some((chunk.slice(skip..stop), (file, next))))
+        })
+    }
+}

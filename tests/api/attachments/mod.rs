@@ -1,0 +1,70 @@
+//! Files: sending, seeing and fetching them.
+
+mod images;
+mod memory;
+mod reading;
+mod uploading;
+
+use mongodb::bson::{Document, doc};
+use reqwest::multipart::{Form, Part};
+use serde_json::Value;
+
+use crate::support::{Actor, Answer, TestApp};
+
+/// The most that a file may have.
+const LIMIT: usize = 5 * 1024 * 1024;
+
+/// Sends a file that claims to be of a type it is not.
+async fn send(actor: &Actor, filename: &str, bytes: impl Into<Vec<u8>>) -> Answer {
+    let part = Part::bytes(bytes.into()).file_name(filename.to_owned());
+    let part = part.mime_str("image/png").expect("a media type");
+    Answer::of(actor.request("POST", "/attachments").multipart(Form::new().part("file", part)))
+        .await
+}
+
+/// Sends a file that is taken.
+async fn upload(actor: &Actor, filename: &str, bytes: impl Into<Vec<u8>>) -> Value {
+    send(actor, filename, bytes).await.ok(201)
+}
+
+/// Sends a body as a form with the boundary `x`.
+async fn send_raw(actor: &Actor, body: impl Into<reqwest::Body>) -> Answer {
+    let request = actor.request("POST", "/attachments");
+    Answer::of(request.header("content-type", "multipart/form-data; boundary=x").body(body)).await
+}
+
+/// Fetches what an attachment's field `url` or `thumbnail_url` names.
+async fn fetch(actor: &Actor, attachment: &Value, field: &str) -> Answer {
+    actor.get(attachment[field].as_str().expect("a path")).await
+}
+
+/// Bytes that compress badly and are no text.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// Documents about files: rows, GridFS files, GridFS chunks.
+async fn stored(app: &TestApp) -> [u64; 3] {
+    let database = app.database().await;
+    let count = async |name| {
+        let rows = database.collection::<Document>(name);
+        rows.count_documents(doc! {}).await.expect("a count")
+    };
+    [count("attachments").await, count("fs.files").await, count("fs.chunks").await]
+}
+
+/// Waits until nothing is stored of any file.
+async fn nothing_stays(app: &TestApp) {
+    for _ in 0..100 {
+        if stored(app).await == [0, 0, 0] {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("something stays: {:?}", stored(app).await);
+}
