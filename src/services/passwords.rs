@@ -19,7 +19,7 @@ const QUEUE: usize = 64;
 const LONGEST: usize = 72;
 
 /// Salt and hash in bcrypt's alphabet that no password is known for.
-const NOBODYS: &str = "natterNatterNatterNatu1WzSVtRJfRHPBzIJZzHvIm0hWzN6vXSi";
+const NOBODYS: &str = "natterNatterNatterNatu1WzSVtRJfRHPBzIJZzHvIm0hWzN6vXS";
 
 /// Hashes and checks passwords, as many at once as there are permits.
 #[derive(Debug)]

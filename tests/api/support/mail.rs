@@ -1,5 +1,6 @@
 //! Mails that a test was sent.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::app::{PATIENCE, TestApp};
@@ -38,7 +39,8 @@ impl TestApp {
         let paths = files.map(|file| file.expect("a file").path());
         let mut paths: Vec<_> =
             paths.filter(|path| path.extension() == Some("eml".as_ref())).collect();
-        paths.sort();
+        let written = |path: &PathBuf| path.metadata().and_then(|file| file.modified());
+        paths.sort_by_cached_key(|path| written(path).expect("a time"));
         let mails =
             paths.iter().map(|path| Mail { raw: std::fs::read_to_string(path).expect("a mail") });
         mails.filter(|mail| mail.header("To") == to).collect()
