@@ -1,15 +1,17 @@
 //! Redis: what may be lost. Every answer may be "don't know": an error is a miss, never a failure.
 
 pub mod pages;
+pub mod profiles;
 pub mod rate_limit;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bb8_redis::RedisConnectionManager;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
@@ -26,6 +28,7 @@ pub struct Redis {
     pool: bb8::Pool<Manager>,
     prefix: Arc<str>,
     away_until: Arc<Mutex<Option<Instant>>>,
+    era: Era,
 }
 
 impl Redis {
@@ -35,13 +38,14 @@ impl Redis {
     /// # Errors
     /// When the URL cannot be understood.
     pub fn new(url: &str, prefix: &str) -> Result<Self, RedisError> {
+        let era = Era::default();
         let pool = bb8::Pool::builder()
             .max_size(32)
             .connection_timeout(PATIENCE)
             .test_on_check_out(false)
             .error_sink(Box::new(bb8::NopErrorSink))
-            .build_unchecked(Manager(RedisConnectionManager::new(url)?));
-        Ok(Self { pool, prefix: prefix.into(), away_until: Arc::new(Mutex::new(None)) })
+            .build_unchecked(Manager { inner: RedisConnectionManager::new(url)?, era: era.clone() });
+        Ok(Self { pool, prefix: prefix.into(), away_until: Arc::new(Mutex::new(None)), era })
     }
 
     /// The full key of a name.
@@ -66,6 +70,18 @@ impl Redis {
         let mut command = redis::cmd("SET");
         command.arg(self.key(name)).arg(json).arg("EX").arg(ttl.as_secs());
         let _: Option<()> = self.send(&command).await;
+    }
+
+    /// Sends some commands together and waits for all; whether they arrived.
+    async fn send_all(&self, commands: &Pipeline) -> bool {
+        match self.attempt::<()>(commands).await {
+            Ok(()) => true,
+            Err(Failure::Refused(error)) => {
+                tracing::warn!(event = "redis_refused", %error);
+                false
+            }
+            Err(Failure::Away) => false,
+        }
     }
 
     /// Sends one command; `None` when Redis is away, slow, or answers with an error.
@@ -102,7 +118,7 @@ impl Redis {
     }
 
     /// Asks, unless Redis failed a moment ago.
-    async fn attempt<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+    async fn attempt<T: FromRedisValue>(&self, command: &impl Question) -> Result<T, Failure> {
         if self.away_until().is_some_and(|until| Instant::now() < until) {
             return Err(Failure::Away);
         }
@@ -119,17 +135,27 @@ impl Redis {
         }
     }
 
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, AskError> {
-        let mut connection =
-            self.pool.get().await.map_err(|error| AskError::Away(error.to_string()))?;
-        let error = match timeout(PATIENCE, command.query_async(&mut connection.wire)).await {
+    async fn ask<T: FromRedisValue>(&self, command: &impl Question) -> Result<T, AskError> {
+        let mut connection = self.connection().await?;
+        let error = match timeout(PATIENCE, command.put(&mut connection.wire)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) if is_from_server(&error) => return Err(AskError::Refused(error)),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),
         };
-        connection.broken = true;
+        self.era.end(connection.era);
         Err(AskError::Away(error))
+    }
+
+    /// A connection of this era; those of an earlier one are dropped on the way.
+    async fn connection(&self) -> Result<bb8::PooledConnection<'_, Manager>, AskError> {
+        loop {
+            let connection = self.pool.get().await;
+            let connection = connection.map_err(|error| AskError::Away(error.to_string()))?;
+            if self.era.is(connection.era) {
+                return Ok(connection);
+            }
+        }
     }
 
     fn away_until(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -140,6 +166,32 @@ impl Redis {
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Redis({})", self.prefix)
+    }
+}
+
+/// What can be asked of the server in one go.
+trait Question: Sync {
+    fn put<T: FromRedisValue>(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> impl Future<Output = Result<T, RedisError>> + Send;
+}
+
+impl Question for Cmd {
+    async fn put<T: FromRedisValue>(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> Result<T, RedisError> {
+        self.query_async(wire).await
+    }
+}
+
+impl Question for Pipeline {
+    async fn put<T: FromRedisValue>(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> Result<T, RedisError> {
+        self.query_async(wire).await
     }
 }
 
@@ -159,12 +211,37 @@ fn is_from_server(error: &RedisError) -> bool {
     !(error.is_io_error() || error.is_connection_dropped() || error.is_timeout())
 }
 
-/// Opens connections; knows of each whether it failed, so that the pool drops it without a PING.
-struct Manager(RedisConnectionManager);
+/// Counts the failures of Redis. When one connection fails, the server or the way to it does, and
+/// so do all others that were opened before: found out one by one, each would cost a time-out
+/// after Redis is back.
+#[derive(Debug, Clone, Default)]
+struct Era(Arc<AtomicU64>);
+
+impl Era {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn is(&self, era: u64) -> bool {
+        self.now() == era
+    }
+
+    /// Ends that era, unless it has ended already.
+    fn end(&self, era: u64) {
+        let _ = self.0.compare_exchange(era, era + 1, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// Opens connections; knows of each whether it is past its era, so that the pool drops it
+/// without a PING.
+struct Manager {
+    inner: RedisConnectionManager,
+    era: Era,
+}
 
 struct Connection {
     wire: MultiplexedConnection,
-    broken: bool,
+    era: u64,
 }
 
 impl bb8::ManageConnection for Manager {
@@ -172,14 +249,16 @@ impl bb8::ManageConnection for Manager {
     type Error = RedisError;
 
     async fn connect(&self) -> Result<Connection, RedisError> {
-        Ok(Connection { wire: self.0.connect().await?, broken: false })
+        // Read before connecting: whatever fails from then on ends this connection too.
+        let era = self.era.now();
+        Ok(Connection { wire: self.inner.connect().await?, era })
     }
 
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), RedisError> {
-        self.0.is_valid(&mut connection.wire).await
+        self.inner.is_valid(&mut connection.wire).await
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.broken
+        !self.era.is(connection.era)
     }
 }

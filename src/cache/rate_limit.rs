@@ -7,19 +7,32 @@ use std::time::Duration;
 use super::Redis;
 use crate::domain::clock::Timestamp;
 
-/// GCRA. The key holds the theoretical arrival time in milliseconds; it expires by itself once
-/// the quota is whole again. Time is an argument, so that tests can move it.
+/// A leaky bucket as a meter, which is GCRA in whole numbers: a request adds `window` drops, the
+/// bucket holds `limit` times as many, and `limit` drops leave each millisecond. So nothing is
+/// ever rounded: over 24 hours, a double counts the drops of any limit below 10^8 exactly.
+///
+/// The key holds when the bucket was last filled, and how far. Time is an argument, so that tests
+/// can move it; an instance whose clock is behind the others' counts at the time already reached.
+/// The key goes by itself when the bucket is empty, and a window later than that: whether a
+/// request is let through never depends on it.
 const TEXT: &str = r"
 local now, window, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local cost = window / limit
-local arrival = math.max(now, tonumber(redis.call('GET', KEYS[1]) or now))
-local after = arrival + cost
-local wait = after - window - now
-if wait > 0.5 then
-  return {1, 0, math.ceil(wait), math.ceil(arrival - now)}
+local capacity = window * limit
+local level = 0
+local kept = redis.call('GET', KEYS[1])
+if kept then
+  local at, filled = string.match(kept, '^(%d+) (%d+)$')
+  local past = now - tonumber(at)
+  now = math.max(now, tonumber(at))
+  level = math.max(0, tonumber(filled) - math.min(math.max(0, past), window) * limit)
 end
-redis.call('SET', KEYS[1], string.format('%.3f', after), 'PX', math.max(1, math.ceil(after - now)))
-return {0, math.floor((window - (after - now)) / cost + 0.001), 0, math.ceil(after - now)}
+if level + window > capacity then
+  return {1, 0, math.ceil((level + window - capacity) / limit), math.ceil(level / limit)}
+end
+level = level + window
+local empty = math.ceil(level / limit)
+redis.call('SET', KEYS[1], string.format('%.0f %.0f', now, level), 'PX', empty + window)
+return {0, math.floor((capacity - level) / window), 0, empty}
 ";
 
 static SCRIPT: LazyLock<redis::Script> = LazyLock::new(|| redis::Script::new(TEXT));
@@ -45,8 +58,10 @@ pub async fn count(
 ) -> Option<Count> {
     let window = i64::try_from(window.as_millis()).ok()?;
     let arguments = [now.millis(), window, i64::from(limit.get())];
+    // Drops of another quota are of another size: instances with other settings count apart.
+    let name = format!("{name}:{limit}/{window}");
     let (refused, remaining, wait, reset): (i64, u32, u64, u64) =
-        redis.script(&SCRIPT, TEXT, name, &arguments).await?;
+        redis.script(&SCRIPT, TEXT, &name, &arguments).await?;
     Some(Count {
         remaining,
         retry_after: (refused == 1).then(|| Duration::from_millis(wait)),

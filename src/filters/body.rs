@@ -132,4 +132,39 @@ mod tests {
         assert_eq!(code(Some("application/json"), &[b'x'; 32]).await, "malformed_json");
         assert_eq!(code(Some("application/json"), b"{}").await, "validation_failed");
     }
+
+    /// What is left of a body after so many chunks of `size` bytes each were offered.
+    async fn collected(size: usize, chunks: u64, limit: u64) -> (Result<Bytes>, u64) {
+        let mut taken = 0;
+        let body = futures_util::stream::iter(0..chunks).map(|number| {
+            taken += 1;
+            let content = vec![u8::try_from(number % 251).expect("below 251"); size];
+            // In two parts, as hyper's buffers may be.
+            let (head, tail) = content.split_at(size / 2);
+            let parts = Bytes::copy_from_slice(head).chain(Bytes::copy_from_slice(tail));
+            Ok::<_, warp::Error>(parts)
+        });
+        let outcome = collect(body, limit).await;
+        (outcome, taken)
+    }
+
+    #[tokio::test]
+    async fn a_body_in_chunks_arrives_whole_and_in_order() {
+        let (body, _) = collected(3, 251, 753).await;
+        let expected: Vec<u8> = (0..=250).flat_map(|byte| [byte; 3]).collect();
+        assert_eq!(body.expect("exactly at the limit"), expected);
+        let (body, _) = collected(3, 251, 752).await;
+        assert_eq!(body.expect_err("one byte too long").code(), "payload_too_large");
+        assert!(collected(0, 9, 0).await.0.expect("nothing").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_body_without_end_is_read_a_mebibyte_too_far_and_no_further() {
+        let (body, taken) = collected(1024, u64::MAX, 2048).await;
+        assert_eq!(body.expect_err("too long").code(), "payload_too_large");
+        assert_eq!(taken, 2 + 1024 + 1);
+        let (body, taken) = collected(1024, 2 + 1024, 2048).await;
+        assert_eq!(body.expect_err("too long").code(), "payload_too_large");
+        assert_eq!(taken, 2 + 1024);
+    }
 }

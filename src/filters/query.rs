@@ -53,7 +53,7 @@ impl Query {
         }
     }
 
-    /// A parameter that is one of some words; the first word where it is absent.
+    /// What the word of a parameter stands for; `None` where it is absent, or refused as unknown.
     pub fn one_of<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(name)?;
         let word = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);

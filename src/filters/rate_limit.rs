@@ -37,8 +37,8 @@ impl Subject {
     /// The subject of an address.
     #[must_use]
     pub fn address(addr: IpAddr) -> Self {
-        Self::Address(match addr {
-            IpAddr::V4(_) => addr,
+        Self::Address(match addr.to_canonical() {
+            v4 @ IpAddr::V4(_) => v4,
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
                 IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
@@ -166,8 +166,10 @@ fn local(quota: Quota, clock: &Clock) -> Local {
 }
 
 fn spent(quota: Quota, denied: &NotUntil<Nanos>, now: Nanos) -> Count {
-    let wait = denied.earliest_possible().duration_since(now).into();
-    Count { remaining: 0, retry_after: Some(wait), reset: quota.window }
+    let wait: Duration = denied.earliest_possible().duration_since(now).into();
+    // By then one request is due; the others follow one by one.
+    let reset = wait + quota.window - quota.window / quota.limit.get();
+    Count { remaining: 0, retry_after: Some(wait), reset }
 }
 
 /// The state of this instance's counter, in the words of the shared one.

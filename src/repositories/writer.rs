@@ -160,10 +160,18 @@ impl Writer {
         if assigned.len() != drafts.len() {
             return Err(error);
         }
+        let mut silent = false;
         for (at, answer) in assigned.into_iter().enumerate() {
             answers.push(match answer {
-                Ok(Sent::New(message)) if self.is_ours(message.id, &drafts[at]).await => {
-                    Ok(Sent::New(message))
+                Ok(Sent::New(message)) if !silent => {
+                    match self.is_ours(message.id, &drafts[at]).await {
+                        Ok(true) => Ok(Sent::New(message)),
+                        outcome => {
+                            // A store that does not answer is not asked once for each draft.
+                            silent = outcome.is_err();
+                            Err(error.clone())
+                        }
+                    }
                 }
                 Ok(_) => Err(error.clone()),
                 refused => refused,
@@ -172,10 +180,10 @@ impl Writer {
         Ok(answers)
     }
 
-    async fn is_ours(&self, id: MessageId, draft: &Draft) -> bool {
+    async fn is_ours(&self, id: MessageId, draft: &Draft) -> Result<bool> {
         let ours = doc! { "_id": id, "token": token(draft.token) };
         let found = self.messages.shard(id.conversation).find_one(ours);
-        matches!(within(found).await, Ok(Some(_)))
+        Ok(within(found).await?.is_some())
     }
 
     /// Reads what the drafts meet, and decides on each in turn.

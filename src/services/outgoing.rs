@@ -3,7 +3,10 @@
 //! What waits while a write is under way goes out as the next batch, so that a busy shard pays
 //! for one transaction, not one per message. First in, first out: each sender's order is kept.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::messages::{Draft, Sent};
@@ -16,6 +19,10 @@ const WAITING: usize = 1024;
 
 /// How many drafts go out together; 128 of the longest texts stay far from MongoDB's 16 MiB.
 const BATCH: usize = 128;
+
+/// How long a sender waits: a batch before theirs may already have waited for a store that does
+/// not answer.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A draft and who waits for what becomes of it.
 #[derive(Debug)]
@@ -54,12 +61,16 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`Error::unavailable`] when the queue is full or the writers have stopped: nothing is
-    /// written then. Otherwise the writer's.
+    /// written then. The same when the outcome is late: the draft is then written whole or not at
+    /// all. Otherwise the writer's.
     pub async fn send(&self, draft: Draft) -> Result<Sent> {
         let shard = &self.shards[shard_of(draft.conversation(), self.shards.len())];
         let (answer, outcome) = oneshot::channel();
         shard.try_send(Waiting { draft, answer }).map_err(|_| Error::unavailable())?;
-        outcome.await.map_err(|_| Error::unavailable())?
+        match timeout(PATIENCE, outcome).await {
+            Ok(outcome) => outcome.map_err(|_| Error::unavailable())?,
+            Err(_) => Err(Error::unavailable().with_source("the writer did not answer in time")),
+        }
     }
 }
 

@@ -5,10 +5,12 @@
 mod accounts;
 mod friends;
 mod groups;
+mod guards;
 mod attachments;
 mod health;
 mod messages;
 mod notifications;
 mod queries;
+mod rate_limit;
 mod schema;
 mod support;

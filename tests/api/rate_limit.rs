@@ -1,0 +1,178 @@
+//! Rate limits without HTTP: the shared counter, this instance's own, and both in step.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use natter::cache::Redis;
+use natter::config::{Limits, Quota};
+use natter::domain::clock::{Clock, random_bytes};
+use natter::domain::ids::UserId;
+use natter::filters::endpoint::Class;
+use natter::filters::rate_limit::{Charge, RateLimits, Subject};
+use reqwest::header::HeaderMap;
+
+use crate::support::app::service;
+
+/// Where nothing listens.
+const NOWHERE: &str = "redis://127.0.0.1:1";
+
+const NONE: Limits =
+    Limits { auth: None, read: None, write: None, upload: None, search: None, socket: None };
+
+/// Counters of one instance, with this quota for reads.
+fn limits(url: &str, prefix: &str, clock: &Clock, (limit, seconds): (u32, u64)) -> RateLimits {
+    let quota = Quota {
+        limit: NonZeroU32::new(limit).expect("not zero"),
+        window: Duration::from_secs(seconds),
+    };
+    let redis = Redis::new(url, prefix).expect("a URL");
+    RateLimits::new(&Limits { read: Some(quota), ..NONE }, clock, redis)
+}
+
+fn prefix() -> String {
+    format!("natter-test-{}:", u64::from_be_bytes(random_bytes()))
+}
+
+fn someone() -> Subject {
+    Subject::Account(UserId::random())
+}
+
+/// What remains, or for how many milliseconds to stay away.
+fn outcome(charge: Charge) -> Result<u32, u128> {
+    let mut headers = HeaderMap::new();
+    charge.write(&mut headers);
+    let state = headers["ratelimit"].to_str().expect("ASCII");
+    let remaining = state.split(';').find_map(|part| part.strip_prefix("r="));
+    match charge.admit() {
+        Ok(()) => Ok(remaining.expect("r=").parse().expect("a number")),
+        Err(error) => {
+            assert_eq!((error.code(), remaining), ("rate_limited", Some("0")));
+            Err(error.retry_after().expect("a time").as_millis())
+        }
+    }
+}
+
+async fn read(limits: &RateLimits, subject: Subject) -> Result<u32, u128> {
+    outcome(limits.charge(Class::Read, subject).await.expect("reads are limited"))
+}
+
+/// Five in ten seconds, to the millisecond.
+async fn a_quota_is_exact(url: &str) {
+    let clock = Clock::manual();
+    let limits = limits(url, &prefix(), &clock, (5, 10));
+    let ada = someone();
+    for left in (0..5).rev() {
+        assert_eq!(read(&limits, ada).await, Ok(left));
+    }
+    assert_eq!(read(&limits, ada).await, Err(2000));
+    assert_eq!(read(&limits, someone()).await, Ok(4), "somebody else's");
+    clock.advance(Duration::from_millis(1999));
+    assert_eq!(read(&limits, ada).await, Err(1));
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(read(&limits, ada).await, Ok(0));
+    assert_eq!(read(&limits, ada).await, Err(2000), "a refusal costs nothing, nor gives anything");
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(read(&limits, ada).await, Ok(1));
+    clock.advance(Duration::from_secs(3600));
+    limits.forget_idle();
+    assert_eq!(read(&limits, ada).await, Ok(4), "never more than the quota");
+}
+
+#[tokio::test]
+async fn the_shared_quota_is_exact() {
+    a_quota_is_exact(&service("NATTER_REDIS__URL")).await;
+}
+
+#[tokio::test]
+async fn without_redis_this_instances_quota_is_exact() {
+    a_quota_is_exact(NOWHERE).await;
+}
+
+#[tokio::test]
+async fn instances_share_one_quota_under_parallel_requests() {
+    let (clock, prefix, url) = (Clock::manual(), prefix(), service("NATTER_REDIS__URL"));
+    let instances = [0; 3].map(|_| limits(&url, &prefix, &clock, (20, 3600)));
+    let ada = someone();
+    let requests = (0..60).map(|number| read(&instances[number % 3], ada));
+    let outcomes = futures_util::future::join_all(requests).await;
+    let left: BTreeSet<u32> = outcomes.iter().filter_map(|outcome| outcome.ok()).collect();
+    assert_eq!(left, (0..20).collect(), "each charge is counted once: {outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 40);
+    for instance in &instances {
+        assert_eq!(read(instance, ada).await, Err(180_000));
+    }
+}
+
+/// Both counters run one algorithm: over odd quotas and random pauses they decide alike.
+#[tokio::test]
+async fn the_shared_counter_and_the_local_one_agree() {
+    for quota in [(1, 1), (3, 1), (7, 10), (1000, 1), (4999, 3)] {
+        let clock = Clock::manual();
+        let shared = limits(&service("NATTER_REDIS__URL"), &prefix(), &clock, quota);
+        let local = limits(NOWHERE, &prefix(), &clock, quota);
+        let ada = someone();
+        for step in 0..200 {
+            let (here, there) = (read(&local, ada).await, read(&shared, ada).await);
+            assert_eq!(here, there, "{quota:?}, step {step}");
+            let [pause] = random_bytes();
+            let cost = 1000 * quota.1 / u64::from(quota.0);
+            clock.advance(Duration::from_millis(u64::from(pause) * 2 * cost / 255));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_takes_nothing_and_gives_nothing() {
+    let (ahead, behind) = (Clock::manual(), Clock::manual());
+    ahead.advance(Duration::from_secs(30));
+    let (url, prefix) = (service("NATTER_REDIS__URL"), prefix());
+    let first = limits(&url, &prefix, &ahead, (2, 10));
+    let second = limits(&url, &prefix, &behind, (2, 10));
+    let ada = someone();
+    assert_eq!(read(&first, ada).await, Ok(1));
+    assert_eq!(read(&second, ada).await, Ok(0));
+    assert_eq!(read(&second, ada).await, Err(5000));
+    ahead.advance(Duration::from_secs(5));
+    assert_eq!(read(&first, ada).await, Ok(0));
+}
+
+#[tokio::test]
+async fn an_ipv6_subscriber_is_one_address() {
+    let limits = limits(NOWHERE, "", &Clock::manual(), (2, 10));
+    let from = |addr: &str| Subject::address(addr.parse().expect("an address"));
+    assert_eq!(read(&limits, from("2001:db8:1:2::1")).await, Ok(1));
+    assert_eq!(read(&limits, from("2001:db8:1:2:ffff:ffff:ffff:ffff")).await, Ok(0));
+    assert_eq!(read(&limits, from("2001:db8:1:3::1")).await, Ok(1));
+    assert_eq!(read(&limits, from("192.0.2.1")).await, Ok(1));
+    assert_eq!(read(&limits, from("192.0.2.2")).await, Ok(1));
+    assert_eq!(read(&limits, from("::ffff:192.0.2.1")).await, Ok(0), "the same in other clothes");
+}
+
+#[tokio::test]
+async fn a_class_that_is_off_is_not_counted() {
+    let limits = limits(NOWHERE, "", &Clock::manual(), (1, 10));
+    for class in [Class::Auth, Class::Write, Class::Upload, Class::Search] {
+        for _ in 0..3 {
+            assert_eq!(limits.charge(class, someone()).await, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn headers_say_quota_window_rest_and_time_until_whole() {
+    let clock = Clock::manual();
+    let limits = limits(&service("NATTER_REDIS__URL"), &prefix(), &clock, (5, 10));
+    let ada = someone();
+    let mut said = Vec::new();
+    for _ in 0..7 {
+        let mut headers = HeaderMap::new();
+        limits.charge(Class::Read, ada).await.expect("limited").write(&mut headers);
+        assert_eq!(headers["ratelimit-policy"], "\"read\";q=5;w=10");
+        said.push(headers["ratelimit"].to_str().expect("ASCII").to_owned());
+        clock.advance(Duration::from_millis(100));
+    }
+    assert_eq!(said[0], "\"read\";r=4;t=2");
+    assert_eq!(said[1], "\"read\";r=3;t=4");
+    assert_eq!(said[4..], ["\"read\";r=0;t=10"; 3]);
+}
