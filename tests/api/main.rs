@@ -3,10 +3,11 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
+mod attachments;
+mod docs;
 mod friends;
 mod groups;
 mod guards;
-mod attachments;
 mod health;
 mod messages;
 mod notifications;
