@@ -3,11 +3,14 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
-mod guards;
+mod architecture;
 mod attachments;
+mod guards;
 mod health;
 mod messages;
 mod notifications;
+mod outages;
 mod rate_limit;
 mod schema;
 mod support;
+mod table;
