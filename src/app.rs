@@ -17,9 +17,9 @@ use crate::repositories::schema;
 use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
-use crate::services::Services;
 use crate::services::attachments::Attachments;
 use crate::services::outgoing::ShardWriter;
+use crate::services::{Ground, Services};
 
 /// What stops a command; its text is the line that the operator sees.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -73,8 +73,13 @@ impl App {
             Some(key) => key.pkcs8().to_vec(),
             None => Keys::new(&store).signing_key().await?,
         };
-        let (services, writers) =
-            Services::new(&settings, &signing_key, &clock, &repositories, &redis)?;
+        let (services, writers) = Services::new(Ground {
+            settings: &settings,
+            signing_key: &signing_key,
+            clock: &clock,
+            repositories: &repositories,
+            redis: &redis,
+        })?;
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
         let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
@@ -93,6 +98,7 @@ impl App {
         self.shutdown.spawn(|stop| forget_idle(self.limits, stop));
         let attachments = self.services.attachments.clone();
         self.shutdown.spawn(|stop| collect_uploads(attachments, stop));
+        self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
         for writer in self.writers {
             self.shutdown.spawn(|stop| writer.run(stop));

@@ -1,6 +1,7 @@
 //! Redis: what may be lost. Every answer may be "don't know": an error is a miss, never a failure.
 
 pub mod pages;
+pub mod profiles;
 pub mod rate_limit;
 
 use std::fmt;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use bb8_redis::RedisConnectionManager;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
@@ -74,6 +75,18 @@ impl Redis {
         let _: Option<()> = self.send(&command).await;
     }
 
+    /// Sends some commands together and waits for all; whether they arrived.
+    async fn send_all(&self, commands: &Pipeline) -> bool {
+        match self.attempt::<()>(commands).await {
+            Ok(()) => true,
+            Err(Failure::Refused(error)) => {
+                tracing::warn!(event = "redis_refused", %error);
+                false
+            }
+            Err(Failure::Away) => false,
+        }
+    }
+
     /// Sends one command; `None` when Redis is away, slow, or answers with an error.
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
         match self.attempt(command).await {
@@ -108,7 +121,7 @@ impl Redis {
     }
 
     /// Asks, unless Redis failed a moment ago.
-    async fn attempt<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+    async fn attempt<T: FromRedisValue>(&self, command: &impl Question) -> Result<T, Failure> {
         if self.away_until().is_some_and(|until| Instant::now() < until) {
             return Err(Failure::Away);
         }
@@ -125,9 +138,9 @@ impl Redis {
         }
     }
 
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, AskError> {
+    async fn ask<T: FromRedisValue>(&self, command: &impl Question) -> Result<T, AskError> {
         let mut connection = self.connection().await?;
-        let error = match timeout(PATIENCE, command.query_async(&mut connection.wire)).await {
+        let error = match timeout(PATIENCE, command.put(&mut connection.wire)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) if is_from_server(&error) => return Err(AskError::Refused(error)),
             Ok(Err(error)) => error.to_string(),
@@ -156,6 +169,32 @@ impl Redis {
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Redis({})", self.prefix)
+    }
+}
+
+/// What can be asked of the server in one go.
+trait Question: Sync {
+    fn put<T: FromRedisValue>(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> impl Future<Output = Result<T, RedisError>> + Send;
+}
+
+impl Question for Cmd {
+    async fn put<T: FromRedisValue>(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> Result<T, RedisError> {
+        self.query_async(wire).await
+    }
+}
+
+impl Question for Pipeline {
+    async fn put<T: FromRedisValue>(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> Result<T, RedisError> {
+        self.query_async(wire).await
     }
 }
 

@@ -7,6 +7,10 @@ use super::text::Email;
 pub enum MailKind {
     /// A new account: its link shows that the address is its owner's.
     Verify,
+    /// Someone asked for [`MailKind::Verify`] once more. Whether anyone waits for it at that
+    /// address is looked up only when it is about to be sent, so that the answer to the request
+    /// cannot tell.
+    Resend,
     /// An account that wants this address: the same, for the change.
     ConfirmEmail,
     /// To the old address, once it is replaced: a warning, without a link.
@@ -19,6 +23,7 @@ impl MailKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Verify => "verify",
+            Self::Resend => "resend",
             Self::ConfirmEmail => "confirm_email",
             Self::EmailChanged => "email_changed",
         }
@@ -27,7 +32,7 @@ impl MailKind {
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Verify, Self::ConfirmEmail, Self::EmailChanged]
+        [Self::Verify, Self::Resend, Self::ConfirmEmail, Self::EmailChanged]
             .into_iter()
             .find(|kind| kind.name() == name)
     }

@@ -90,20 +90,18 @@ impl Cursors {
         self.0.verify(&parts, code).then(|| serde_json::from_slice(position).ok())?
     }
 
-    /// Where a walk goes on: the position in its cursor, or `None` without one, at the start.
+    /// Where to go on: the position in the cursor that a client gave, if it gave one.
     ///
     /// # Errors
-    /// `invalid_cursor` for a text that is no cursor of this scope.
+    /// `invalid_cursor` for one that is not of this scope.
     pub fn resume<P: DeserializeOwned>(
         &self,
         scope: ListScope<'_>,
         cursor: Option<&str>,
     ) -> Result<Option<P>> {
         let Some(cursor) = cursor else { return Ok(None) };
-        let position = self.open(scope, cursor).ok_or_else(|| {
-            Error::malformed("invalid_cursor", "the cursor is not one of this list")
-        })?;
-        Ok(Some(position))
+        let invalid = || Error::malformed("invalid_cursor", "the cursor is not one of this list");
+        self.open(scope, cursor).map(Some).ok_or_else(invalid)
     }
 
     /// Makes a page out of up to `limit + 1` items in order: the extra one only tells that there

@@ -52,3 +52,20 @@ pub struct SignedIn {
     /// Who signed in.
     pub user: User,
 }
+
+/// A session as its owner sees it in the list of devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SignedInDevice {
+    /// Its id.
+    pub id: SessionId,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last seen, to within a minute.
+    pub last_used_at: Timestamp,
+    /// Its last address.
+    pub ip: String,
+    /// What its last client called itself.
+    pub user_agent: Option<String>,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}

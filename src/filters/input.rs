@@ -33,6 +33,14 @@ pub fn password(text: &str) -> Result<(), ValidationError> {
     rule(Password::parse(text))
 }
 
+/// `#[validate(custom(function = "input::group_name"))]`
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn group_name(text: &str) -> Result<(), ValidationError> {
+    rule(GroupName::parse(text))
+}
+
 /// The outcome of any `parse` as `validator` wants it.
 ///
 /// # Errors
@@ -41,6 +49,41 @@ pub fn rule<T>(parsed: Result<T, Violation>) -> Result<(), ValidationError> {
     parsed.map(drop).map_err(|broken| {
         ValidationError::new(broken.code).with_message(Cow::Borrowed(broken.message))
     })
+}
+
+/// `#[serde(default, deserialize_with = "input::not_null")]`: a field that may be absent, but
+/// cannot be cleared.
+///
+/// # Errors
+/// When the value is null, or not a `T`.
+pub fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+/// `#[serde(default, deserialize_with = "input::nullable")]`: `None` where the field is absent,
+/// `Some(None)` where it is null.
+///
+/// # Errors
+/// When the value is neither null nor a `T`.
+#[expect(clippy::option_option, reason = "absent and null differ")]
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+/// The domain type of a field that may be absent.
+///
+/// # Errors
+/// `validation_failed`; never for a field that was validated.
+pub fn maybe<T>(
+    name: &'static str,
+    field: Option<&str>,
+    parse: impl FnOnce(&str) -> Result<T, Violation>,
+) -> Result<Option<T>> {
+    field.map(|text| given(name, Some(text), parse)).transpose()
 }
 
 /// The domain type of a field that must be there.
@@ -56,31 +99,10 @@ pub fn given<T>(
     parse(text).map_err(|broken| Error::field(name, broken.code, broken.message))
 }
 
-/// `#[validate(custom(function = "input::group_name"))]`
-///
-/// # Errors
-/// The rule that the text breaks.
-pub fn group_name(text: &str) -> Result<(), ValidationError> {
-    rule(GroupName::parse(text))
-}
-
 /// A field that must be there and needs no parsing.
 ///
 /// # Errors
 /// `validation_failed`; never for a field that was validated.
 pub fn required<T>(name: &'static str, field: Option<T>) -> Result<T> {
     field.ok_or_else(|| Error::field(name, "required", "this field is required"))
-}
-
-/// `#[serde(default, deserialize_with = "input::nullable")]`: tells a field that is `null`,
-/// `Some(None)`, from one that is absent, `None`.
-///
-/// # Errors
-/// Those of the value's own type.
-pub fn nullable<'de, T, D>(from: D) -> Result<Option<Option<T>>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    Option::deserialize(from).map(Some)
 }

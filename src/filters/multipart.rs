@@ -14,7 +14,7 @@ use warp::{Filter, Rejection};
 
 use super::body::EXCESS;
 use super::endpoint::{Body, Endpoint};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Bytes that a form may have besides its file: boundaries, part headers, other fields.
 const AROUND: u64 = 64 * 1024;
@@ -87,27 +87,30 @@ impl Form {
         Ok(field.map_err(unreadable)?.map(|field| Part { field }))
     }
 
-    /// Reads what is left of the body, so that a client which writes before it reads gets its
-    /// answer; at most [`EXCESS`] bytes.
+    /// Reads what is left of the body, up to [`EXCESS`] over its limit, so that a client which
+    /// writes before it reads gets its answer; and says what the form came to: `outcome`, unless
+    /// the body was too large or broke off, which come first.
     ///
     /// # Errors
-    /// `malformed_multipart` if the body breaks off; `payload_too_large`.
-    pub async fn drain(self) -> Result<()> {
-        let mut left = EXCESS;
-        let mut outcome = Ok(());
+    /// `payload_too_large`; `malformed_multipart` if the body breaks off; or that of `outcome`.
+    pub async fn drain<T>(self, outcome: Result<T>) -> Result<T> {
         let mut feed = Feed(self.source);
-        while left > 0 {
+        let mut rest = Ok(());
+        while rest.as_ref().err().is_none_or(|error: &Error| error.kind() == Kind::TooLarge) {
             match feed.next().await {
-                None => return outcome,
-                Some(Ok(piece)) => left = left.saturating_sub(piece.len() as u64),
-                Some(Err(broken)) if broken.kind() == crate::error::Kind::Malformed => {
-                    return outcome.and(Err(broken));
-                }
-                // Too large: that is known now, and the rest is read all the same.
-                Some(Err(error)) => outcome = Err(error),
+                None => break,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => rest = rest.and(Err(error)),
+            }
+            let source = feed.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if source.read > source.limit + EXCESS {
+                break;
             }
         }
-        outcome
+        match outcome {
+            Err(error) if error.kind() == Kind::TooLarge => Err(error),
+            outcome => rest.and(outcome),
+        }
     }
 }
 
@@ -246,7 +249,7 @@ mod tests {
             Ok(())
         };
         let outcome = outcome.await;
-        outcome.and(form.drain().await).map_err(|error: Error| error.code())?;
+        form.drain(outcome).await.map_err(|error: Error| error.code())?;
         Ok(parts)
     }
 

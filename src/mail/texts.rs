@@ -22,7 +22,7 @@ pub(super) struct Text {
 pub(super) fn of(mail: &Mail, link: Option<&str>) -> Text {
     let (name, link) = (mail.username.as_str(), link.unwrap_or_default());
     match mail.kind {
-        MailKind::Verify => Text {
+        MailKind::Verify | MailKind::Resend => Text {
             subject: "Welcome to natter: confirm your e-mail address",
             body: format!(
                 "Hello {name},\n\

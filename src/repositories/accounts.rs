@@ -2,16 +2,18 @@
 //! so that no account waits for a mail that was never queued.
 
 use mongodb::ClientSession;
-use mongodb::bson::{Binary, doc, spec::BinarySubtype};
+use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use mongodb::options::ReturnDocument;
 
+use super::embedded::EmbeddedAttachment;
 use super::outbox::{self, Outbox};
 use super::store::{Abort, Store, duplicate};
 use super::tokens::{self, Tokens};
 use super::users::{self, Users, email_taken, present, username_taken};
+use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
-use crate::domain::mails::Mail;
+use crate::domain::mails::{Mail, MailKind};
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
@@ -36,6 +38,26 @@ pub struct NewAccount {
     pub email: Email,
     /// bcrypt's own text form.
     pub password_hash: String,
+}
+
+/// What is to change of an account; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct AccountChange {
+    /// Its name.
+    pub username: Option<Username>,
+    /// Its address.
+    pub email: Option<EmailChange>,
+    /// Its picture, or that it has none any more.
+    pub picture: Option<Option<Attachment>>,
+}
+
+/// What is to change of an address.
+#[derive(Debug, Clone)]
+pub enum EmailChange {
+    /// The same address, perhaps in other case; no other is waited for any more.
+    Respell(Email),
+    /// Another, once the link mailed there is used.
+    Await(Email),
 }
 
 /// A mail with the hash of the token that its link will hold.
@@ -107,6 +129,7 @@ impl Accounts {
         if let Some(digest) = letter.digest {
             let token = tokens::Row {
                 digest: Binary { subtype: BinarySubtype::Generic, bytes: digest.to_vec() },
+                kind: tokens::VERIFY.to_owned(),
                 user_id: letter.user,
                 email_key: letter.mail.to.key(),
                 expires_at: letter.expires_at,
@@ -118,28 +141,149 @@ impl Accounts {
         Ok(())
     }
 
+    /// Changes an account whose address is still `email`, and queues the letter that goes with
+    /// it, both or neither; `None` if it has another address now, or is gone.
+    ///
+    /// # Errors
+    /// `email_taken`, `username_taken`; or the store is away.
+    pub async fn change(
+        &self,
+        user: UserId,
+        email: &Email,
+        change: &AccountChange,
+        letter: Option<&Letter>,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
+        let (this, letter) = (self.clone(), letter.cloned());
+        let as_read = present(doc! { "_id": user, "email_key": email.key() }, now);
+        let set = change.as_update();
+        let body = async move |session: &mut ClientSession| {
+            let update = doc! { "$set": set.clone() };
+            let row = this.users.rows.find_one_and_update(as_read.clone(), update);
+            let row = row.return_document(ReturnDocument::After).session(&mut *session).await;
+            let Some(row) = row.map_err(conflict)? else { return Ok(None) };
+            if let Some(letter) = &letter {
+                this.post(letter, now, session).await?;
+            }
+            Ok(Some(row.into()))
+        };
+        self.store.transact(body).await
+    }
+
     /// Uses a token: the account it belongs to has the address it was mailed to from now on, and
-    /// is verified. `None` if the token is not good, or the account no longer wants that address.
+    /// is verified; a replaced address is told. `None` if the token is not good, or the account
+    /// no longer wants that address.
     ///
     /// # Errors
     /// `email_taken` when another account was verified with the address first; or the store is
     /// away.
-    pub async fn verify(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<User>> {
+    pub async fn verify(
+        &self,
+        digest: [u8; 32],
+        now: Timestamp,
+        told_until: Timestamp,
+    ) -> Result<Option<User>> {
         let this = self.clone();
         let body = async move |session: &mut ClientSession| {
-            let token = tokens::good(digest, now);
+            let token = tokens::good(tokens::VERIFY, digest, now);
             let used = this.tokens.rows.find_one_and_delete(token).session(&mut *session).await?;
             let Some(token) = used else { return Ok(None) };
-            let unverified = present(
-                doc! { "_id": token.user_id, "email_key": token.email_key, "verified": false },
-                now,
-            );
-            let verified = doc! { "$set": { "verified": true } };
-            let user = this.users.rows.find_one_and_update(unverified, verified);
-            let user = user.return_document(ReturnDocument::After).session(&mut *session).await?;
+            let owner = present(doc! { "_id": token.user_id }, now);
+            let owner = this.users.rows.find_one(owner).session(&mut *session).await?;
+            let user = match owner {
+                None => return this.lost(&token, session).await.map(|()| None),
+                Some(row) if row.email_key == token.email_key && !row.verified => {
+                    this.confirm(row.id, doc! { "verified": true }, session).await?
+                }
+                Some(row) if wants(&row, &token) => {
+                    let told = this.replace_email(row, now, told_until, session).await?;
+                    Some(told)
+                }
+                Some(_) => None,
+            };
+            let twins = doc! {
+                "user_id": token.user_id, "kind": tokens::VERIFY, "email_key": token.email_key,
+            };
+            this.tokens.rows.delete_many(twins).session(&mut *session).await?;
             Ok(user.map(User::from))
         };
         self.store.transact(body).await
+    }
+
+    /// Tells the owner of a token whose account is gone why: someone else was faster.
+    async fn lost(&self, token: &tokens::Row, session: &mut ClientSession) -> Result<(), Abort> {
+        let taken = doc! { "email_key": &token.email_key, "verified": true };
+        match self.users.rows.find_one(taken).session(session).await? {
+            Some(_) => Err(email_taken().into()),
+            None => Ok(()),
+        }
+    }
+
+    async fn confirm(
+        &self,
+        user: UserId,
+        set: Document,
+        session: &mut ClientSession,
+    ) -> Result<Option<users::Row>, Abort> {
+        let row = self.users.rows.find_one_and_update(doc! { "_id": user }, doc! { "$set": set });
+        let row = row.return_document(ReturnDocument::After).session(session).await;
+        row.map_err(conflict)
+    }
+
+    /// Gives an account the address that it waited for. Accounts that asked for the address and
+    /// were not verified first lose it, and with it all they are.
+    async fn replace_email(
+        &self,
+        row: users::Row,
+        now: Timestamp,
+        told_until: Timestamp,
+        session: &mut ClientSession,
+    ) -> Result<users::Row, Abort> {
+        let gone = || Abort::Rule(Error::internal("an account vanished within a transaction"));
+        let new = row.pending().ok_or_else(gone)?;
+        let slower = doc! { "email_key": new.key(), "verified": false };
+        self.users.rows.delete_many(slower).session(&mut *session).await?;
+        let set = doc! {
+            "email": new.as_str(), "email_key": new.key(), "pending_email": Bson::Null,
+        };
+        let changed = self.confirm(row.id, set, session).await?.ok_or_else(gone)?;
+        if let Ok(old) = Email::parse(&row.email) {
+            let mail =
+                Mail { kind: MailKind::EmailChanged, to: old, username: row.username, nonce: None };
+            let mail = outbox::Row::new(&mail, now, told_until);
+            self.outbox.rows.insert_one(mail).session(session).await?;
+        }
+        Ok(changed)
+    }
+}
+
+/// Whether the account waits for the address that the token was mailed to.
+fn wants(row: &users::Row, token: &tokens::Row) -> bool {
+    row.verified && row.pending().is_some_and(|pending| pending.key() == token.email_key)
+}
+
+impl AccountChange {
+    fn as_update(&self) -> Document {
+        let mut set = Document::new();
+        if let Some(name) = &self.username {
+            set.insert("username", name.as_str());
+            set.insert("username_key", name.key());
+        }
+        match &self.email {
+            Some(EmailChange::Respell(email)) => {
+                set.insert("email", email.as_str());
+                set.insert("pending_email", Bson::Null);
+            }
+            Some(EmailChange::Await(email)) => {
+                set.insert("pending_email", email.as_str());
+            }
+            None => {}
+        }
+        if let Some(picture) = &self.picture {
+            let picture = picture.as_ref().map(EmbeddedAttachment::from);
+            set.insert("picture", mongodb::bson::serialize_to_bson(&picture).unwrap_or_default());
+        }
+        set
     }
 }
 

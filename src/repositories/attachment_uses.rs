@@ -63,7 +63,6 @@ impl AttachmentUses {
 
     /// Notes uses that are not there yet; one given twice (the same file twice in a message)
     /// counts once.
-    #[expect(dead_code, reason = "messages and groups call it")]
     pub(super) async fn add(
         &self,
         session: &mut ClientSession,
@@ -80,7 +79,6 @@ impl AttachmentUses {
     }
 
     /// Forgets uses; those that are not there are none.
-    #[expect(dead_code, reason = "messages and groups call it")]
     pub(super) async fn remove(
         &self,
         session: &mut ClientSession,

@@ -1,6 +1,8 @@
 //! Attachments: one row per file, there before its bytes are, so that whatever a crash leaves of
 //! them can be found again.
 
+use std::fmt::Write;
+
 use mongodb::Collection;
 use mongodb::bson::{Binary, Document, doc};
 use serde::Deserialize;
@@ -157,6 +159,13 @@ impl Attachments {
     }
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 fn side(side: u32) -> Result<i32> {
     i32::try_from(side).map_err(Error::internal)
 }
@@ -176,7 +185,7 @@ impl TryFrom<Row> for StoredFile {
             filename: row.filename,
             content_type: row.content_type,
             size: size(row.size)?,
-            sha256: row.sha256.bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hexadecimal(&row.sha256.bytes),
             width: side(row.width)?,
             height: side(row.height)?,
             url: format!("/attachments/{}", row.id),

@@ -11,7 +11,7 @@ use crate::domain::ids::AttachmentId;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct EmbeddedAttachment {
     #[serde(with = "id")]
-    id: AttachmentId,
+    pub id: AttachmentId,
     filename: String,
     content_type: String,
     size: i64,

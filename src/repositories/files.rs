@@ -45,7 +45,7 @@ impl Files {
         id: AttachmentId,
         part: Rendition,
         n: u32,
-        bytes: &[u8],
+        bytes: Vec<u8>,
     ) -> Result<()> {
         let chunk = doc! { "files_id": key(id, part), "n": number(n)?, "data": binary(bytes) };
         within(self.chunks.insert_one(chunk)).await?;

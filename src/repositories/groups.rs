@@ -5,12 +5,14 @@ mod join;
 mod leave;
 mod quota;
 mod summary;
+mod turns;
 
 use mongodb::bson::{Document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
+use super::attachment_uses::{AttachmentUses, Use};
 use super::bson::{date, id};
 use super::embedded::EmbeddedAttachment;
 use super::members::Members;
@@ -23,6 +25,7 @@ use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
 use quota::Quota;
 use summary::Summaries;
+use turns::Turns;
 
 /// A row of `groups`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +41,14 @@ struct Row {
     created_at: Timestamp,
     #[serde(with = "date")]
     updated_at: Timestamp,
+}
+
+impl Row {
+    /// That the picture, if there is one, is in use here.
+    fn picture_use(&self) -> Option<Use> {
+        let picture = self.picture.as_ref()?;
+        Some(Use::picture(picture.id, self.group))
+    }
 }
 
 impl From<&NewGroup> for Row {
@@ -78,8 +89,10 @@ pub struct Groups {
     rows: Collection<Row>,
     members: Members,
     notifications: Notifications,
+    uses: AttachmentUses,
     quota: Quota,
     summaries: Summaries,
+    turns: Turns,
 }
 
 impl Groups {
@@ -91,8 +104,10 @@ impl Groups {
             rows: store.collection("groups"),
             members: Members::new(store),
             notifications: Notifications::new(store),
+            uses: AttachmentUses::new(store),
             quota: Quota::new(store),
             summaries: Summaries::new(store),
+            turns: Turns::new(),
         }
     }
 
@@ -129,13 +144,21 @@ impl Groups {
         self.store
             .transact(async move |session| {
                 this.manager(session, group, by).await?;
+                let found = this.rows.find_one(doc! { "_id": group }).session(&mut *session);
+                let before = found.await?.ok_or_else(Error::not_found)?.picture_use();
                 let row = this
                     .rows
                     .find_one_and_update(doc! { "_id": group }, doc! { "$set": set.clone() })
                     .return_document(ReturnDocument::After)
-                    .session(session)
+                    .session(&mut *session)
                     .await?;
-                Ok(Group::from(row.ok_or_else(Error::not_found)?))
+                let row = row.ok_or_else(Error::not_found)?;
+                let after = row.picture_use();
+                if before != after {
+                    this.uses.remove(session, before).await?;
+                    this.uses.add(session, after).await?;
+                }
+                Ok(Group::from(row))
             })
             .await
     }

@@ -37,6 +37,7 @@ use outbox::Outbox;
 use relations::Relations;
 use sessions::Sessions;
 use store::Store;
+use tokens::Tokens;
 use users::Users;
 use writer::Writer;
 
@@ -69,6 +70,8 @@ pub struct Repositories {
     pub relations: Relations,
     /// Signed-in devices.
     pub sessions: Sessions,
+    /// Mailed tokens.
+    pub tokens: Tokens,
     /// Accounts.
     pub users: Users,
     /// Messages, to be written.
@@ -95,6 +98,7 @@ impl Repositories {
             outbox: Outbox::new(store),
             relations: Relations::new(store),
             sessions: Sessions::new(store),
+            tokens: Tokens::new(store),
             users: Users::new(store),
         }
     }

@@ -181,13 +181,12 @@ impl Notifications {
     }
 }
 
-/// What comes after a position: the first condition bounds the scan, the second cuts it exactly.
+/// What comes after a position: each side is one range of the index, which are then merged.
 fn older(position: NotificationPosition) -> Document {
     doc! {
-        "created_at": { "$lte": position.at },
         "$or": [
             { "created_at": { "$lt": position.at } },
-            { "_id": { "$lt": position.id } },
+            { "created_at": position.at, "_id": { "$lt": position.id } },
         ],
     }
 }

@@ -77,6 +77,15 @@ impl Outbox {
         Self { rows: store.collection("outbox") }
     }
 
+    /// Queues a mail by itself.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn queue(&self, mail: &Mail, now: Timestamp, expires_at: Timestamp) -> Result<()> {
+        within(self.rows.insert_one(Row::new(mail, now, expires_at))).await?;
+        Ok(())
+    }
+
     /// Claims the mail that has been due longest; `None` when none is. Whoever has not settled
     /// its claim in time loses it to the next that asks.
     ///

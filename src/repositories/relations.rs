@@ -1,12 +1,12 @@
 //! Relations: one row per pair of users, so that both sides always agree.
 
-use mongodb::bson::{Binary, Bson, Document, doc};
+mod row;
+
+use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
-use serde::{Deserialize, Serialize};
 
-use super::bson::{binary, date, id, pair};
 use super::notifications::Notifications;
 use super::store::{Abort, Store, all, within};
 use crate::domain::clock::Timestamp;
@@ -14,39 +14,7 @@ use crate::domain::ids::UserId;
 use crate::domain::notifications::{Notification, NotificationId};
 use crate::domain::relations::{Relation, RelationPosition, RelationStatus, Standing};
 use crate::error::{Error, Result};
-
-/// A row of `relations`; its key is the lower of the two ids, then the higher.
-#[derive(Debug, Serialize, Deserialize)]
-struct Row {
-    #[serde(rename = "_id")]
-    key: Binary,
-    #[serde(with = "id")]
-    requested_by: UserId,
-    status: RelationStatus,
-    #[serde(with = "date")]
-    since: Timestamp,
-    /// Each of the two, with how it stands for them: what the lists are found by.
-    views: Vec<Binary>,
-}
-
-impl Row {
-    fn standing(&self, reader: UserId) -> Standing {
-        match self.status {
-            RelationStatus::Accepted => Standing::Accepted,
-            RelationStatus::Pending if self.requested_by == reader => Standing::Outgoing,
-            RelationStatus::Pending => Standing::Incoming,
-        }
-    }
-
-    /// The relation as one of the two sees it; `None` if its key is not of two ids.
-    fn seen_by(&self, reader: UserId) -> Option<Relation> {
-        let low: [u8; 16] = self.key.bytes.get(..16)?.try_into().ok()?;
-        let high: [u8; 16] = self.key.bytes.get(16..)?.try_into().ok()?;
-        let (low, high) = (UserId::from_bytes(low), UserId::from_bytes(high));
-        let user = if low == reader { high } else { low };
-        Some(Relation { user, standing: self.standing(reader), since: self.since })
-    }
-}
+use row::{Row, asked, key, older, requested, view};
 
 /// The collection `relations`, and what a change of it tells the other side.
 #[derive(Debug, Clone)]
@@ -82,7 +50,8 @@ impl Relations {
                     .upsert(true)
                     .return_document(ReturnDocument::Before)
                     .session(&mut *session)
-                    .await?;
+                    .await
+                    .map_err(Abort::again_if_taken)?;
                 match before.map(|row| row.standing(user)) {
                     Some(Standing::Accepted) => Err(already_friends().into()),
                     Some(Standing::Outgoing) => Err(already_sent().into()),
@@ -220,63 +189,4 @@ fn already_friends() -> Error {
 
 fn already_sent() -> Error {
     Error::conflict("request_already_sent", "your request is waiting for an answer")
-}
-
-/// The key of a pair, the same from both sides.
-fn key(one: UserId, other: UserId) -> Bson {
-    let (low, high) = if one <= other { (one, other) } else { (other, one) };
-    binary(pair(&low, &high))
-}
-
-/// An entry of `views`: whose list, and which one.
-fn view(user: UserId, standing: Standing) -> Bson {
-    let code = match standing {
-        Standing::Accepted => 0,
-        Standing::Incoming => 1,
-        Standing::Outgoing => 2,
-    };
-    let mut bytes = user.bytes().to_vec();
-    bytes.push(code);
-    binary(bytes)
-}
-
-/// Finds a request of `from` to `to`.
-fn requested(from: UserId, to: UserId) -> Document {
-    doc! { "_id": key(from, to), "status": "pending", "requested_by": from }
-}
-
-/// The one step from any state of the pair to the one after `user` has asked: a new request, an
-/// accepted one, or no change. Being one step, requests that cross cannot miss each other.
-fn asked(user: UserId, other: UserId, at: Timestamp) -> Vec<Document> {
-    let is_new = doc! { "$eq": [{ "$type": "$status" }, "missing"] };
-    let is_answer =
-        doc! { "$and": [{ "$eq": ["$status", "pending"] }, { "$eq": ["$requested_by", other] }] };
-    let next = |new: Bson, answer: Bson, field: &str| {
-        doc! { "$switch": {
-            "branches": [
-                { "case": is_new.clone(), "then": new },
-                { "case": is_answer.clone(), "then": answer },
-            ],
-            "default": field,
-        } }
-    };
-    let pending = vec![view(user, Standing::Outgoing), view(other, Standing::Incoming)];
-    let accepted = vec![view(user, Standing::Accepted), view(other, Standing::Accepted)];
-    vec![doc! { "$set": {
-        "requested_by": { "$ifNull": ["$requested_by", user] },
-        "status": next("pending".into(), "accepted".into(), "$status"),
-        "since": next(at.into(), at.into(), "$since"),
-        "views": next(pending.into(), accepted.into(), "$views"),
-    } }]
-}
-
-/// What comes after a position: the first condition bounds the scan, the second cuts it exactly.
-fn older(user: UserId, position: RelationPosition) -> Document {
-    doc! {
-        "since": { "$lte": position.since },
-        "$or": [
-            { "since": { "$lt": position.since } },
-            { "_id": { "$lt": key(user, position.user) } },
-        ],
-    }
 }

@@ -1,21 +1,27 @@
 //! Sessions: one row per signed-in device. An ended session has no row.
 
+use std::fmt;
 use std::time::Duration;
 
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::ChangeStreamEvent;
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
-use super::bson::{date, id};
-use super::store::{Store, within};
+use super::bson::{StoredId, date, id};
+use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How long a session stands without a refresh.
 const LIFETIME: Duration = Duration::from_hours(30 * 24);
+
+/// How long the server holds an answer back that would say that nothing has ended.
+const MAX_AWAIT: Duration = Duration::from_millis(250);
 
 /// How many past generations are remembered with the time that they were replaced.
 const ROTATIONS: i32 = 8;
@@ -61,6 +67,48 @@ pub struct Replaced {
     pub at: Option<Timestamp>,
 }
 
+/// As much of a session as every request needs.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Standing {
+    /// Whose it is.
+    #[serde(rename = "user_id", with = "id")]
+    pub user: UserId,
+    /// When it was last marked as used.
+    #[serde(with = "date")]
+    pub last_used_at: Timestamp,
+    /// From when on it does not stand.
+    #[serde(with = "date")]
+    pub expires_at: Timestamp,
+}
+
+/// The stream of ended sessions.
+pub struct Ends {
+    stream: ChangeStream<ChangeStreamEvent<Document>>,
+}
+
+impl Ends {
+    /// The next session that has ended; `None` after a quarter of a second without one, and then
+    /// every end that was acknowledged before this call has been told.
+    ///
+    /// # Errors
+    /// When the stream has ended, or the store is away: what was told no longer holds.
+    pub async fn next(&mut self) -> Result<Option<SessionId>> {
+        let Some(event) = within(self.stream.next_if_any()).await? else {
+            return if self.stream.is_alive() { Ok(None) } else { Err(Error::unavailable()) };
+        };
+        let key = event.document_key.ok_or_else(Error::unavailable)?;
+        let id = key.get_binary_generic("_id").map_err(Error::internal)?;
+        let id = SessionId::from_stored(id);
+        id.map(Some).ok_or_else(|| Error::internal("a session with another kind of key"))
+    }
+}
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ends")
+    }
+}
+
 impl Sessions {
     /// The sessions of a store.
     #[must_use]
@@ -88,16 +136,14 @@ impl Sessions {
         Ok(row.into())
     }
 
-    /// Whether the session of this user stands at that time.
+    /// Whose session it is and how long it stands; `None` once it has ended.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn is_alive(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<bool> {
-        let mut alive = standing(session, now);
-        alive.insert("user_id", user);
-        let rows = self.rows.clone_with_type::<Document>();
-        let row = rows.find_one(alive).projection(doc! { "_id": 1 });
-        Ok(within(row).await?.is_some())
+    pub async fn standing(&self, session: SessionId, now: Timestamp) -> Result<Option<Standing>> {
+        let fields = doc! { "user_id": 1, "last_used_at": 1, "expires_at": 1 };
+        let rows = self.rows.clone_with_type::<Standing>();
+        within(rows.find_one(standing(session, now)).projection(fields)).await
     }
 
     /// Replaces the generation by the next one; `None` if it is not the newest, or the session
@@ -148,6 +194,61 @@ impl Sessions {
         }))
     }
 
+    /// The standing sessions of a user, the newest first, from the one after `after` on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn of(
+        &self,
+        user: UserId,
+        after: Option<(Timestamp, SessionId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Session>> {
+        let mut filter = doc! { "user_id": user, "expires_at": { "$gt": now } };
+        if let Some((at, id)) = after {
+            let older = doc! { "created_at": { "$lt": at } };
+            let beside = doc! { "created_at": at, "_id": { "$lt": id } };
+            filter.insert("$or", vec![older, beside]);
+        }
+        let rows = self.rows.find(filter).sort(doc! { "created_at": -1, "_id": -1 });
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(all(rows.limit(limit)).await?.into_iter().map(Session::from).collect())
+    }
+
+    /// Ends all sessions of a user but one.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
+        let others = doc! { "user_id": user, "_id": { "$ne": kept } };
+        within(self.rows.delete_many(others)).await?;
+        Ok(())
+    }
+
+    /// Notes that these sessions were in use at `now`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn mark_used(&self, sessions: &[SessionId], now: Timestamp) -> Result<()> {
+        let used = doc! { "_id": { "$in": sessions.to_vec() } };
+        within(self.rows.update_many(used, doc! { "$max": { "last_used_at": now } })).await?;
+        Ok(())
+    }
+
+    /// Follows the ends of sessions, on whatever instance, from now on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn watch(&self) -> Result<Ends> {
+        // Dropped collections and the like end the stream.
+        let ends =
+            doc! { "$match": { "operationType": { "$nin": ["insert", "update", "replace"] } } };
+        let rows = self.rows.clone_with_type::<Document>();
+        let stream = rows.watch().pipeline([ends]).max_await_time(MAX_AWAIT);
+        Ok(Ends { stream: within(stream).await? })
+    }
+
     /// Ends a session of this user; `false` if there was none.
     ///
     /// # Errors
@@ -158,6 +259,7 @@ impl Sessions {
     }
 }
 
+/// The sessions that stand, of one id.
 fn standing(session: SessionId, now: Timestamp) -> Document {
     doc! { "_id": session, "expires_at": { "$gt": now } }
 }

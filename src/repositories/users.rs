@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mongodb::Collection;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id, optional_date};
@@ -46,6 +46,13 @@ pub(super) struct Row {
     pub deleted_at: Option<Timestamp>,
 }
 
+impl Row {
+    /// The address that it waits for.
+    pub fn pending(&self) -> Option<Email> {
+        Email::parse(self.pending_email.as_deref()?).ok()
+    }
+}
+
 /// What an account is recognised by.
 #[derive(Debug, Clone)]
 pub struct Credentials {
@@ -83,45 +90,79 @@ impl Users {
         }))
     }
 
-    /// Refuses an address or a name that an account has; the address first, so that of two
-    /// reasons the same one is always told.
-    ///
-    /// # Errors
-    /// `email_taken`, `username_taken`; or the store is away.
-    pub async fn check_free(&self, email: &Email, name: &Username, now: Timestamp) -> Result<()> {
-        if self.exists(doc! { "email_key": email.key() }, now).await? {
-            return Err(email_taken());
-        }
-        if self.exists(doc! { "username_key": name.key() }, now).await? {
-            return Err(username_taken());
-        }
-        Ok(())
-    }
-
-    async fn exists(&self, filter: Document, now: Timestamp) -> Result<bool> {
-        let rows = self.rows.clone_with_type::<Document>();
-        let row = rows.find_one(present(filter, now)).projection(doc! { "_id": 1 });
-        Ok(within(row).await?.is_some())
-    }
-
-    /// Forgets accounts that were not verified in time and still stand in the way of this address
-    /// or name.
+    /// Whether an account has this address, verified or not.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn forget_unverified(
-        &self,
-        email: &Email,
-        name: &Username,
-        now: Timestamp,
-    ) -> Result<()> {
-        let stale = doc! {
-            "$or": [{ "email_key": email.key() }, { "username_key": name.key() }],
-            "verified": false,
-            "created_at": { "$lte": now.minus(UNVERIFIED) },
-        };
-        within(self.rows.delete_many(stale)).await?;
+    pub async fn has_email(&self, email: &Email, now: Timestamp) -> Result<bool> {
+        self.exists(present(doc! { "email_key": email.key() }, now)).await
+    }
+
+    /// Whether an account was verified with this address.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn has_verified_email(&self, email: &Email) -> Result<bool> {
+        self.exists(doc! { "email_key": email.key(), "verified": true }).await
+    }
+
+    /// Whether an account has this name, or had it until it was deleted lately.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn has_username(&self, name: &Username, now: Timestamp) -> Result<bool> {
+        self.exists(doc! { "username_key": name.key(), "$or": standing(now) }).await
+    }
+
+    async fn exists(&self, filter: Document) -> Result<bool> {
+        let rows = self.rows.clone_with_type::<Document>();
+        Ok(within(rows.find_one(filter).projection(doc! { "_id": 1 })).await?.is_some())
+    }
+
+    /// Forgets an account that was not verified in time and still has this address.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn forget_unverified_email(&self, email: &Email, now: Timestamp) -> Result<()> {
+        self.forget_unverified(doc! { "email_key": email.key() }, now).await
+    }
+
+    /// Forgets an account that was not verified in time and still has this name.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn forget_unverified_name(&self, name: &Username, now: Timestamp) -> Result<()> {
+        self.forget_unverified(doc! { "username_key": name.key() }, now).await
+    }
+
+    async fn forget_unverified(&self, mut stale: Document, now: Timestamp) -> Result<()> {
+        stale.insert("verified", false);
+        stale.insert("created_at", doc! { "$lte": now.minus(UNVERIFIED) });
+        within(self.rows.delete_one(stale)).await?;
         Ok(())
+    }
+
+    /// Verified accounts whose name begins with `prefix`, which is in lower case, in the order of
+    /// their names, from the one after the name `after` on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn named(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PublicUser>> {
+        // Names are ASCII, so this is past each that begins so, and before any other.
+        let end = format!("{prefix}\u{7f}");
+        let mut range = doc! { "$gte": prefix, "$lt": end };
+        if let Some(after) = after {
+            range.insert("$gt", after);
+        }
+        let named = doc! { "username_key": range, "verified": true, "deleted_at": null };
+        let rows = self.rows.find(named).sort(doc! { "username_key": 1 });
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(all(rows.limit(limit)).await?.into_iter().map(PublicUser::from).collect())
     }
 
     /// How these accounts look to others, in no order; those that do not exist are missing.
@@ -166,17 +207,26 @@ impl Users {
 
 /// Accounts that are there: not deleted, and verified or young enough to become so.
 pub(super) fn present(mut filter: Document, now: Timestamp) -> Document {
-    filter.insert("deleted_at", mongodb::bson::Bson::Null);
-    let young = doc! { "created_at": { "$gt": now.minus(UNVERIFIED) } };
-    filter.insert("$or", vec![doc! { "verified": true }, young]);
+    filter.insert("deleted_at", Bson::Null);
+    filter.insert("$or", standing(now));
     filter
 }
 
-pub(super) fn email_taken() -> Error {
+/// Either of which an account must be: verified, or young enough to become so.
+fn standing(now: Timestamp) -> Vec<Document> {
+    let young = doc! { "created_at": { "$gt": now.minus(UNVERIFIED) } };
+    vec![doc! { "verified": true }, young]
+}
+
+/// The conflict of an address.
+#[must_use]
+pub fn email_taken() -> Error {
     Error::conflict("email_taken", "another account has this e-mail address")
 }
 
-pub(super) fn username_taken() -> Error {
+/// The conflict of a name.
+#[must_use]
+pub fn username_taken() -> Error {
     Error::conflict("username_taken", "another account has this name")
 }
 

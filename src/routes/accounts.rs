@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use validator::Validate;
 use warp::Filter;
@@ -9,8 +11,10 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
-use super::reply::{Created, Found};
-use crate::domain::sessions::{Device, SignedIn};
+use super::reply::{Accepted, Created, Found, html};
+use super::sessions::device;
+use crate::domain::clock::random_bytes;
+use crate::domain::sessions::SignedIn;
 use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::User;
 use crate::error::Result;
@@ -23,14 +27,14 @@ use crate::filters::problem::respond;
 use crate::filters::with;
 use crate::services::Services;
 use crate::services::accounts::{self, Accounts};
-use crate::services::sessions::Sessions;
 
 const SIGN_UP: Endpoint = Endpoint::post("/signup", Class::Auth).public().json();
 const VERIFY: Endpoint = Endpoint::post("/verify", Class::Auth).public().json();
+const VERIFY_PAGE: Endpoint = Endpoint::get("/verify", Class::Read).public();
+const RESEND: Endpoint = Endpoint::post("/verify/resend", Class::Auth).public().json();
 const LOGIN: Endpoint = Endpoint::post("/login", Class::Auth).public().json();
-const REFRESH: Endpoint = Endpoint::post("/token/refresh", Class::Auth).public().json();
 
-pub(super) const ENDPOINTS: &[Endpoint] = &[SIGN_UP, VERIFY, LOGIN, REFRESH];
+pub(super) const ENDPOINTS: &[Endpoint] = &[SIGN_UP, VERIFY, VERIFY_PAGE, RESEND, LOGIN];
 
 pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
     let accounts = with(&services.accounts);
@@ -38,11 +42,12 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let sign_up = sign_up.then(self::sign_up).map(respond).boxed();
     let verify = guards.public::<()>(&VERIFY).and(json(&VERIFY)).and(accounts.clone());
     let verify = verify.then(self::verify).map(respond).boxed();
+    let verify_page = guards.public::<()>(&VERIFY_PAGE).map(|(), _| verify_page()).boxed();
+    let resend = guards.public::<()>(&RESEND).and(json(&RESEND)).and(accounts.clone());
+    let resend = resend.then(self::resend).map(respond).boxed();
     let login = guards.public::<()>(&LOGIN).and(json(&LOGIN)).and(accounts);
     let login = login.then(self::login).map(respond).boxed();
-    let refresh = guards.public::<()>(&REFRESH).and(json(&REFRESH)).and(with(&services.sessions));
-    let refresh = refresh.then(self::refresh).map(respond).boxed();
-    any_of([sign_up, verify, login, refresh])
+    any_of([sign_up, verify, verify_page, resend, login])
 }
 
 #[derive(Deserialize, Validate)]
@@ -84,6 +89,33 @@ async fn verify(
     Ok(Found(accounts.verify(input.token.as_deref().unwrap_or_default()).await?))
 }
 
+/// What the mailed link leads to. A page, because programs follow links in mails, and its button
+/// posts the token. The page reads that from its own address: nothing of it is in here.
+fn verify_page() -> Response {
+    let nonce = URL_SAFE_NO_PAD.encode(random_bytes::<16>());
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    html(include_str!("verify.html").replace("{nonce}", &nonce), &policy)
+}
+
+#[derive(Deserialize, Validate)]
+struct Resend {
+    #[validate(required, custom(function = "input::email"))]
+    email: Option<String>,
+}
+
+async fn resend(
+    (): (),
+    _client: Client,
+    input: Resend,
+    accounts: Arc<Accounts>,
+) -> Result<Accepted> {
+    accounts.resend(input::given("email", input.email.as_deref(), Email::parse)?).await?;
+    Ok(Accepted)
+}
+
 #[derive(Deserialize, Validate)]
 struct Login {
     #[validate(required, custom(function = "input::email"))]
@@ -101,24 +133,4 @@ async fn login(
     let email = input::given("email", input.email.as_deref(), Email::parse)?;
     let password = input.password.unwrap_or_default();
     Ok(Found(accounts.login(&email, password, &device(client)).await?))
-}
-
-#[derive(Deserialize, Validate)]
-struct Refresh {
-    #[validate(required)]
-    refresh_token: Option<String>,
-}
-
-async fn refresh(
-    (): (),
-    client: Client,
-    input: Refresh,
-    sessions: Arc<Sessions>,
-) -> Result<Found<SignedIn>> {
-    let token = input.refresh_token.unwrap_or_default();
-    Ok(Found(sessions.refresh(&token, &device(client)).await?))
-}
-
-fn device(client: Client) -> Device {
-    Device { ip: client.addr, user_agent: client.user_agent }
 }

@@ -51,10 +51,7 @@ async fn create_one(
     attachments: Arc<Attachments>,
 ) -> Result<Created<Attachment>> {
     let received = receive(&mut form, &attachments, caller.user).await;
-    let rest = form.drain().await;
-    let upload = received?;
-    rest?;
-    upload.finish().await.map(Created)
+    form.drain(received).await?.finish().await.map(Created)
 }
 
 /// Reads the whole form and stores its one `file`; other fields are ignored.

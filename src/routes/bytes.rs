@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -60,7 +60,9 @@ pub(super) fn serve(file: OpenFile, request: &HeaderMap) -> Result<Response> {
     };
     headers.insert(header::CONTENT_TYPE, value(&file.content_type)?);
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
-    let body = warp::reply::stream(shared(file.read(range))).into_response();
+    // Too late for a problem: the connection breaks off, and the log says why.
+    let bytes = file.read(range).inspect_err(|error| tracing::error!(event = "file_read", %error));
+    let body = warp::reply::stream(shared(bytes)).into_response();
     Ok(answer(status, headers, body))
 }
 
@@ -137,24 +139,24 @@ fn wanted(request: &HeaderMap, etag: &str, size: u64) -> Wanted {
 
 /// `first-last`, `first-` or `-length`; `None` if it is none of them.
 fn single(range: &str, size: u64) -> Option<Wanted> {
-    let (first, last) = range.split_once('-')?;
-    let range = match (digits(first)?, digits(last)?) {
-        (None, None) => return None,
-        (None, Some(length)) => size.saturating_sub(length)..size,
-        (Some(first), None) => first..size,
-        (Some(first), Some(last)) if first <= last => first..size.min(last.saturating_add(1)),
-        _ => return None,
+    let range = match range.split_once('-')? {
+        ("", length) => size.saturating_sub(number(length)?)..size,
+        (first, "") => number(first)?..size,
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return None;
+            }
+            first..size.min(last.saturating_add(1))
+        }
     };
     Some(if range.start < range.end { Wanted::Part(range) } else { Wanted::Nothing })
 }
 
-/// A number, too large ones as the largest; `Some(None)` where there is nothing.
-fn digits(text: &str) -> Option<Option<u64>> {
-    if text.is_empty() {
-        return Some(None);
-    }
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| Some(text.parse().unwrap_or(u64::MAX)))
+/// Digits only; a number too large to hold counts as the largest.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// A stream that may be shared, as warp asks of bodies, since only its owner ever polls it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use validator::{Validate, ValidationError, ValidationErrors};
+use validator::Validate;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -103,30 +103,14 @@ async fn get(
     groups.get(caller.user, group).await.map(Found)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Validate)]
 struct UpdateGroup {
+    #[serde(default, deserialize_with = "input::not_null")]
+    #[validate(custom(function = "input::group_name"))]
+    group_name: Option<String>,
     #[serde(default, deserialize_with = "input::nullable")]
-    group_name: Option<Option<String>>,
-    #[serde(default, deserialize_with = "input::nullable")]
+    #[expect(clippy::option_option, reason = "absent and null differ")]
     group_picture: Option<Option<AttachmentId>>,
-}
-
-/// By hand, because a name may be absent but not null.
-impl Validate for UpdateGroup {
-    fn validate(&self) -> std::result::Result<(), ValidationErrors> {
-        let broken = match &self.group_name {
-            None => Ok(()),
-            Some(Some(name)) => input::group_name(name),
-            Some(None) => {
-                Err(ValidationError::new("required").with_message("a group has a name".into()))
-            }
-        };
-        let mut errors = ValidationErrors::new();
-        if let Err(broken) = broken {
-            errors.add("group_name", broken);
-        }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
 }
 
 async fn update(
@@ -135,9 +119,7 @@ async fn update(
     input: UpdateGroup,
     groups: Arc<Groups>,
 ) -> Result<Found<WholeGroup>> {
-    let name = input.group_name.flatten();
-    let name =
-        name.map(|name| input::given("group_name", Some(&name), GroupName::parse)).transpose()?;
+    let name = input::maybe("group_name", input.group_name.as_deref(), GroupName::parse)?;
     let wish = GroupWish { name, picture: input.group_picture };
     groups.update(caller.user, group, wish).await.map(Found)
 }

@@ -10,7 +10,10 @@ mod health;
 mod jwks;
 mod messages;
 mod notifications;
+mod profile;
 mod reply;
+mod sessions;
+mod users;
 
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -36,6 +39,11 @@ pub fn table() -> Vec<Endpoint> {
         jwks::ENDPOINTS,
         messages::ENDPOINTS,
         notifications::ENDPOINTS,
+        health::ENDPOINTS,
+        jwks::ENDPOINTS,
+        profile::ENDPOINTS,
+        sessions::ENDPOINTS,
+        users::ENDPOINTS,
     ]
     .concat()
 }
@@ -53,6 +61,9 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         jwks::routes(guards, &services.access),
         messages::routes(guards, services),
         notifications::routes(guards, services),
+        profile::routes(guards, &services.profile),
+        sessions::routes(guards, &services.sessions),
+        users::routes(guards, &services.profiles),
     ]);
     any_of([front(table()), routes]).recover(problem::recover).unify().boxed()
 }

@@ -31,6 +31,32 @@ impl Removed {
     }
 }
 
+/// 202 without a body.
+#[derive(Debug)]
+pub(super) struct Accepted;
+
+/// 204.
+#[derive(Debug)]
+pub(super) struct NoContent;
+
+impl Reply for Accepted {
+    fn into_response(self) -> Response {
+        empty(StatusCode::ACCEPTED)
+    }
+}
+
+impl Reply for NoContent {
+    fn into_response(self) -> Response {
+        empty(StatusCode::NO_CONTENT)
+    }
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
 impl<T: Serialize + Send> Reply for Found<T> {
     fn into_response(self) -> Response {
         json(StatusCode::OK, &self.0)
@@ -40,6 +66,22 @@ impl<T: Serialize + Send> Reply for Found<T> {
 impl<T: Serialize + Send> Reply for Created<T> {
     fn into_response(self) -> Response {
         json(StatusCode::CREATED, &self.0)
+    }
+}
+
+/// 200 with a page that may do what `policy` (CSP) says, and tells nobody where it was.
+pub(super) fn html(page: String, policy: &str) -> Response {
+    let mut response = Response::new(bytes::Bytes::from(page).into());
+    let headers = response.headers_mut();
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, html);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    match HeaderValue::from_str(policy) {
+        Ok(policy) => {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+            response
+        }
+        Err(error) => problem::response(Error::internal(error)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Access tokens: JWT (RFC 7519) signed with `EdDSA` (RFC 8037), one hour, bound to a session.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -10,11 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use super::live::LiveSessions;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::Session;
 use crate::error::{Error, Result};
-use crate::repositories::sessions::Sessions;
 
 /// How long an access token is good for.
 pub const LIFETIME: Duration = Duration::from_hours(1);
@@ -58,7 +59,7 @@ pub struct Access {
     verifying: DecodingKey,
     jwk: Jwk,
     clock: Clock,
-    sessions: Sessions,
+    live: Arc<LiveSessions>,
 }
 
 impl fmt::Debug for Access {
@@ -72,7 +73,7 @@ impl Access {
     ///
     /// # Errors
     /// When the document holds no such key.
-    pub fn new(issuer: &str, pkcs8: &[u8], clock: &Clock, sessions: Sessions) -> Result<Self> {
+    pub fn new(issuer: &str, pkcs8: &[u8], clock: &Clock, live: Arc<LiveSessions>) -> Result<Self> {
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8)
             .map_err(|error| Error::internal(error.to_string()))?;
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
@@ -89,7 +90,7 @@ impl Access {
             verifying,
             jwk: Jwk { kty: "OKP", crv: "Ed25519", r#use: "sig", alg: "EdDSA", kid, x },
             clock: clock.clone(),
-            sessions,
+            live,
         })
     }
 
@@ -122,7 +123,7 @@ impl Access {
         if now >= Timestamp::from_millis(claims.exp.saturating_mul(1000)) {
             return Err(Error::unauthenticated("token_expired", "the access token has expired"));
         }
-        if !self.sessions.is_alive(claims.sid, claims.sub, now).await? {
+        if !self.live.is_alive(claims.sid, claims.sub).await? {
             return Err(Error::unauthenticated("session_revoked", "the session has ended"));
         }
         Ok((claims.sub, claims.sid))

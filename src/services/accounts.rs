@@ -16,10 +16,13 @@ use crate::domain::users::User;
 use crate::error::{Error, Kind, Result};
 use crate::repositories;
 use crate::repositories::accounts::{Letter, NewAccount};
-use crate::repositories::users::Users;
+use crate::repositories::users::{Users, email_taken, username_taken};
 
 /// How long a link to verify an address is good.
-const LINK_LIFETIME: Duration = Duration::from_hours(24);
+pub(super) const LINK_LIFETIME: Duration = Duration::from_hours(24);
+
+/// How long telling an old address of the new one makes sense.
+const NOTICE_LIFETIME: Duration = Duration::from_hours(72);
 
 /// Who signs up.
 #[derive(Debug)]
@@ -40,6 +43,7 @@ pub struct Accounts {
     pub(super) passwords: Passwords,
     pub(super) sessions: Arc<Sessions>,
     pub(super) tokens: MailTokens,
+    pub(super) queue: repositories::outbox::Outbox,
     pub(super) outbox: Arc<Outbox>,
     pub(super) clock: Clock,
 }
@@ -51,30 +55,55 @@ impl Accounts {
     /// `email_taken`, `username_taken`; or the store is away, or too many wait.
     pub async fn sign_up(&self, input: SignUp) -> Result<User> {
         let SignUp { username, email, password } = input;
-        self.users.check_free(&email, &username, self.clock.now()).await?;
+        self.check_free(&email, &username).await?;
         let turn = self.passwords.turn().await?;
         // While this one waited, its twin may have been faster: no hash for nothing.
-        self.users.check_free(&email, &username, self.clock.now()).await?;
+        self.check_free(&email, &username).await?;
         let password_hash = turn.hash(password).await?;
         let account = NewAccount { id: UserId::random(), username, email, password_hash };
-        let letter =
-            self.letter(account.id, MailKind::Verify, &account.email, account.username.as_str());
+        let (to, name) = (&account.email, account.username.as_str());
+        let letter = letter(&self.tokens, &self.clock, account.id, MailKind::Verify, to, name);
         let user = self.insert(&account, &letter).await?;
         self.outbox.wake();
         Ok(user)
     }
 
+    /// The address first, so that of two reasons the same one is always told.
+    async fn check_free(&self, email: &Email, username: &Username) -> Result<()> {
+        let now = self.clock.now();
+        if self.users.has_email(email, now).await? {
+            return Err(email_taken());
+        }
+        if self.users.has_username(username, now).await? {
+            return Err(username_taken());
+        }
+        Ok(())
+    }
+
     async fn insert(&self, account: &NewAccount, letter: &Letter) -> Result<User> {
         let now = self.clock.now();
-        let (email, username) = (&account.email, &account.username);
-        let clash = match self.rows.sign_up(account, letter, now).await {
-            Err(error) if error.kind() == Kind::Conflict => error,
+        match self.rows.sign_up(account, letter, now).await {
+            Err(error) if error.kind() == Kind::Conflict => {}
             outcome => return outcome,
-        };
-        self.users.check_free(email, username, now).await?;
+        }
+        self.check_free(&account.email, &account.username).await?;
         // Nobody has them: what stood in the way was never verified.
-        self.users.forget_unverified(email, username, now).await?;
-        self.rows.sign_up(account, letter, now).await.map_err(|error| error.with_source(clash))
+        self.users.forget_unverified_email(&account.email, now).await?;
+        self.users.forget_unverified_name(&account.username, now).await?;
+        self.rows.sign_up(account, letter, now).await
+    }
+
+    /// Mails the link once more, if an account waits for it. That is found out later, when the
+    /// mail is about to go, so that nothing here tells whether there is one.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn resend(&self, email: Email) -> Result<()> {
+        let (now, nonce) = (self.clock.now(), Some(random_bytes()));
+        let mail = Mail { kind: MailKind::Resend, to: email, username: String::new(), nonce };
+        self.queue.queue(&mail, now, now.plus(LINK_LIFETIME)).await?;
+        self.outbox.wake();
+        Ok(())
     }
 
     /// Shows by a mailed token that its address is the owner's.
@@ -82,11 +111,15 @@ impl Accounts {
     /// # Errors
     /// `invalid_or_expired_token`, `email_taken`; or the store is away.
     pub async fn verify(&self, token: &str) -> Result<User> {
-        let verified = self.rows.verify(MailTokens::digest(token), self.clock.now()).await?;
-        verified.ok_or_else(|| {
+        let (now, digest) = (self.clock.now(), MailTokens::digest(token));
+        let verified = self.rows.verify(digest, now, now.plus(NOTICE_LIFETIME)).await?;
+        let user = verified.ok_or_else(|| {
             let detail = "this link was used before, or is too old, or never was one";
             Error::invalid("invalid_or_expired_token", detail)
-        })
+        })?;
+        // Perhaps an old address waits to be told.
+        self.outbox.wake();
+        Ok(user)
     }
 
     /// Signs in with address and password.
@@ -114,16 +147,22 @@ impl Accounts {
         }
         self.sessions.start(known.user, device).await
     }
+}
 
-    /// A mail with a fresh link.
-    pub(super) fn letter(&self, user: UserId, kind: MailKind, to: &Email, name: &str) -> Letter {
-        let nonce = random_bytes();
-        let token = self.tokens.token(kind, nonce);
-        Letter {
-            user,
-            mail: Mail { kind, to: to.clone(), username: name.to_owned(), nonce: Some(nonce) },
-            digest: Some(MailTokens::digest(&token)),
-            expires_at: self.clock.now().plus(LINK_LIFETIME),
-        }
+/// A mail with a fresh link.
+pub(super) fn letter(
+    tokens: &MailTokens,
+    clock: &Clock,
+    user: UserId,
+    kind: MailKind,
+    to: &Email,
+    name: &str,
+) -> Letter {
+    let nonce = random_bytes();
+    Letter {
+        user,
+        mail: Mail { kind, to: to.clone(), username: name.to_owned(), nonce: Some(nonce) },
+        digest: Some(MailTokens::digest(&tokens.token(kind, nonce))),
+        expires_at: clock.now().plus(LINK_LIFETIME),
     }
 }

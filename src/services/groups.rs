@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::attachments::Attachments;
 use super::profiles::Profiles;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, Timestamp};
@@ -84,6 +85,7 @@ pub struct Groups {
     rows: Rows,
     members: Members,
     profiles: Arc<Profiles>,
+    attachments: Arc<Attachments>,
     cursors: Cursors,
     clock: Clock,
     max_members: u32,
@@ -95,12 +97,14 @@ impl Groups {
     pub fn new(
         repositories: &Repositories,
         profiles: Arc<Profiles>,
+        attachments: Arc<Attachments>,
         cursors: Cursors,
         clock: &Clock,
         max_members: u32,
     ) -> Self {
         let Repositories { groups: rows, members, .. } = repositories.clone();
-        Self { rows, members, profiles, cursors, clock: clock.clone(), max_members }
+        let clock = clock.clone();
+        Self { rows, members, profiles, attachments, cursors, clock, max_members }
     }
 
     /// Makes a group of its owner and others; who is named twice is in it once.
@@ -229,9 +233,10 @@ impl Groups {
         Ok(WholeGroup { overview, members })
     }
 
-    #[expect(clippy::unused_async, reason = "files are not composed yet")]
-    async fn picture(&self, _by: UserId, _id: AttachmentId) -> Result<Attachment> {
-        Err(Error::field("group_picture", "unknown", "not an image that you have uploaded"))
+    async fn picture(&self, by: UserId, id: AttachmentId) -> Result<Attachment> {
+        self.attachments.picture_of(by, id).await?.ok_or_else(|| {
+            Error::field("group_picture", "unknown", "not an image that you have uploaded")
+        })
     }
 }
 

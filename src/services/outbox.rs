@@ -10,10 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::tokens::MailTokens;
 use crate::domain::clock::Clock;
+use crate::domain::mails::{Mail, MailKind};
+use crate::domain::text::Email;
 use crate::error::Result;
 use crate::mail::{MailError, Mailer};
 use crate::repositories;
 use crate::repositories::outbox::Claim;
+use crate::repositories::tokens::Tokens;
+use crate::repositories::users::Users;
 
 /// How often the store is asked for mails that are due: those queued by other instances, and
 /// those to be tried again.
@@ -37,28 +41,18 @@ const FINAL: u32 = 5;
 /// Sends what is queued.
 #[derive(Debug)]
 pub struct Outbox {
-    rows: repositories::outbox::Outbox,
-    mailer: Mailer,
-    tokens: MailTokens,
-    public_url: String,
-    clock: Clock,
-    queued: Notify,
+    pub(super) rows: repositories::outbox::Outbox,
+    pub(super) users: Users,
+    pub(super) links: Tokens,
+    pub(super) mailer: Mailer,
+    pub(super) tokens: MailTokens,
+    /// What links begin with; no slash at its end.
+    pub(super) public_url: String,
+    pub(super) clock: Clock,
+    pub(super) queued: Notify,
 }
 
 impl Outbox {
-    /// Sends by `mailer`; links lead to `public_url`, which ends without a slash.
-    #[must_use]
-    pub fn new(
-        rows: repositories::outbox::Outbox,
-        mailer: Mailer,
-        tokens: MailTokens,
-        public_url: &str,
-        clock: &Clock,
-    ) -> Self {
-        let (public_url, clock) = (public_url.to_owned(), clock.clone());
-        Self { rows, mailer, tokens, public_url, clock, queued: Notify::new() }
-    }
-
     /// Says that a mail was queued, which need not wait for the next look.
     pub fn wake(&self) {
         self.queued.notify_one();
@@ -94,32 +88,50 @@ impl Outbox {
     async fn send_next(&self) -> Result<bool> {
         let Some(claim) = self.rows.claim(self.clock.now()).await? else { return Ok(false) };
         self.wake();
-        let kind = claim.mail.kind.name();
+        let (kind, attempts) = (claim.mail.kind.name(), claim.attempts);
         if claim.expires_at <= self.clock.now() {
-            tracing::warn!(event = "mail_dropped", kind, attempts = claim.attempts, "too old");
-            self.rows.remove(&claim).await?;
-            return Ok(true);
+            tracing::warn!(event = "mail_dropped", kind, attempts, "too old");
+            return self.rows.remove(&claim).await.map(|()| true);
         }
-        match self.send(&claim).await {
+        let Some(mail) = self.prepare(&claim).await? else {
+            return self.rows.remove(&claim).await.map(|()| true);
+        };
+        match self.send(&mail, &claim).await {
             Ok(()) => {
-                tracing::info!(event = "mail_sent", kind, attempts = claim.attempts);
+                tracing::info!(event = "mail_sent", kind, attempts);
                 self.rows.remove(&claim).await?;
             }
-            Err(error) if error.is_final && claim.attempts >= FINAL => {
-                tracing::error!(event = "mail_dropped", kind, attempts = claim.attempts, %error);
+            Err(error) if error.is_final && attempts >= FINAL => {
+                tracing::error!(event = "mail_dropped", kind, attempts, %error);
                 self.rows.remove(&claim).await?;
             }
             Err(error) => {
-                let wait = wait_after(claim.attempts);
-                tracing::warn!(event = "mail_delayed", kind, attempts = claim.attempts, ?wait, %error);
+                let wait = wait_after(attempts);
+                tracing::warn!(event = "mail_delayed", kind, attempts, ?wait, %error);
                 self.rows.retry_at(&claim, self.clock.now().plus(wait)).await?;
             }
         }
         Ok(true)
     }
 
-    async fn send(&self, claim: &Claim) -> Result<(), MailError> {
-        let mail = &claim.mail;
+    /// The mail as it goes out; `None` if nobody waits for it after all.
+    async fn prepare(&self, claim: &Claim) -> Result<Option<Mail>> {
+        let mail = claim.mail.clone();
+        let (MailKind::Resend, Some(nonce)) = (mail.kind, mail.nonce) else {
+            return Ok(Some(mail));
+        };
+        let waits = self.users.by_email(&mail.to, self.clock.now()).await?;
+        let Some(user) = waits.map(|known| known.user).filter(|user| !user.verified) else {
+            return Ok(None);
+        };
+        let digest = MailTokens::digest(&self.tokens.token(mail.kind, nonce));
+        self.links.keep(digest, user.id, &mail.to, claim.expires_at).await?;
+        // As its owner spelt it, not as whoever asked.
+        let to = Email::parse(&user.email).unwrap_or(mail.to);
+        Ok(Some(Mail { kind: mail.kind, to, username: user.username, nonce: mail.nonce }))
+    }
+
+    async fn send(&self, mail: &Mail, claim: &Claim) -> Result<(), MailError> {
         let link = mail.nonce.map(|nonce| {
             format!("{}/verify?token={}", self.public_url, self.tokens.token(mail.kind, nonce))
         });

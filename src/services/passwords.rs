@@ -150,7 +150,9 @@ mod tests {
                 tokio::spawn(async move { passwords.turn().await.map(drop) })
             })
             .collect();
-        tokio::task::yield_now().await;
+        while passwords.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(passwords.turn().await.map(drop).map_err(|e| e.code()), Err("unavailable"));
         drop(first);
         for turn in waiting {

@@ -1,32 +1,62 @@
-//! How people look to others.
+//! How people look to others, and finding them.
 
 use std::collections::HashMap;
 
+use crate::cache::profiles::ProfileCache;
 use crate::domain::ids::UserId;
+use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::users::PublicUser;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::repositories::users::Users;
 
 /// Looks up public profiles.
 #[derive(Debug)]
 pub struct Profiles {
-    users: Users,
+    pub(super) users: Users,
+    pub(super) cache: ProfileCache,
+    pub(super) cursors: Cursors,
 }
 
 impl Profiles {
-    /// Profiles of these accounts.
-    #[must_use]
-    pub fn new(users: Users) -> Self {
-        Self { users }
-    }
-
     /// The profiles of these users, deleted ones included; missing are those that never were
-    /// verified.
+    /// verified. They may lag behind a change: what decides who may do what is read elsewhere.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn many(&self, users: &[UserId]) -> Result<HashMap<UserId, PublicUser>> {
-        let found = self.users.public(users).await?;
-        Ok(found.into_iter().map(|user| (user.id, user)).collect())
+        let rows = self.users.clone();
+        self.cache.through(users, |missing| async move { rows.public(&missing).await }).await
+    }
+
+    /// The profile of a user, deleted or not.
+    ///
+    /// # Errors
+    /// `not_found` for one that never was verified; or the store is away.
+    pub async fn one(&self, user: UserId) -> Result<PublicUser> {
+        self.many(&[user]).await?.remove(&user).ok_or_else(Error::not_found)
+    }
+
+    /// People whose name begins with `prefix`, whatever its case, in the order of their names.
+    ///
+    /// # Errors
+    /// `validation_failed` for a prefix of less than two characters; `invalid_cursor`; or the
+    /// store is away.
+    pub async fn search(
+        &self,
+        reader: UserId,
+        prefix: &str,
+        limit: Limit,
+        cursor: Option<&str>,
+    ) -> Result<Page<PublicUser>> {
+        if prefix.chars().count() < 2 {
+            return Err(Error::field("q", "too_short", "at least 2 characters"));
+        }
+        let prefix = prefix.to_ascii_lowercase();
+        let list = format!("users/{prefix}");
+        let scope = ListScope { list: &list, reader };
+        let after: Option<String> = self.cursors.resume(scope, cursor)?;
+        let found = self.users.named(&prefix, after.as_deref(), limit.get() + 1).await?;
+        let key = |user: &PublicUser| user.username.as_deref().map(str::to_ascii_lowercase);
+        Ok(self.cursors.page(scope, limit, found, key))
     }
 }

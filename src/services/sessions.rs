@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::Access;
+use super::live::LiveSessions;
 use super::tokens::RefreshTokens;
-use crate::domain::clock::Clock;
-use crate::domain::sessions::{Device, Session, SignedIn};
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::page::{Cursors, Limit, ListScope, Page};
+use crate::domain::sessions::{Device, Session, SignedIn, SignedInDevice};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::repositories;
@@ -19,26 +22,16 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Begins, renews and ends sessions.
 #[derive(Debug)]
 pub struct Sessions {
-    rows: repositories::sessions::Sessions,
-    users: Users,
-    access: Arc<Access>,
-    refresh: RefreshTokens,
-    clock: Clock,
+    pub(super) rows: repositories::sessions::Sessions,
+    pub(super) users: Users,
+    pub(super) access: Arc<Access>,
+    pub(super) live: Arc<LiveSessions>,
+    pub(super) refresh: RefreshTokens,
+    pub(super) cursors: Cursors,
+    pub(super) clock: Clock,
 }
 
 impl Sessions {
-    /// Sessions whose access tokens `access` issues.
-    #[must_use]
-    pub fn new(
-        rows: repositories::sessions::Sessions,
-        users: Users,
-        access: Arc<Access>,
-        refresh: RefreshTokens,
-        clock: &Clock,
-    ) -> Self {
-        Self { rows, users, access, refresh, clock: clock.clone() }
-    }
-
     /// Begins a session of someone who has shown who they are.
     ///
     /// # Errors
@@ -68,20 +61,75 @@ impl Sessions {
     }
 
     /// The session of a generation that is not its newest; `None` if it has ended.
-    async fn again(
-        &self,
-        id: crate::domain::ids::SessionId,
-        generation: u32,
-    ) -> Result<Option<Session>> {
+    async fn again(&self, id: SessionId, generation: u32) -> Result<Option<Session>> {
         let now = self.clock.now();
         let Some(found) = self.rows.replaced(id, generation, now).await? else { return Ok(None) };
         if found.at.is_some_and(|at| now.since(at) <= GRACE) {
             return Ok(Some(found.session));
         }
-        self.rows.end(id, found.session.user).await?;
+        self.remove(found.session.user, id).await?;
         tracing::warn!(event = "refresh_token_reused", session = %id, user = %found.session.user);
         let detail = "this refresh token was used before: the session has ended";
         Err(Error::unauthenticated("refresh_token_reused", detail))
+    }
+
+    /// The sessions of a user, the newest first; `current` is the one that asks.
+    ///
+    /// # Errors
+    /// `invalid_cursor`; or the store is away.
+    pub async fn list(
+        &self,
+        user: UserId,
+        current: SessionId,
+        limit: Limit,
+        cursor: Option<&str>,
+    ) -> Result<Page<SignedInDevice>> {
+        let scope = ListScope { list: "sessions", reader: user };
+        let after: Option<(i64, SessionId)> = self.cursors.resume(scope, cursor)?;
+        let after = after.map(|(at, id)| (Timestamp::from_millis(at), id));
+        let found = self.rows.of(user, after, limit.get() + 1, self.clock.now()).await?;
+        let page = self.cursors.page(scope, limit, found, |s| (s.created_at.millis(), s.id));
+        Ok(page.map(|session| SignedInDevice {
+            current: session.id == current,
+            id: session.id,
+            created_at: session.created_at,
+            last_used_at: session.last_used_at,
+            ip: session.ip,
+            user_agent: session.user_agent,
+        }))
+    }
+
+    /// Ends the session that asks for it, if it still stands.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn log_out(&self, user: UserId, session: SessionId) -> Result<()> {
+        self.remove(user, session).await.map(drop)
+    }
+
+    /// Ends a session of a user.
+    ///
+    /// # Errors
+    /// `not_found` unless it is theirs; or the store is away.
+    pub async fn end(&self, user: UserId, session: SessionId) -> Result<()> {
+        if self.remove(user, session).await? { Ok(()) } else { Err(Error::not_found()) }
+    }
+
+    async fn remove(&self, user: UserId, session: SessionId) -> Result<bool> {
+        let ended = self.rows.end(session, user).await;
+        // Also where the store did not say: it may have ended.
+        self.live.forget(session);
+        ended
+    }
+
+    /// Ends all sessions of a user but one.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
+        self.rows.end_others(user, kept).await?;
+        self.live.forget_others(user, kept);
+        Ok(())
     }
 
     /// The newest pair of a session: the same, however often it is asked for.

@@ -89,7 +89,7 @@ pub(super) fn begin(stores: Stores, uploader: UserId, filename: Filename) -> Upl
     let receiver = Receiver {
         stores,
         id: AttachmentId::random(),
-        chunk: BytesMut::new(),
+        chunk: Vec::with_capacity(CHUNK),
         chunks: 0,
         head: Vec::new(),
         size: 0,
@@ -103,7 +103,7 @@ struct Receiver {
     stores: Stores,
     id: AttachmentId,
     /// Bytes that are not stored yet, less than a chunk.
-    chunk: BytesMut,
+    chunk: Vec<u8>,
     /// Chunks that are stored.
     chunks: u32,
     /// The first bytes of all.
@@ -148,15 +148,20 @@ impl Receiver {
         self.sha256.update(&bytes);
         let missing = media_type::HEAD.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..missing]);
-        self.chunk.extend_from_slice(&bytes);
-        while self.chunk.len() >= CHUNK {
-            let chunk = self.chunk.split_to(CHUNK);
-            self.append(&chunk).await?;
+        let mut rest = bytes.as_ref();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(CHUNK - self.chunk.len()));
+            self.chunk.extend_from_slice(now);
+            rest = later;
+            if self.chunk.len() == CHUNK {
+                let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+                self.append(chunk).await?;
+            }
         }
         Ok(())
     }
 
-    async fn append(&mut self, chunk: &[u8]) -> Result<()> {
+    async fn append(&mut self, chunk: Vec<u8>) -> Result<()> {
         self.stores.files.append(self.id, Rendition::Original, self.chunks, chunk).await?;
         self.chunks += 1;
         Ok(())
@@ -165,7 +170,7 @@ impl Receiver {
     async fn complete(mut self, waiting: oneshot::Sender<()>) -> Result<Attachment> {
         let rest = std::mem::take(&mut self.chunk);
         if !rest.is_empty() {
-            self.append(&rest).await?;
+            self.append(rest).await?;
         }
         let (stores, id, size) = (&self.stores, self.id, self.size);
         stores.files.complete(id, Rendition::Original, size, stores.clock.now()).await?;
@@ -193,7 +198,7 @@ impl Receiver {
         if let Some(small) = image.and_then(|image| image.thumbnail) {
             let size = small.bytes.len() as u64;
             for (n, chunk) in (0..).zip(small.bytes.chunks(CHUNK)) {
-                stores.files.append(*id, Rendition::Thumbnail, n, chunk).await?;
+                stores.files.append(*id, Rendition::Thumbnail, n, chunk.to_vec()).await?;
             }
             let now = stores.clock.now();
             stores.files.complete(*id, Rendition::Thumbnail, size, now).await?;

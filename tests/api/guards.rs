@@ -20,6 +20,7 @@ use natter::filters::guards::{Caller, Guards};
 use natter::filters::rate_limit::RateLimits;
 use natter::repositories::sessions::Sessions;
 use natter::services::access::Access;
+use natter::services::live::LiveSessions;
 use serde_json::{Value, json};
 use warp::filters::BoxedFilter;
 
@@ -45,7 +46,8 @@ impl Door {
         let clock = Clock::manual();
         let sessions = Sessions::new(scratch.store());
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
-        let access = Access::new(ISSUER, pkcs8.as_ref(), &clock, sessions.clone());
+        let live = Arc::new(LiveSessions::new(sessions.clone(), &clock));
+        let access = Access::new(ISSUER, pkcs8.as_ref(), &clock, live);
         let access = Arc::new(access.expect("a key"));
         let read = limit.try_into().ok().map(|limit| Quota { limit, window: HOUR });
         let limits =

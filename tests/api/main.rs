@@ -4,6 +4,9 @@
 
 mod accounts;
 mod architecture;
+mod friends;
+mod groups;
+mod guards;
 mod attachments;
 mod guards;
 mod health;
@@ -11,6 +14,7 @@ mod messages;
 mod notifications;
 mod outages;
 mod rate_limit;
+mod queries;
 mod schema;
 mod support;
 mod table;

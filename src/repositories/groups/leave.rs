@@ -4,7 +4,7 @@ use mongodb::ClientSession;
 use mongodb::bson::doc;
 use mongodb::options::ReturnDocument;
 
-use super::Groups;
+use super::{Groups, Row};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Membership, Role};
 use crate::domain::groups::only_managers;
@@ -19,6 +19,7 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders; the store is away.
     pub async fn leave(&self, group: GroupId, user: UserId, at: Timestamp) -> Result<()> {
+        let _turn = self.turns.of(group).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {
@@ -41,6 +42,7 @@ impl Groups {
         user: UserId,
         at: Timestamp,
     ) -> Result<()> {
+        let _turn = self.turns.of(group).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {
@@ -75,7 +77,7 @@ impl Groups {
         let told = NotificationId::group_added(member.user, group);
         self.notifications.withdraw(session, told).await?;
         if row.member_count == 0 {
-            self.end(session, group).await
+            self.end(session, &row).await
         } else if member.role == Role::Owner {
             self.hand_over(session, group, at).await
         } else {
@@ -96,9 +98,10 @@ impl Groups {
         Ok(())
     }
 
-    async fn end(&self, session: &mut ClientSession, group: GroupId) -> Result<(), Abort> {
-        self.rows.delete_one(doc! { "_id": group }).session(&mut *session).await?;
-        self.summaries.close(session, group.into()).await?;
+    async fn end(&self, session: &mut ClientSession, group: &Row) -> Result<(), Abort> {
+        self.rows.delete_one(doc! { "_id": group.group }).session(&mut *session).await?;
+        self.uses.remove(session, group.picture_use()).await?;
+        self.summaries.close(session, group.group.into()).await?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use natter::domain::ids::{AttachmentId, ConversationId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{fetch, noise, upload};
 use crate::support::{Actor, Answer, TestApp};
@@ -161,6 +161,16 @@ async fn only_those_who_are_shown_a_file_may_read_it() {
         assert_eq!(refused["detail"], missing["detail"]);
     }
     assert_eq!(app.get(sent["url"].as_str().expect("a path")).await.status, 401);
+
+    // Sent to bob, the way he gets it.
+    let input = json!({"recipient_user_id": bob.id, "message": "", "attachments": [sent["id"]]});
+    let message = alice.post("/messages", input).await.ok(201);
+    assert_eq!(message["attachments"], json!([sent]));
+    assert_eq!((status(&bob).await, status(&eve).await), (200, 404));
+    let stolen = json!({"recipient_user_id": eve.id, "message": "", "attachments": [sent["id"]]});
+    bob.post("/messages", stolen).await.invalid(&["attachments"]);
+    let uses = app.database().await.collection::<Document>("attachment_uses");
+    uses.delete_many(doc! {}).await.expect("deleted");
 
     // Sent to many conversations, and often to each; bob is in one of them.
     for n in 0..60_u8 {

@@ -146,4 +146,11 @@ impl Actor {
         let group = self.post("/groups", body).await.ok(201);
         group["id"].as_str().expect("an id").to_owned()
     }
+
+    /// Becomes friends with someone.
+    pub async fn befriend(&self, other: &Self) {
+        self.post("/friends/add", serde_json::json!({"friend_user_id": other.id})).await.ok(201);
+        let accepted = serde_json::json!({"friend_user_id": self.id});
+        other.post("/friends/accept", accepted).await.ok(200);
+    }
 }

@@ -1,0 +1,72 @@
+//! Other people: GET /users/{user_id} and GET /users?q=.
+
+use std::sync::Arc;
+
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::any_of;
+use super::reply::Found;
+use crate::domain::ids::UserId;
+use crate::domain::page::{Limit, Page};
+use crate::domain::users::PublicUser;
+use crate::error::Result;
+use crate::filters::endpoint::{Class, Endpoint};
+use crate::filters::guards::{Caller, Guards};
+use crate::filters::problem::respond;
+use crate::filters::query::{Query, QueryInput, query};
+use crate::filters::with;
+use crate::services::profiles::Profiles;
+
+const GET: Endpoint = Endpoint::get("/users/{user_id}", Class::Read);
+const SEARCH: Endpoint = Endpoint::get("/users", Class::Search);
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[GET, SEARCH];
+
+pub(super) fn routes(guards: &Guards, profiles: &Arc<Profiles>) -> BoxedFilter<(Response,)> {
+    let get = guards.caller::<(UserId,)>(&GET).and(with(profiles));
+    let get = get.then(self::get).map(respond).boxed();
+    let search = guards.caller::<()>(&SEARCH).and(query::<Search>()).and(with(profiles));
+    let search = search.then(self::search).map(respond).boxed();
+    any_of([get, search])
+}
+
+async fn get(
+    (user,): (UserId,),
+    _caller: Caller,
+    profiles: Arc<Profiles>,
+) -> Result<Found<PublicUser>> {
+    Ok(Found(profiles.one(user).await?))
+}
+
+/// Who is looked for, and which page of them.
+struct Search {
+    prefix: String,
+    limit: Limit,
+    cursor: Option<String>,
+}
+
+impl QueryInput for Search {
+    fn read(query: &mut Query) -> Self {
+        let prefix = query.text("q");
+        if prefix.is_none() {
+            query.refuse("q", "required", "this parameter is required");
+        }
+        Self {
+            prefix: prefix.unwrap_or_default(),
+            limit: query.limit(),
+            cursor: query.text("cursor"),
+        }
+    }
+}
+
+async fn search(
+    (): (),
+    caller: Caller,
+    search: Search,
+    profiles: Arc<Profiles>,
+) -> Result<Found<Page<PublicUser>>> {
+    let cursor = search.cursor.as_deref();
+    Ok(Found(profiles.search(caller.user, &search.prefix, search.limit, cursor).await?))
+}

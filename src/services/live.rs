@@ -1,0 +1,192 @@
+//! Which sessions stand: asked by every request, so answered from a copy in this instance, as
+//! long as a change stream proves the copy fresh. Without the proof the store is asked.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::{SessionId, UserId};
+use crate::error::Result;
+use crate::repositories::sessions::{Ends, Sessions, Standing};
+
+/// For how long the stream's word counts. Together with the time that word takes, a session that
+/// was ended elsewhere is refused here within a second.
+const PROOF_LASTS: Duration = Duration::from_millis(600);
+
+/// The wait before a stream that broke is opened again.
+const REOPEN: Duration = Duration::from_millis(500);
+
+/// Copies held at most; past that all go and come back as they are asked for.
+const MOST: usize = 100_000;
+
+/// How much later than it says a session may have been used.
+const USE_SHOWN: Duration = Duration::from_mins(1);
+
+/// How often uses are written down, all of them in one update.
+const WRITE_USES: Duration = Duration::from_secs(5);
+
+/// The sessions that stand, as this instance knows.
+pub struct LiveSessions {
+    rows: Sessions,
+    clock: Clock,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    copies: HashMap<SessionId, Standing>,
+    /// When a call began that then told every end before it.
+    proof: Option<Instant>,
+    /// Counts what made copies worthless: a row read before is not to be kept after.
+    forgotten: u64,
+    /// Sessions whose use is to be written down.
+    used: HashSet<SessionId>,
+}
+
+impl Known {
+    /// The copy of a session, while it is to be trusted, and the count to keep another under.
+    fn get(&mut self, session: SessionId, now: Timestamp) -> (Option<Standing>, u64) {
+        let fresh = self.proof.is_some_and(|proof| proof.elapsed() < PROOF_LASTS);
+        let copy = self.copies.get_mut(&session).filter(|copy| fresh && now < copy.expires_at);
+        let copy = copy.map(|copy| {
+            if note_use(copy, now) {
+                self.used.insert(session);
+            }
+            *copy
+        });
+        (copy, self.forgotten)
+    }
+}
+
+/// Whether a use now is worth writing down.
+fn note_use(standing: &mut Standing, now: Timestamp) -> bool {
+    let worth = now.since(standing.last_used_at) >= USE_SHOWN;
+    if worth {
+        standing.last_used_at = now;
+    }
+    worth
+}
+
+impl fmt::Debug for LiveSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LiveSessions")
+    }
+}
+
+impl LiveSessions {
+    /// Copies of these sessions; none, until [`LiveSessions::run`] runs.
+    #[must_use]
+    pub fn new(rows: Sessions, clock: &Clock) -> Self {
+        Self { rows, clock: clock.clone(), known: Mutex::default() }
+    }
+
+    /// Whether this is a session of that user, and stands; if so, it is in use now.
+    ///
+    /// # Errors
+    /// When the store is away and the copy cannot be trusted.
+    pub async fn is_alive(&self, session: SessionId, user: UserId) -> Result<bool> {
+        let now = self.clock.now();
+        let (copy, forgotten) = self.known().get(session, now);
+        let standing = match copy {
+            Some(standing) => Some(standing),
+            None => self.read(session, forgotten).await?,
+        };
+        Ok(standing.is_some_and(|standing| standing.user == user))
+    }
+
+    async fn read(&self, session: SessionId, forgotten: u64) -> Result<Option<Standing>> {
+        let now = self.clock.now();
+        let Some(mut standing) = self.rows.standing(session, now).await? else { return Ok(None) };
+        let mut known = self.known();
+        if note_use(&mut standing, now) {
+            known.used.insert(session);
+        }
+        if known.forgotten == forgotten {
+            if known.copies.len() >= MOST {
+                known.copies.clear();
+            }
+            known.copies.insert(session, standing);
+        }
+        Ok(Some(standing))
+    }
+
+    /// Forgets a session that has ended.
+    pub fn forget(&self, session: SessionId) {
+        let mut known = self.known();
+        known.copies.remove(&session);
+        known.forgotten += 1;
+    }
+
+    /// Forgets all sessions of a user but one.
+    pub fn forget_others(&self, user: UserId, kept: SessionId) {
+        let mut known = self.known();
+        known.copies.retain(|id, copy| copy.user != user || *id == kept);
+        known.forgotten += 1;
+    }
+
+    fn forget_all(&self) {
+        let mut known = self.known();
+        known.copies.clear();
+        known.proof = None;
+        known.forgotten += 1;
+    }
+
+    /// Follows the stream and writes uses down, until told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let both = async { tokio::join!(self.follow(), self.write_uses()) };
+        tokio::select! {
+            _ = both => {}
+            () = stop.cancelled() => self.write_used().await,
+        }
+    }
+
+    async fn follow(&self) {
+        loop {
+            if let Ok(ends) = self.rows.watch().await {
+                // What ended between two streams was told by neither.
+                self.forget_all();
+                let error = self.listen(ends).await;
+                tracing::warn!(event = "session_stream_lost", %error);
+            }
+            sleep(REOPEN).await;
+        }
+    }
+
+    /// Takes what the stream tells, until it breaks.
+    async fn listen(&self, mut ends: Ends) -> crate::error::Error {
+        loop {
+            let asked = Instant::now();
+            match ends.next().await {
+                Ok(Some(session)) => self.forget(session),
+                Ok(None) => self.known().proof = Some(asked),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn write_uses(&self) {
+        loop {
+            sleep(WRITE_USES).await;
+            self.write_used().await;
+        }
+    }
+
+    async fn write_used(&self) {
+        let used: Vec<_> = self.known().used.drain().collect();
+        if used.is_empty() {
+            return;
+        }
+        if let Err(error) = self.rows.mark_used(&used, self.clock.now()).await {
+            tracing::warn!(event = "session_uses_lost", count = used.len(), %error);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

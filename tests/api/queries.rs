@@ -1,0 +1,62 @@
+//! No request reads a whole collection, or more of one than it shows.
+
+use futures_util::TryStreamExt;
+use mongodb::bson::{Document, doc};
+use serde_json::{Value, json};
+
+use crate::support::{Actor, TestApp};
+
+#[tokio::test]
+async fn friends_groups_and_notifications_are_found_by_keys() {
+    let app = TestApp::spawn().await;
+    let mut people = Vec::new();
+    for n in 0..5 {
+        people.push(app.user(&format!("user{n}")).await);
+    }
+    let database = app.database().await;
+    database.run_command(doc! { "profile": 2 }).await.expect("the profiler is on");
+
+    befriend_and_gather(&people).await;
+    database.run_command(doc! { "profile": 0 }).await.expect("the profiler is off");
+    let rows = database.collection::<Document>("system.profile");
+    let all = rows.find(doc! { "planSummary": { "$exists": true } }).await.expect("a cursor");
+    let all: Vec<Document> = all.try_collect().await.expect("all of it");
+    assert!(all.len() > 100, "{} queries", all.len());
+    for query in all {
+        let plan = query.get_str("planSummary").expect("text");
+        let read = ["docsExamined", "keysExamined"].map(|name| query.get_i32(name).unwrap_or(0));
+        let bounded = !plan.contains("COLLSCAN") && read.iter().all(|read| *read <= 10);
+        assert!(bounded, "{plan}, {read:?}: {}", query.get("command").expect("it"));
+    }
+}
+
+/// A bit of everything about friends, groups and notifications.
+async fn befriend_and_gather(people: &[Actor]) {
+    let alice = &people[0];
+    for other in &people[1..4] {
+        alice.befriend(other).await;
+    }
+    let last = json!({"friend_user_id": people[4].id});
+    for action in ["add", "remove", "add"] {
+        alice.post(&format!("/friends/{action}"), last.clone()).await;
+    }
+    let mut groups = Vec::new();
+    for n in 0..3 {
+        groups.push(alice.group(&format!("group {n}"), &people[1..3]).await);
+    }
+    let (group, user) = (&groups[0], json!({"user_id": people[3].id}));
+    for action in ["add", "remove", "add"] {
+        alice.post(&format!("/groups/{group}/{action}"), user.clone()).await;
+    }
+    alice.put(&format!("/groups/{group}"), json!({"group_name": "x"})).await.ok(200);
+    alice.get(&format!("/groups/{group}")).await.ok(200);
+    alice.post(&format!("/groups/{group}/leave"), Value::Null).await.ok(200);
+    for list in ["/friends?limit=1", "/groups?limit=1", "/notifications?limit=1"] {
+        let mut path = list.to_owned();
+        while let Some(cursor) = alice.get(&path).await.ok(200)["next_cursor"].as_str() {
+            path = format!("{list}&cursor={cursor}");
+        }
+    }
+    people[1].get("/notifications?unread=true&limit=1").await.ok(200);
+    people[1].post("/notifications/read", json!({"all": true})).await.ok(200);
+}
