@@ -168,7 +168,10 @@ fn an_arrow_that_points_back_is_found() {
     assert_eq!(wrong("config", "use crate::cache::Redis;"), ["config → cache"]);
     assert_eq!(wrong("services", "use warp::Filter;"), ["services uses warp"]);
     assert_eq!(wrong("routes", "fn f(d: mongodb::bson::Document) {}"), ["routes uses mongodb"]);
-    assert_eq!(wrong("filters", "use bb8_redis::RedisConnectionManager;"), ["filters uses bb8_redis"]);
+    assert_eq!(
+        wrong("filters", "use bb8_redis::RedisConnectionManager;"),
+        ["filters uses bb8_redis"]
+    );
 }
 
 #[test]

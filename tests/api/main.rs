@@ -4,17 +4,16 @@
 
 mod accounts;
 mod architecture;
+mod attachments;
 mod friends;
 mod groups;
-mod guards;
-mod attachments;
 mod guards;
 mod health;
 mod messages;
 mod notifications;
 mod outages;
-mod rate_limit;
 mod queries;
+mod rate_limit;
 mod schema;
 mod support;
 mod table;

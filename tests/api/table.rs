@@ -445,3 +445,31 @@ async fn what_applies_first_is_the_answer() {
     }
     refused(text(post()), 429, "rate_limited", "spent, text, too long").await;
 }
+
+#[tokio::test]
+async fn browsers_are_answered_for_the_named_origins_only() {
+    let ask = |app: &TestApp, origin: &'static str| {
+        let preflight = app.request("OPTIONS", "/login").header("origin", origin);
+        preflight.header("access-control-request-method", "POST")
+    };
+    let closed = TestApp::spawn().await;
+    let answer = Answer::of(ask(&closed, "https://app.example")).await;
+    assert_eq!((answer.status, answer.header("allow")), (204, "POST, OPTIONS"));
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+    let open = TestApp::with(|settings| {
+        settings.server.cors_origins = vec!["https://app.example".parse().expect("an origin")];
+    })
+    .await;
+    let allowed = |answer: &Answer| answer.header("access-control-allow-origin").to_owned();
+    let answer = Answer::of(ask(&open, "https://app.example")).await;
+    assert_eq!((answer.status, allowed(&answer).as_str()), (200, "https://app.example"));
+    assert!(answer.header("access-control-allow-methods").contains("POST"));
+    assert_eq!(allowed(&Answer::of(ask(&open, "https://evil.example")).await), "");
+    let plain = Answer::of(open.request("OPTIONS", "/login")).await;
+    assert_eq!((plain.status, plain.header("allow")), (204, "POST, OPTIONS"));
+    let get = open.request("GET", "/healthz").header("origin", "https://app.example");
+    let answer = Answer::of(get).await;
+    assert_eq!((answer.status, allowed(&answer).as_str()), (200, "https://app.example"));
+    let evil = open.request("GET", "/healthz").header("origin", "https://evil.example");
+    assert_eq!(allowed(&Answer::of(evil).await), "");
+}
