@@ -6,9 +6,9 @@ WORKDIR /natter
 # First the dependencies alone, behind empty sources: this layer is built again only when
 # Cargo.toml or Cargo.lock change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/api benches \
+RUN mkdir -p src tests/api benches/load \
  && touch src/lib.rs \
- && echo 'fn main() {}' | tee src/main.rs tests/api/main.rs benches/load.rs >/dev/null \
+ && echo 'fn main() {}' | tee src/main.rs tests/api/main.rs benches/load/main.rs >/dev/null \
  && cargo build --release --locked --bin natter
 
 # Then natter. Cargo goes by times, and files of a checkout may be older than the empty ones were.

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::bson::{binary, id};
 use super::conversations::Conversations;
 use super::members;
-use super::store::{Store, within};
-use crate::domain::conversations::{LastMessage, Summary};
+use super::store::{Store, all, within};
+use crate::domain::conversations::{Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::OthersMarks;
 use crate::domain::notifications::NotificationPosition;
@@ -109,6 +109,26 @@ impl MarksRepository {
         let read = |n: usize| read.get(n).map(|row| (row.user_id, row.read_seq));
         let delivered = |n: usize| delivered.get(n).map(|row| (row.user_id, row.delivered_seq));
         Ok(OthersMarks { read: [read(0), read(1)], delivered: [delivered(0), delivered(1)] })
+    }
+
+    /// As [`lowest`](Self::lowest), where the summary is known: both members of a direct
+    /// conversation by their keys.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn lowest_in(&self, summary: &Summary) -> Result<OthersMarks> {
+        if summary.kind == Kind::Group {
+            return self.lowest(summary.id).await;
+        }
+        let keys = summary.members.iter().map(|user| members::key(summary.id, *user));
+        let keys: Vec<_> = keys.collect();
+        let rows = all(self.rows.find(doc! { "_id": { "$in": keys } })).await?;
+        let two = |mark: fn(&MarksRow) -> u64| {
+            let mut marks: Vec<_> = rows.iter().map(|row| (row.user_id, mark(row))).collect();
+            marks.sort_unstable_by_key(|(_, seq)| *seq);
+            [marks.first().copied(), marks.get(1).copied()]
+        };
+        Ok(OthersMarks { read: two(|row| row.read_seq), delivered: two(|row| row.delivered_seq) })
     }
 
     /// Moves a member's read mark to `seq`, never back, and says where everything then stands.
@@ -250,6 +270,9 @@ impl MarksRepository {
         within(async {
             let mut session = self.store.snapshot().await?;
             let rows = self.rows_in(&mut session, rows, sort, limit).await?;
+            if rows.is_empty() {
+                return Ok(Vec::new());
+            }
             let ids: Vec<ConversationId> = rows.iter().map(|row| row.conversation_id).collect();
             let summaries = self.conversations.many_in(&mut session, &ids).await?;
             let mut summaries: std::collections::HashMap<ConversationId, Summary> =

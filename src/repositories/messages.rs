@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, id};
 use super::embedded::EmbeddedAttachment;
-use super::store::{Store, within};
+use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::StoredMessage;
@@ -97,14 +97,22 @@ impl Messages {
         Ok(within(row).await?.map(Into::into))
     }
 
-    /// Several messages, each by its key at the same time (an `$in` would read the whole shard);
-    /// those that exist, in the order asked for.
+    /// Several messages, those that exist, in no order. One command that looks each up by its
+    /// key, in whichever shard: an `$in` would read the whole shard, and a command each costs the
+    /// server nearly three times as much.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn many(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
-        let found = futures_util::future::try_join_all(ids.iter().map(|id| self.find(*id))).await?;
-        Ok(found.into_iter().flatten().collect())
+        let Some((first, others)) = ids.split_first() else { return Ok(Vec::new()) };
+        let is = |id: &MessageId| doc! { "$match": { "_id": *id } };
+        let mut stages = vec![is(first)];
+        stages.extend(others.iter().map(|id| {
+            let shard = self.shard(id.conversation).name();
+            doc! { "$unionWith": { "coll": shard, "pipeline": [is(id)] } }
+        }));
+        let find = self.shard(first.conversation).aggregate(stages).with_type::<MessageRow>();
+        Ok(all(find).await?.into_iter().map(Into::into).collect())
     }
 
     /// Up to `limit` messages with numbers from `first` to `last`, the newest of them, newest

@@ -39,8 +39,6 @@ pub fn table() -> Vec<Endpoint> {
         jwks::ENDPOINTS,
         messages::ENDPOINTS,
         notifications::ENDPOINTS,
-        health::ENDPOINTS,
-        jwks::ENDPOINTS,
         profile::ENDPOINTS,
         sessions::ENDPOINTS,
         users::ENDPOINTS,

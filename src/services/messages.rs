@@ -104,7 +104,10 @@ impl Messages {
     pub async fn send(&self, sender: UserId, new: NewMessage) -> Result<Delivery> {
         self.check_may_write(sender, new.target).await?;
         let draft = self.draft(sender, &new).await?;
-        if let Some(first) = self.repositories.writer.sent_before(&draft).await? {
+        // The writer looks for itself. Only what it answers may be gone since the first time.
+        if new.reply_to.is_some()
+            && let Some(first) = self.repositories.writer.sent_before(&draft).await?
+        {
             return self.replay(sender, first).await;
         }
         self.check_reply(&draft, new.reply_to).await?;
@@ -194,7 +197,7 @@ impl Messages {
     async fn replay(&self, sender: UserId, first: MessageId) -> Result<Delivery> {
         let summary = self.conversations.open(sender, first.conversation).await?;
         let stored = self.repositories.messages.find(first).await?.ok_or_else(Error::not_found)?;
-        let marks = self.repositories.marks.lowest(first.conversation).await?;
+        let marks = self.repositories.marks.lowest_in(&summary).await?;
         let status = marks.status(stored.sender, first.seq);
         let message = shown(&stored, &Place::of(&summary), status);
         Ok(Delivery { message, replayed: true })
@@ -258,7 +261,7 @@ impl Messages {
     async fn page(&self, summary: &Summary, mark: Mark, limit: Limit) -> Result<History> {
         let (stored, marks) = tokio::try_join!(
             Box::pin(self.stored_page(summary, mark, limit.get())),
-            Box::pin(self.repositories.marks.lowest(summary.id)),
+            Box::pin(self.repositories.marks.lowest_in(summary)),
         )?;
         let place = Place::of(summary);
         let status = |m: &StoredMessage, marks: &OthersMarks| marks.status(m.sender, m.id.seq);

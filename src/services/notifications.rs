@@ -126,10 +126,13 @@ impl Notifications {
         let before = cursor.map(|cursor| self.cursors.open(scope, cursor).ok_or_else(bad_cursor));
         let before: Option<NotificationPosition> = before.transpose()?;
         let groups = self.repositories.marks.groups(reader).await?;
-        let (entries, unread_count) = tokio::try_join!(
-            self.entries(reader, before, limit.get() + 1, unread_only, &groups),
-            self.unread_count(reader, &groups),
-        )?;
+        let entries = self.entries(reader, before, limit.get() + 1, unread_only, &groups).await?;
+        let unread_count = if before.is_none() && entries.len() <= limit.get() {
+            // These are all there are.
+            entries.iter().filter(|entry| !entry.is_read()).count() as u64
+        } else {
+            self.unread_count(reader, &groups).await?
+        };
         let page = self.cursors.page(scope, limit, entries, |entry| entry.position(reader));
         let Page { items, next_cursor } = page;
         Ok(Inbox { items: self.shown(reader, items).await?, unread_count, next_cursor })

@@ -5,6 +5,8 @@
 mod accounts;
 mod architecture;
 mod attachments;
+mod attachments;
+mod docs;
 mod friends;
 mod groups;
 mod guards;
