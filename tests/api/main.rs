@@ -5,7 +5,6 @@
 mod accounts;
 mod architecture;
 mod attachments;
-mod attachments;
 mod docs;
 mod friends;
 mod groups;
