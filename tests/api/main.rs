@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
+mod architecture;
 mod attachments;
 mod docs;
 mod friends;
@@ -12,9 +13,11 @@ mod health;
 mod profile;
 mod messages;
 mod notifications;
+mod outages;
 mod queries;
 mod rate_limit;
 mod schema;
 mod sessions;
 mod support;
 mod users;
+mod table;
