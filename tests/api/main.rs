@@ -10,4 +10,5 @@ mod health;
 mod messages;
 mod notifications;
 mod schema;
+mod seed;
 mod support;
