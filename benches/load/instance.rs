@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
-use super::Result;
 use super::client::Connector;
+use super::{Result, report};
 
 /// How long it may take to start; and to stop, its own 30 s for requests under way included.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -112,9 +112,7 @@ impl Instance {
         let dropped = timeout(PATIENCE, drop_database(&self.mongodb, &self.name)).await;
         let log = fs::read_to_string(self.log())?;
         let complaints = complaints(&log[self.logged..]);
-        for complaint in complaints.iter().take(10) {
-            println!("  {complaint}");
-        }
+        report::often(&complaints);
         let status = status?;
         let count = complaints.len();
         println!("natter: {count} warnings and errors logged; {status} {took:.2} s after SIGTERM");
@@ -154,11 +152,17 @@ async fn drop_database(uri: &str, name: &str) -> Result<()> {
     Ok(client.database(name).drop().await?)
 }
 
-/// The lines of a log that are warnings or worse, or no JSON at all.
-fn complaints(log: &str) -> Vec<&str> {
-    let is_fine = |line: &str| {
-        let line: Value = serde_json::from_str(line).unwrap_or_default();
-        line["level"].as_str().is_some_and(|level| !["WARN", "ERROR"].contains(&level))
+/// The lines of a log that are warnings or worse, without what differs in each; or no JSON at all.
+fn complaints(log: &str) -> Vec<String> {
+    let complaint = |text: &str| {
+        let Ok(Value::Object(mut line)) = serde_json::from_str(text) else {
+            return Some(text.to_owned());
+        };
+        for each in ["timestamp", "request_id", "user", "ms", "path"] {
+            line.remove(each);
+        }
+        let is_one = ["WARN", "ERROR"].contains(&line.get("level")?.as_str()?);
+        is_one.then(|| Value::Object(line).to_string())
     };
-    log.lines().filter(|line| !is_fine(line)).collect()
+    log.lines().filter_map(complaint).collect()
 }
