@@ -64,12 +64,13 @@ impl Repositories {
     #[must_use]
     pub fn new(store: &Store, shards: usize) -> Self {
         let messages = Messages::new(store, shards);
+        let writers = store.for_writers();
         Self {
             accounts: Accounts::new(store),
             conversations: Conversations::new(store),
             marks: MarksRepository::new(store),
             members: Members::new(store),
-            writer: Writer::new(store, messages.clone()),
+            writer: Writer::new(&writers, Messages::new(&writers, shards)),
             messages,
             notifications: Notifications::new(store),
             outbox: Outbox::new(store),
