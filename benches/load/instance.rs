@@ -103,9 +103,9 @@ impl Instance {
         self.directory.join("log")
     }
 
-    /// Stops it by SIGTERM and drops its database. Returns how many warnings and errors it
-    /// logged; they are printed, and its log is kept, where there are some or `failed`.
-    pub async fn stop(mut self, failed: bool) -> Result<usize> {
+    /// Stops it by SIGTERM and drops its database. Prints the warnings and errors that it
+    /// logged; the whole log stays where `keep_log` says so, or it did not end well.
+    pub async fn stop(mut self, keep_log: bool) -> Result<()> {
         let began = Instant::now();
         let status = self.end().await;
         let took = began.elapsed().as_secs_f64();
@@ -115,14 +115,14 @@ impl Instance {
         report::often(&complaints);
         let status = status?;
         let count = complaints.len();
-        println!("natter: {count} warnings and errors logged; {status} {took:.2} s after SIGTERM");
-        if failed || count > 0 || !status.success() {
+        println!("natter: {count} warnings and errors logged; stopped in {took:.2} s, {status}");
+        if keep_log || !status.success() {
             println!("natter: its log is {}", self.log().display());
         } else {
             fs::remove_dir_all(&self.directory)?;
         }
         dropped.map_err(|_| "the database was not dropped in time")??;
-        if status.success() { Ok(count) } else { Err("natter did not end well".into()) }
+        if status.success() { Ok(()) } else { Err("natter did not end well".into()) }
     }
 
     async fn end(&mut self) -> Result<ExitStatus> {
