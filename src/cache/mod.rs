@@ -44,7 +44,10 @@ impl Redis {
             .connection_timeout(PATIENCE)
             .test_on_check_out(false)
             .error_sink(Box::new(bb8::NopErrorSink))
-            .build_unchecked(Manager { inner: RedisConnectionManager::new(url)?, era: era.clone() });
+            .build_unchecked(Manager {
+                inner: RedisConnectionManager::new(url)?,
+                era: era.clone(),
+            });
         Ok(Self { pool, prefix: prefix.into(), away_until: Arc::new(Mutex::new(None)), era })
     }
 
