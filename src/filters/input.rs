@@ -67,7 +67,6 @@ pub fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 ///
 /// # Errors
 /// When the value is neither null nor a `T`.
-#[expect(clippy::option_option, reason = "absent and null differ")]
 pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     value: D,
 ) -> Result<Option<Option<T>>, D::Error> {

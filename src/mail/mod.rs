@@ -93,14 +93,14 @@ impl Mailer {
                 Ok(())
             }
             Way::Files(directory) => {
-                let message = texts::message(&self.from, mail, text, at)
+                let message = texts::message(&self.from, mail, &text, at)
                     .map_err(|error| MailError { is_final: true, source: error })?;
                 let path = write(directory, &message, at).await.map_err(|e| failed(e.into()))?;
                 tracing::info!(event = "mail_written", path = %path.display());
                 Ok(())
             }
             Way::Smtp(transport) => {
-                let message = texts::message(&self.from, mail, text, at)
+                let message = texts::message(&self.from, mail, &text, at)
                     .map_err(|error| MailError { is_final: true, source: error })?;
                 let sent = transport.send(message).await;
                 sent.map(drop).map_err(|error| MailError {

@@ -22,50 +22,56 @@ pub(super) struct Text {
 pub(super) fn of(mail: &Mail, link: Option<&str>) -> Text {
     let (name, link) = (mail.username.as_str(), link.unwrap_or_default());
     match mail.kind {
-        MailKind::Verify | MailKind::Resend => Text {
-            subject: "Welcome to natter: confirm your e-mail address",
-            body: format!(
-                "Hello {name},\n\
-                 \n\
-                 welcome to natter. One step is left: open this link and confirm that this\n\
-                 address is yours.\n\
-                 \n\
-                 {link}\n\
-                 \n\
-                 The link works once, within 24 hours.\n\
-                 \n\
-                 If you did not sign up, ignore this mail: without the link the account is\n\
-                 removed after a day.\n"
-            ),
-        },
-        MailKind::ConfirmEmail => Text {
-            subject: "Confirm your new e-mail address",
-            body: format!(
-                "Hello {name},\n\
-                 \n\
-                 you asked for this to be the e-mail address of your natter account. Open this\n\
-                 link to confirm it.\n\
-                 \n\
-                 {link}\n\
-                 \n\
-                 The link works once, within 24 hours. Until then your old address stays.\n\
-                 \n\
-                 If you did not ask for this, ignore this mail.\n"
-            ),
-        },
-        MailKind::EmailChanged => Text {
-            subject: "Your e-mail address was changed",
-            body: format!(
-                "Hello {name},\n\
-                 \n\
-                 your natter account has another e-mail address now, and mails no longer come\n\
-                 here.\n\
-                 \n\
-                 If that was not you, somebody else can use your account: contact the people\n\
-                 who run this service.\n"
-            ),
-        },
+        MailKind::Verify | MailKind::Resend => verify(name, link),
+        MailKind::ConfirmEmail => confirm_email(name, link),
+        MailKind::EmailChanged => email_changed(name),
     }
+}
+
+fn verify(name: &str, link: &str) -> Text {
+    let body = format!(
+        "Hello {name},\n\
+         \n\
+         welcome to natter. One step is left: open this link and confirm that this\n\
+         address is yours.\n\
+         \n\
+         {link}\n\
+         \n\
+         The link works once, within 24 hours.\n\
+         \n\
+         If you did not sign up, ignore this mail: without the link the account is\n\
+         removed after a day.\n"
+    );
+    Text { subject: "Welcome to natter: confirm your e-mail address", body }
+}
+
+fn confirm_email(name: &str, link: &str) -> Text {
+    let body = format!(
+        "Hello {name},\n\
+         \n\
+         you asked for this to be the e-mail address of your natter account. Open this\n\
+         link to confirm it.\n\
+         \n\
+         {link}\n\
+         \n\
+         The link works once, within 24 hours. Until then your old address stays.\n\
+         \n\
+         If you did not ask for this, ignore this mail.\n"
+    );
+    Text { subject: "Confirm your new e-mail address", body }
+}
+
+fn email_changed(name: &str) -> Text {
+    let body = format!(
+        "Hello {name},\n\
+         \n\
+         your natter account has another e-mail address now, and mails no longer come\n\
+         here.\n\
+         \n\
+         If that was not you, somebody else can use your account: contact the people\n\
+         who run this service.\n"
+    );
+    Text { subject: "Your e-mail address was changed", body }
 }
 
 /// The mail as it is sent.
@@ -75,7 +81,7 @@ pub(super) fn of(mail: &Mail, link: Option<&str>) -> Text {
 pub(super) fn message(
     from: &Mailbox,
     mail: &Mail,
-    text: Text,
+    text: &Text,
     at: Timestamp,
 ) -> Result<Message, Box<dyn std::error::Error + Send + Sync>> {
     let to: Address = mail.to.as_str().parse()?;
@@ -103,4 +109,40 @@ fn seven_bit(text: &str) -> Body {
     }
     let lines = text.replace('\n', "\r\n").into_bytes();
     Body::dangerous_pre_encoded(lines, ContentTransferEncoding::SevenBit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::text::Email;
+
+    fn shown(kind: MailKind) -> String {
+        let to = Email::parse("ada@example.com").expect("valid");
+        let mail = Mail { kind, to, username: "Ada".to_owned(), nonce: None };
+        let from = "natter <no-reply@example.org>".parse().expect("a mailbox");
+        let text = of(&mail, Some("https://chat.example.org/verify?token=abc"));
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let message = message(&from, &mail, &text, at).expect("a message").formatted();
+        String::from_utf8(message).expect("ASCII").replace("\r\n", "\n")
+    }
+
+    #[test]
+    fn mails_are_plain_and_friendly() {
+        insta::assert_snapshot!(shown(MailKind::Verify));
+        insta::assert_snapshot!(shown(MailKind::ConfirmEmail));
+        insta::assert_snapshot!(shown(MailKind::EmailChanged));
+        assert_eq!(shown(MailKind::Resend), shown(MailKind::Verify));
+    }
+
+    #[test]
+    fn no_address_writes_a_header() {
+        for hostile in [
+            "ada@example.com\r\nBcc: eve@example.com",
+            "ada@example.com,eve@example.com",
+            "ada@example.com>\nX: y",
+            "\"ada\r\n\"@example.com",
+        ] {
+            assert!(Email::parse(hostile).is_err(), "{hostile:?}");
+        }
+    }
 }

@@ -48,6 +48,7 @@ struct Change {
     #[validate(custom(function = "input::email"))]
     email: Option<String>,
     #[serde(default, deserialize_with = "input::nullable")]
+    #[expect(clippy::option_option, reason = "absent and null differ")]
     profile_picture: Option<Option<AttachmentId>>,
 }
 

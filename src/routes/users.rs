@@ -1,4 +1,4 @@
-//! Other people: GET /users/{user_id} and GET /users?q=.
+//! Other people: `GET /users/{user_id}` and `GET /users?q=`.
 
 use std::sync::Arc;
 

@@ -129,7 +129,7 @@ async fn of_many_signups_with_one_address_one_succeeds() {
             .collect();
         let input =
             json!({"username": format!("ada{n}"), "email": email, "password": "correct horse"});
-        let app = if n % 2 == 0 { &app } else { &second };
+        let app = if n.is_multiple_of(2) { &app } else { &second };
         async move { app.post("/signup", input).await }
     });
     let answers = futures_util::future::join_all(attempts).await;

@@ -87,6 +87,7 @@ async fn a_new_address_counts_once_its_link_is_used() {
     login("ada@new.example").await.ok(200);
     login("ada@example.com").await.problem(401, "invalid_credentials");
     let notice = app.mail(&ada.email, 2).await;
+    assert!(notice.body().starts_with("Hello ada,"));
     assert!(!notice.raw.contains("token") && !notice.raw.contains("new.example"));
     assert_eq!(app.mails("Ada@new.example").len(), 1);
     // The old one is free.

@@ -40,6 +40,23 @@ async fn an_access_token_is_a_jwt_that_anyone_can_check() {
     assert_eq!(claims.as_object().map(serde_json::Map::len), Some(6));
 }
 
+/// The same claims under the same key id, signed by someone else.
+fn signed_by_another(token: &str) -> String {
+    let random = aws_lc_rs::rand::SystemRandom::new();
+    let pkcs8 = aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8(&random).expect("a key");
+    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+    header.kid = part(token, 0)["kid"].as_str().map(str::to_owned);
+    let key = jsonwebtoken::EncodingKey::from_ed_der(pkcs8.as_ref());
+    jsonwebtoken::encode(&header, &part(token, 1), &key).expect("a token")
+}
+
+/// The same claims, with the public key as if it were a shared secret.
+fn signed_with(secret: &str, token: &str) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    let header = jsonwebtoken::Header::default();
+    jsonwebtoken::encode(&header, &part(token, 1), &key).expect("a token")
+}
+
 #[tokio::test]
 async fn forged_tokens_are_refused() {
     let app = TestApp::spawn().await;
@@ -51,21 +68,9 @@ async fn forged_tokens_are_refused() {
     let mut other = part(&ada.token, 1);
     other["exp"] = json!(i64::MAX);
     let other = encode(other);
-    let foreign = {
-        let pkcs8 = aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8(
-            &aws_lc_rs::rand::SystemRandom::new(),
-        );
-        let key = jsonwebtoken::EncodingKey::from_ed_der(pkcs8.expect("a key").as_ref());
-        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
-        header.kid = part(&ada.token, 0)["kid"].as_str().map(str::to_owned);
-        jsonwebtoken::encode(&header, &part(&ada.token, 1), &key).expect("a token")
-    };
     let public = app.get("/.well-known/jwks.json").await.ok(200)["keys"][0]["x"].to_string();
-    let hmac = {
-        let key = jsonwebtoken::EncodingKey::from_secret(public.trim_matches('"').as_bytes());
-        jsonwebtoken::encode(&jsonwebtoken::Header::default(), &part(&ada.token, 1), &key)
-            .expect("a token")
-    };
+    let foreign = signed_by_another(&ada.token);
+    let hmac = signed_with(public.trim_matches('"'), &ada.token);
     for token in [
         format!("{none}.{claims}."),
         format!("{none}.{claims}.{signature}"),
@@ -185,7 +190,7 @@ async fn refreshing_at_once_makes_one_pair() {
 async fn a_session_stands_thirty_days_from_its_last_refresh() {
     let app = TestApp::spawn().await;
     let ada = app.user("ada").await;
-    app.advance(HOUR * 24 * 30 - Duration::from_millis(1));
+    app.advance(Duration::from_millis(30 * 24 * 3_600_000 - 1));
     let next = refresh(&app, &ada.refresh_token).await.ok(200);
     let next = next["refresh_token"].as_str().expect("a token");
     app.advance(HOUR * 24 * 30);

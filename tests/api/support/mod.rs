@@ -5,6 +5,7 @@ pub mod app;
 pub mod mail;
 pub mod scratch;
 pub mod servers;
+pub mod smtp;
 
 pub use actor::{Actor, Answer};
 pub use app::TestApp;
