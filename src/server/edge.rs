@@ -47,7 +47,7 @@ const EVERYWHERE: [(HeaderName, &str); 5] = [
     (header::REFERRER_POLICY, "no-referrer"),
 ];
 
-/// The routes behind compression, CORS and the [`Edge`], ready to be served.
+/// The routes behind compression, CORS and the outermost layer, ready to be served.
 pub fn application<B>(
     routes: BoxedFilter<(warp::reply::Response,)>,
     origins: Vec<HeaderValue>,
