@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::cache::Redis;
 use crate::cli;
 use crate::config::Settings;
@@ -19,6 +21,9 @@ use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
 use crate::services::attachments::Attachments;
 use crate::services::outgoing::ShardWriter;
+use crate::services::seed::fixture::Fixture;
+use crate::services::seed::load::{Made, Seeder};
+use crate::services::seed::source::Source;
 use crate::services::{Ground, Services};
 
 /// What stops a command; its text is the line that the operator sees.
@@ -65,21 +70,7 @@ impl App {
         let files = settings.server.tls_files();
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
-        let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix)?;
-        let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
-        schema::apply(&store, settings.messages.shards, &clock).await?;
-        let repositories = Repositories::new(&store, settings.messages.shards as usize);
-        let signing_key = match &settings.auth.jwt_key {
-            Some(key) => key.pkcs8().to_vec(),
-            None => Keys::new(&store).signing_key().await?,
-        };
-        let (services, writers) = Services::new(Ground {
-            settings: &settings,
-            signing_key: &signing_key,
-            clock: &clock,
-            repositories: &repositories,
-            redis: &redis,
-        })?;
+        let Composed { store, redis, services, writers, .. } = compose(&settings, &clock).await?;
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
         let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
@@ -121,7 +112,36 @@ impl App {
     }
 }
 
-async fn forget_idle(limits: Arc<RateLimits>, stop: tokio_util::sync::CancellationToken) {
+/// What every command on the store works with.
+struct Composed {
+    store: Store,
+    redis: Redis,
+    repositories: Repositories,
+    services: Services,
+    writers: Vec<ShardWriter>,
+}
+
+/// Connects to the stores and brings collections and indexes up to date.
+async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
+    let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix)?;
+    let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
+    schema::apply(&store, settings.messages.shards, clock).await?;
+    let repositories = Repositories::new(&store, settings.messages.shards as usize);
+    let signing_key = match &settings.auth.jwt_key {
+        Some(key) => key.pkcs8().to_vec(),
+        None => Keys::new(&store).signing_key().await?,
+    };
+    let (services, writers) = Services::new(Ground {
+        settings,
+        signing_key: &signing_key,
+        clock,
+        repositories: &repositories,
+        redis: &redis,
+    })?;
+    Ok(Composed { store, redis, repositories, services, writers })
+}
+
+async fn forget_idle(limits: Arc<RateLimits>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(FORGET_INTERVAL);
     loop {
         tokio::select! {
@@ -131,7 +151,7 @@ async fn forget_idle(limits: Arc<RateLimits>, stop: tokio_util::sync::Cancellati
     }
 }
 
-async fn collect_uploads(attachments: Arc<Attachments>, stop: tokio_util::sync::CancellationToken) {
+async fn collect_uploads(attachments: Arc<Attachments>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(COLLECT_INTERVAL);
     loop {
         tokio::select! {
@@ -184,11 +204,22 @@ pub async fn indexes(settings: Settings, action: cli::Indexes) -> Result<(), Fai
     Ok(())
 }
 
-/// Fills the store from a fixture.
+/// Fills the store from a fixture; says what it made.
 ///
 /// # Errors
-/// There is no such fixture, or the store is not reachable.
-#[expect(clippy::unused_async, reason = "not composed yet")]
-pub async fn seed(_settings: Settings, _fixture: &Path) -> Result<(), Failure> {
-    Err("seed is not there yet".into())
+/// There is no such fixture, something is wrong with it, or the store is not reachable.
+pub async fn seed(settings: Settings, fixture: &Path) -> Result<Made, Failure> {
+    let fixture = Fixture::read(&Source::find(fixture))?;
+    let clock = Clock::system();
+    let Composed { repositories, services, writers, .. } = compose(&settings, &clock).await?;
+    let stop = CancellationToken::new();
+    let stopping = stop.clone().drop_guard();
+    let running: Vec<_> =
+        writers.into_iter().map(|writer| tokio::spawn(writer.run(stop.clone()))).collect();
+    let made = Seeder::new(services, repositories, clock).load(&fixture).await;
+    drop(stopping);
+    for writer in running {
+        writer.await?;
+    }
+    Ok(made?)
 }

@@ -38,7 +38,11 @@ async fn run(command: Command, settings: Settings) -> Result<(), Failure> {
     match command {
         Command::Serve(_) => app::serve(settings).await,
         Command::Indexes { action, .. } => app::indexes(settings, action).await,
-        Command::Seed { fixture, .. } => app::seed(settings, &fixture).await,
+        Command::Seed { fixture, .. } => {
+            let made = app::seed(settings, &fixture).await?;
+            println!("{}: {made}", fixture.display());
+            Ok(())
+        }
         Command::Healthcheck(_) => Ok(healthcheck::run(&settings.server).await?),
     }
 }

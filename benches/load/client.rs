@@ -82,7 +82,15 @@ impl Answer {
         if self.status == status {
             return Ok(serde_json::from_slice(&self.body)?);
         }
-        Err(format!("{} {}", self.status, String::from_utf8_lossy(&self.body)).into())
+        Err(self.refusal().into())
+    }
+
+    /// What an answer that was not hoped for says: its status and its problem's code.
+    pub fn refusal(&self) -> String {
+        let problem: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let text = problem["code"].as_str().map(str::to_owned);
+        let text = text.unwrap_or_else(|| String::from_utf8_lossy(&self.body).into_owned());
+        format!("{} {text}", self.status.as_u16())
     }
 }
 

@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
-use super::Result;
 use super::client::Connector;
+use super::{Result, report};
 
 /// How long it may take to start; and to stop, its own 30 s for requests under way included.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -103,28 +103,26 @@ impl Instance {
         self.directory.join("log")
     }
 
-    /// Stops it by SIGTERM and drops its database. Returns how many warnings and errors it
-    /// logged; they are printed, and its log is kept, where there are some or `failed`.
-    pub async fn stop(mut self, failed: bool) -> Result<usize> {
+    /// Stops it by SIGTERM and drops its database. Prints the warnings and errors that it
+    /// logged; the whole log stays where `keep_log` says so, or it did not end well.
+    pub async fn stop(mut self, keep_log: bool) -> Result<()> {
         let began = Instant::now();
         let status = self.end().await;
         let took = began.elapsed().as_secs_f64();
         let dropped = timeout(PATIENCE, drop_database(&self.mongodb, &self.name)).await;
         let log = fs::read_to_string(self.log())?;
         let complaints = complaints(&log[self.logged..]);
-        for complaint in complaints.iter().take(10) {
-            println!("  {complaint}");
-        }
+        report::often(&complaints);
         let status = status?;
         let count = complaints.len();
-        println!("natter: {count} warnings and errors logged; {status} {took:.2} s after SIGTERM");
-        if failed || count > 0 || !status.success() {
+        println!("natter: {count} warnings and errors logged; stopped in {took:.2} s, {status}");
+        if keep_log || !status.success() {
             println!("natter: its log is {}", self.log().display());
         } else {
             fs::remove_dir_all(&self.directory)?;
         }
         dropped.map_err(|_| "the database was not dropped in time")??;
-        if status.success() { Ok(count) } else { Err("natter did not end well".into()) }
+        if status.success() { Ok(()) } else { Err("natter did not end well".into()) }
     }
 
     async fn end(&mut self) -> Result<ExitStatus> {
@@ -154,11 +152,17 @@ async fn drop_database(uri: &str, name: &str) -> Result<()> {
     Ok(client.database(name).drop().await?)
 }
 
-/// The lines of a log that are warnings or worse, or no JSON at all.
-fn complaints(log: &str) -> Vec<&str> {
-    let is_fine = |line: &str| {
-        let line: Value = serde_json::from_str(line).unwrap_or_default();
-        line["level"].as_str().is_some_and(|level| !["WARN", "ERROR"].contains(&level))
+/// The lines of a log that are warnings or worse, without what differs in each; or no JSON at all.
+fn complaints(log: &str) -> Vec<String> {
+    let complaint = |text: &str| {
+        let Ok(Value::Object(mut line)) = serde_json::from_str(text) else {
+            return Some(text.to_owned());
+        };
+        for each in ["timestamp", "request_id", "user", "ms", "path"] {
+            line.remove(each);
+        }
+        let is_one = ["WARN", "ERROR"].contains(&line.get("level")?.as_str()?);
+        is_one.then(|| Value::Object(line).to_string())
     };
-    log.lines().filter(|line| !is_fine(line)).collect()
+    log.lines().filter_map(complaint).collect()
 }

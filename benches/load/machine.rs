@@ -44,32 +44,37 @@ pub fn memory(pid: u32) -> Option<(u64, u64)> {
     Some((mib("VmRSS:")?, mib("VmHWM:")?))
 }
 
-/// Processor time used so far: by natter, by this process, by everyone on the machine.
+/// Whose processor time is told apart.
+pub const USERS: [&str; 5] = ["natter", "load tool", "mongod", "redis-server", "whole machine"];
+
+/// Processor time used so far, by each of [`USERS`]; of the stores, by all of that name here.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
     server: Option<u32>,
-    ticks: [Option<u64>; 3],
+    ticks: [u64; USERS.len()],
 }
 
 impl Usage {
     pub fn now(server: Option<u32>) -> Self {
+        let server_ticks = server.and_then(|pid| ticks_of(&pid.to_string()));
         let ticks = [
-            server.and_then(|pid| ticks_of(&pid.to_string())),
-            ticks_of("self"),
-            ticks_of_machine(),
+            server_ticks.unwrap_or(0),
+            ticks_of("self").unwrap_or(0),
+            ticks_of_all("mongod"),
+            ticks_of_all("redis-server"),
+            ticks_of_machine().unwrap_or(0),
         ];
         Self { server, ticks }
     }
 
     /// The cores that each kept busy, on average, since this was taken `elapsed` ago.
-    pub fn since(&self, elapsed: Duration) -> [Option<f64>; 3] {
-        let now = Self::now(self.server).ticks;
-        let mut cores = [None; 3];
-        for ((cores, now), before) in cores.iter_mut().zip(now).zip(self.ticks) {
-            *cores = now.zip(before).map(|(now, before)| {
-                let ticks = u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
-                f64::from(ticks) / TICKS / elapsed.as_secs_f64()
-            });
+    pub fn since(&self, elapsed: Duration) -> [f64; USERS.len()] {
+        let mut cores = [0.0; USERS.len()];
+        for ((cores, now), before) in
+            cores.iter_mut().zip(Self::now(self.server).ticks).zip(self.ticks)
+        {
+            let ticks = u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
+            *cores = f64::from(ticks) / TICKS / elapsed.as_secs_f64();
         }
         cores
     }
@@ -80,6 +85,16 @@ fn ticks_of(process: &str) -> Option<u64> {
     // After the command's name, which may hold anything: state (3), …, utime (14), stime (15).
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+/// The time of all processes whose command has this name.
+fn ticks_of_all(command: &str) -> u64 {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let named = processes.filter_map(|process| {
+        let name = read_to_string(process.path().join("comm")).ok()?;
+        (name.trim_end() == command).then(|| ticks_of(process.file_name().to_str()?)).flatten()
+    });
+    named.sum()
 }
 
 fn ticks_of_machine() -> Option<u64> {

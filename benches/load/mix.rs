@@ -89,7 +89,8 @@ impl Client {
         Ok(opened?.into_iter().unzip())
     }
 
-    async fn request(&mut self, kind: Kind, pick: u8) -> Result<()> {
+    /// One request; returns what was refused, fails where the connection did.
+    async fn request(&mut self, kind: Kind, pick: u8) -> Result<Option<String>> {
         let token = Some(&self.people.get(self.number).token);
         let peer = self.people.peer(self.number, pick);
         let (answer, status) = match kind {
@@ -105,10 +106,10 @@ impl Client {
                 (self.connection.post("/messages", token, &message).await?, StatusCode::CREATED)
             }
         };
-        if answer.status == status { Ok(()) } else { answer.expect(status).map(drop) }
+        Ok((answer.status != status).then(|| answer.refusal()))
     }
 
-    /// Makes requests until the phase ends. A connection that fails is not used again.
+    /// Makes requests until the phase ends. A connection that breaks is not used again.
     async fn work(mut self, phase: Phase, began: Instant) -> (Option<Self>, Tally) {
         let mut tally = Tally::default();
         let end = began + phase.time;
@@ -121,7 +122,8 @@ impl Client {
             self.turn += 1;
             let asked = Instant::now();
             match self.request(kind, random_byte()).await {
-                Ok(()) => tally.times[kind as usize].push(asked.elapsed()),
+                Ok(None) => tally.times[kind as usize].push(asked.elapsed()),
+                Ok(Some(refusal)) => tally.errors.push(format!("{kind:?}: {refusal}")),
                 Err(error) => {
                     tally.errors.push(format!("{kind:?}: {error}"));
                     return (None, tally);

@@ -1,14 +1,15 @@
 //! What is printed.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::machine;
+use super::machine::{self, USERS};
 use super::mix::{Kind, Phase, Tally};
 use super::people::conversations;
 
-/// How many different errors are shown.
-const ERRORS_SHOWN: usize = 5;
+/// How many different errors, or complaints in the log, are shown.
+const LINES_SHOWN: usize = 5;
 
 pub fn machine(when: &str) {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -50,7 +51,7 @@ pub fn phase(
     connections: usize,
     tally: Tally,
     elapsed: Duration,
-    cores: &[Option<f64>; 3],
+    cores: &[f64; USERS.len()],
 ) -> usize {
     let pace = match phase.think {
         Some(think) => format!("paced, {} s between requests", think.as_secs_f64()),
@@ -67,10 +68,11 @@ pub fn phase(
         row(name(kind), times, elapsed);
     }
     row("all", all, elapsed);
-    let shown = cores.map(|cores| cores.map_or("?".to_owned(), |cores| format!("{cores:.2}")));
-    let [server, tool, machine] = shown;
-    println!("  cores busy: natter {server}, load tool {tool}, whole machine {machine}");
-    errors(&tally.errors);
+    let known = USERS.iter().zip(cores).filter(|(_, cores)| **cores > 0.0);
+    let busy = known.map(|(user, cores)| format!("{user} {cores:.2}"));
+    println!("  cores busy: {}", busy.collect::<Vec<_>>().join(", "));
+    println!("  errors: {}", tally.errors.len());
+    often(&tally.errors);
     tally.errors.len()
 }
 
@@ -82,14 +84,16 @@ fn row(name: &str, mut times: Vec<Duration>, elapsed: Duration) {
     println!("  {name:<24} {count:>9} {rate:>8.0} {p50:>8} {p95:>8} {p99:>8} {max:>8}");
 }
 
-fn errors(errors: &[String]) {
-    println!("  errors: {}", errors.len());
-    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    for error in errors {
-        *kinds.entry(error).or_default() += 1;
+/// Prints the most frequent of these lines, and how often each is there.
+pub fn often(lines: &[String]) {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in lines {
+        *times.entry(line).or_default() += 1;
     }
-    for (error, times) in kinds.into_iter().take(ERRORS_SHOWN) {
-        println!("    {times} × {error}");
+    let mut times: Vec<_> = times.into_iter().collect();
+    times.sort_by_key(|(_, times)| Reverse(*times));
+    for (line, times) in times.into_iter().take(LINES_SHOWN) {
+        println!("    {times} × {line}");
     }
 }
 

@@ -1,11 +1,11 @@
 //! Redis: what may be lost. Every answer may be "don't know": an error is a miss, never a failure.
 
 pub mod pages;
+mod pool;
 pub mod profiles;
 pub mod rate_limit;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
+
+use self::pool::{Era, Manager};
 
 /// How long a command may wait for a connection, and again for its answer.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -212,56 +214,4 @@ enum AskError {
 
 fn is_from_server(error: &RedisError) -> bool {
     !(error.is_io_error() || error.is_connection_dropped() || error.is_timeout())
-}
-
-/// Counts the failures of Redis. When one connection fails, the server or the way to it does, and
-/// so do all others that were opened before: found out one by one, each would cost a time-out
-/// after Redis is back.
-#[derive(Debug, Clone, Default)]
-struct Era(Arc<AtomicU64>);
-
-impl Era {
-    fn now(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn is(&self, era: u64) -> bool {
-        self.now() == era
-    }
-
-    /// Ends that era, unless it has ended already.
-    fn end(&self, era: u64) {
-        let _ = self.0.compare_exchange(era, era + 1, Ordering::AcqRel, Ordering::Acquire);
-    }
-}
-
-/// Opens connections; knows of each whether it is past its era, so that the pool drops it
-/// without a PING.
-struct Manager {
-    inner: RedisConnectionManager,
-    era: Era,
-}
-
-struct Connection {
-    wire: MultiplexedConnection,
-    era: u64,
-}
-
-impl bb8::ManageConnection for Manager {
-    type Connection = Connection;
-    type Error = RedisError;
-
-    async fn connect(&self) -> Result<Connection, RedisError> {
-        // Read before connecting: whatever fails from then on ends this connection too.
-        let era = self.era.now();
-        Ok(Connection { wire: self.inner.connect().await?, era })
-    }
-
-    async fn is_valid(&self, connection: &mut Connection) -> Result<(), RedisError> {
-        self.inner.is_valid(&mut connection.wire).await
-    }
-
-    fn has_broken(&self, connection: &mut Connection) -> bool {
-        !self.era.is(connection.era)
-    }
 }

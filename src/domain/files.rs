@@ -53,7 +53,7 @@ fn shorten(name: &str) -> String {
     let extension = name.rfind('.').filter(|dot| *dot > 0).map_or("", |dot| &name[dot..]);
     let extension = if extension.len() <= MAX_EXTENSION { extension } else { "" };
     let stem = &name[..name.floor_char_boundary(MAX_NAME - extension.len())];
-    format!("{stem}{extension}")
+    format!("{}{extension}", stem.trim_end())
 }
 
 /// Which of the two files of an attachment.

@@ -41,6 +41,8 @@ pub struct NewGroup {
     pub owner: UserId,
     /// Everyone else, each once, in the order in which they count as joined.
     pub others: Vec<UserId>,
+    /// Those of the others who are admins from the start.
+    pub admins: Vec<UserId>,
     /// When.
     pub at: Timestamp,
 }

@@ -68,12 +68,17 @@ mod tests {
     async fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
         let trusted = trusted.iter().map(|net| net.parse().expect("a net")).collect::<Vec<IpNet>>();
         let context = Arc::new(RequestContext::new(Some(peer.parse().expect("an address")), None));
-        let mut request = warp::test::request().extension(context);
+        let mut lines = HeaderMap::new();
         for line in forwarded {
-            request = request.header("x-forwarded-for", *line);
+            lines.append("x-forwarded-for", line.parse().expect("a header value"));
         }
+        // warp's test request keeps the last line only.
+        let direct = address(context.peer.expect("given"), &lines, &trusted).to_string();
+        let Some((line, [])) = forwarded.split_last() else { return direct };
+        let request = warp::test::request().extension(context).header("x-forwarded-for", *line);
         let client = request.filter(&client(trusted.into())).await.expect("infallible");
-        client.addr.to_string()
+        assert_eq!(client.addr.to_string(), direct);
+        direct
     }
 
     #[tokio::test]
@@ -88,6 +93,9 @@ mod tests {
             "198.51.100.7"
         );
         assert_eq!(seen("10.0.0.1", &["1.2.3.4", "198.51.100.7"], &proxies).await, "198.51.100.7");
+        let spread = ["1.2.3.4, 198.51.100.7", "10.0.0.3", "10.0.0.2"];
+        assert_eq!(seen("10.0.0.1", &spread, &proxies).await, "198.51.100.7");
+        assert_eq!(seen("10.0.0.1", &["198.51.100.7", "1.2.3.4"], &proxies).await, "1.2.3.4");
         assert_eq!(seen("10.0.0.1", &["198.51.100.7, <script>"], &proxies).await, "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &[], &proxies).await, "10.0.0.1");
     }

@@ -260,8 +260,16 @@ mod tests {
         let allow = "GET, PUT, HEAD, OPTIONS".to_owned();
         assert_eq!(ask("OPTIONS", group).await, Some((204, allow.clone())));
         assert_eq!(ask("DELETE", group).await, Some((405, allow)));
-        let missing =
-            ["/", "/login/", "//login", "/lo%67in", "/groups/x", "/groups/%7B%22$ne%22:1%7D"];
+        let missing = [
+            "/",
+            "/./login",
+            "/x/../login",
+            "/login/",
+            "//login",
+            "/lo%67in",
+            "/groups/x",
+            "/groups/%7B%22$ne%22:1%7D",
+        ];
         for path in missing {
             for method in ["GET", "POST", "OPTIONS"] {
                 assert_eq!(ask(method, path).await, Some((404, String::new())), "{method} {path}");

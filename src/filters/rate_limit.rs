@@ -167,8 +167,8 @@ fn local(quota: Quota, clock: &Clock) -> Local {
 
 fn spent(quota: Quota, denied: &NotUntil<Nanos>, now: Nanos) -> Count {
     let wait: Duration = denied.earliest_possible().duration_since(now).into();
-    // By then one request is due; the others follow one by one.
-    let reset = wait + quota.window - quota.window / quota.limit.get();
+    // After that wait one request is due again; the rest of the quota fills as slowly.
+    let reset = wait + (quota.window / quota.limit.get()) * (quota.limit.get() - 1);
     Count { remaining: 0, retry_after: Some(wait), reset }
 }
 

@@ -7,7 +7,7 @@ use mongodb::options::ReturnDocument;
 
 use super::embedded::EmbeddedAttachment;
 use super::outbox::{self, Outbox};
-use super::store::{Abort, Store, duplicate};
+use super::store::{Abort, Store, duplicate, failed, within_raw};
 use super::tokens::{self, Tokens};
 use super::users::{self, Users, present};
 use crate::domain::attachments::Attachment;
@@ -95,20 +95,7 @@ impl Accounts {
         letter: &Letter,
         now: Timestamp,
     ) -> Result<User> {
-        let row = users::Row {
-            id: account.id,
-            username: account.username.as_str().to_owned(),
-            username_key: account.username.key(),
-            email: account.email.as_str().to_owned(),
-            email_key: account.email.key(),
-            pending_email: None,
-            verified: false,
-            password_hash: account.password_hash.clone(),
-            picture: None,
-            group_count: 0,
-            created_at: now,
-            deleted_at: None,
-        };
+        let row = row(account, false, now);
         let (this, letter, inserted) = (self.clone(), letter.clone(), row.clone());
         let body = async move |session: &mut ClientSession| {
             let insert = this.users.rows.insert_one(&inserted).session(&mut *session).await;
@@ -117,6 +104,22 @@ impl Accounts {
         };
         self.store.transact(body).await?;
         Ok(row.into())
+    }
+
+    /// Makes a verified account; `false` if it is there already.
+    ///
+    /// # Errors
+    /// `email_taken`, `username_taken`, as the unique keys say; or the store is away.
+    pub async fn admit(&self, account: &NewAccount, now: Timestamp) -> Result<bool> {
+        match within_raw(self.users.rows.insert_one(row(account, true, now))).await? {
+            Ok(_) => Ok(true),
+            Err(error) if duplicate(&error).as_deref() == Some("_id_") => Ok(false),
+            Err(error) => match conflict(error) {
+                Abort::Rule(taken) => Err(taken),
+                Abort::Driver(error) => Err(failed(error)),
+                Abort::Again => Err(Error::unavailable()),
+            },
+        }
     }
 
     /// Queues a letter, its token good from now on.
@@ -206,6 +209,23 @@ pub fn email_taken() -> Error {
 #[must_use]
 pub fn username_taken() -> Error {
     Error::conflict("username_taken", "another account has this name")
+}
+
+fn row(account: &NewAccount, verified: bool, now: Timestamp) -> users::Row {
+    users::Row {
+        id: account.id,
+        username: account.username.as_str().to_owned(),
+        username_key: account.username.key(),
+        email: account.email.as_str().to_owned(),
+        email_key: account.email.key(),
+        pending_email: None,
+        verified,
+        password_hash: account.password_hash.clone(),
+        picture: None,
+        group_count: 0,
+        created_at: now,
+        deleted_at: None,
+    }
 }
 
 /// The unique key that stood against a write of an account.

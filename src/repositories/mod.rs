@@ -85,6 +85,7 @@ impl Repositories {
     #[must_use]
     pub fn new(store: &Store, shards: usize) -> Self {
         let messages = Messages::new(store, shards);
+        let writers = store.for_writers();
         Self {
             accounts: Accounts::new(store),
             attachment_uses: AttachmentUses::new(store),
@@ -94,7 +95,7 @@ impl Repositories {
             files: Files::new(store),
             marks: MarksRepository::new(store),
             members: Members::new(store),
-            writer: Writer::new(store, messages.clone()),
+            writer: Writer::new(&writers, Messages::new(&writers, shards)),
             messages,
             notifications: Notifications::new(store),
             outbox: Outbox::new(store),

@@ -156,6 +156,15 @@ impl Relations {
         Ok(within(row).await?.is_some())
     }
 
+    /// How `other` stands with `user`; `None` where there is nothing between them.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn between(&self, user: UserId, other: UserId) -> Result<Option<Standing>> {
+        let row = self.rows.find_one(doc! { "_id": key(user, other) });
+        Ok(within(row).await?.map(|row| row.standing(user)))
+    }
+
     /// Up to `count` of a user's relations of one standing, newest first, from after `before` on.
     ///
     /// # Errors

@@ -144,8 +144,11 @@ async fn make_missing(
 }
 
 fn report(applied: Applied) -> Applied {
+    if !applied.made.is_empty() {
+        tracing::info!(event = "schema_made", steps = applied.made.len());
+    }
     for step in &applied.made {
-        tracing::info!(event = "schema_made", %step);
+        tracing::debug!(event = "schema_made", %step);
     }
     for step in &applied.reported {
         tracing::warn!(event = "schema_differs", %step);

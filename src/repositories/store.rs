@@ -24,6 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(4);
 pub struct Store {
     client: Client,
     database: Database,
+    /// Has connections of its own; see [`Store::for_writers`].
+    writers: Client,
 }
 
 impl fmt::Debug for Store {
@@ -46,9 +48,19 @@ impl Store {
         options.connect_timeout = Some(Duration::from_secs(2));
         options.read_concern = Some(ReadConcern::majority());
         options.write_concern = Some(majority());
+        let writers = Client::with_options(options.clone()).map_err(Error::internal)?;
         let client = Client::with_options(options).map_err(Error::internal)?;
         let database = client.database(database);
-        Ok(Self { client, database })
+        Ok(Self { client, database, writers })
+    }
+
+    /// The same database over connections that readers do not use. A writer's transaction is a
+    /// dozen commands one after the other; where each waited for a connection behind every
+    /// reader, it passed its deadline while single reads were still answered.
+    pub(super) fn for_writers(&self) -> Self {
+        let client = self.writers.clone();
+        let database = client.database(self.database.name());
+        Self { client, database, writers: self.writers.clone() }
     }
 
     /// The database itself, for schema and administration.

@@ -327,13 +327,7 @@ impl Plan {
                 self.conversations.get_mut(&id).ok_or_else(Error::not_found)?
             }
         };
-        let message = MessageId::new(id, summary.last_seq + 1);
-        let last = LastRow { seq: message.seq, sender: draft.sender, at: draft.at };
-        if summary.last.is_some_and(|before| before.sender != draft.sender) {
-            summary.other = summary.last;
-        }
-        (summary.last, summary.last_seq) = (Some(last), message.seq);
-        summary.last_at = summary.last_at.max(draft.at);
+        let message = next(summary, draft);
         let nth = own.unwrap_or(0) + 1;
         self.own_totals.insert(member, (id, draft.sender, nth));
         if let (Some(key), Some(once)) = (key, &draft.once) {
@@ -401,6 +395,18 @@ fn own_key(sender: UserId, message: MessageId) -> Binary {
         subtype: mongodb::bson::spec::BinarySubtype::Generic,
         bytes: [sender.bytes().as_slice(), &message.bytes()].concat(),
     }
+}
+
+/// Gives a draft the next number of its conversation.
+fn next(summary: &mut ConversationRow, draft: &Draft) -> MessageId {
+    let message = MessageId::new(summary.id, summary.last_seq + 1);
+    if summary.last.is_some_and(|before| before.sender != draft.sender) {
+        summary.other = summary.last;
+    }
+    summary.last = Some(LastRow { seq: message.seq, sender: draft.sender, at: draft.at });
+    summary.last_seq = message.seq;
+    summary.last_at = summary.last_at.max(draft.at);
+    message
 }
 
 /// The summary of a direct conversation before its first message.

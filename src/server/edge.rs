@@ -19,10 +19,10 @@ use http_body_util::{BodyExt, Empty, Full};
 use tower::{Layer, Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
-use tower_http::cors::{AllowOrigin, CorsLayer};
 use warp::filters::BoxedFilter;
 
 use super::Peer;
+use super::cross_origin::CrossOrigin;
 use crate::error::{Error, Kind};
 use crate::filters::context::RequestContext;
 use crate::filters::problem;
@@ -32,7 +32,7 @@ type AnswerBody = BoxBody<Bytes, BoxError>;
 type Answer = Response<AnswerBody>;
 type Pending<R> = Pin<Box<dyn Future<Output = Result<R, Infallible>> + Send>>;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// JSON smaller than this is sent as it is.
 const COMPRESS_ABOVE: u64 = 1024;
@@ -47,7 +47,7 @@ const EVERYWHERE: [(HeaderName, &str); 5] = [
     (header::REFERRER_POLICY, "no-referrer"),
 ];
 
-/// The routes behind compression, CORS and the [`Edge`], ready to be served.
+/// The routes behind compression, CORS and the outermost layer, ready to be served.
 pub fn application<B>(
     routes: BoxedFilter<(warp::reply::Response,)>,
     origins: Vec<HeaderValue>,
@@ -61,7 +61,7 @@ where
 {
     let inner = Inner { routes, request_timeout };
     let compressed = CompressionLayer::new().compress_when(compressible()).layer(inner);
-    Edge { inner: cors(origins).layer(compressed) }
+    Edge { inner: CrossOrigin::new(compressed, origins) }
 }
 
 fn compressible() -> impl Predicate {
@@ -69,25 +69,6 @@ fn compressible() -> impl Predicate {
         headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json")
     };
     SizeAbove::new(COMPRESS_ABOVE).and(is_json)
-}
-
-/// CORS (Fetch standard) for the origins named in the settings; none: no CORS headers at all.
-fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
-    if origins.is_empty() {
-        return CorsLayer::new();
-    }
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
-        .expose_headers([
-            REQUEST_ID,
-            header::RETRY_AFTER,
-            HeaderName::from_static("ratelimit"),
-            HeaderName::from_static("ratelimit-policy"),
-            HeaderName::from_static("idempotent-replayed"),
-        ])
-        .max_age(Duration::from_hours(1))
 }
 
 /// The routes, with a panic caught and a time limit kept.

@@ -8,6 +8,7 @@
 mod accept;
 mod certificates;
 mod connection;
+mod cross_origin;
 mod driver;
 pub mod edge;
 mod exchange;

@@ -59,7 +59,31 @@ impl Attachments {
     /// Begins to receive a file; `filename` is what the client calls it.
     #[must_use]
     pub fn begin(&self, uploader: UserId, filename: &str) -> Upload {
-        upload::begin(self.stores.clone(), uploader, Filename::clean(filename))
+        let id = AttachmentId::random();
+        upload::begin(self.stores.clone(), id, uploader, Filename::clean(filename))
+    }
+
+    /// Stores a whole file under a given id, unless it is there already.
+    ///
+    /// # Errors
+    /// It is empty or too large; `image_too_large`; or the store is away.
+    pub async fn put(
+        &self,
+        id: AttachmentId,
+        uploader: UserId,
+        filename: &str,
+        bytes: Bytes,
+    ) -> Result<Attachment> {
+        if let Some(there) = self.stores.rows.own(uploader, &[id]).await?.pop() {
+            return Ok(there);
+        }
+        // What an attempt that did not come to its end has left.
+        self.stores.files.remove(id).await?;
+        self.stores.rows.forget(id).await?;
+        let filename = Filename::clean(filename);
+        let mut upload = upload::begin(self.stores.clone(), id, uploader, filename);
+        upload.write(bytes).await?;
+        upload.finish().await
     }
 
     /// A file, or its preview, to be read by whoever may.

@@ -123,7 +123,8 @@ impl Groups {
         if seen.len() > self.max_members as usize {
             return Err(group_full());
         }
-        let new = NewGroup { id: GroupId::random(), name, owner, others, at: self.clock.now() };
+        let (id, at, admins) = (GroupId::random(), self.clock.now(), Vec::new());
+        let new = NewGroup { id, name, owner, others, admins, at };
         let group = self.rows.create(&new).await?;
         self.whole(group).await
     }

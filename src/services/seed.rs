@@ -2,6 +2,7 @@
 
 mod check;
 pub mod fixture;
+pub mod load;
 pub mod reference;
 pub mod source;
 

@@ -84,11 +84,16 @@ pub(super) struct Stores {
 }
 
 /// Begins to receive a file.
-pub(super) fn begin(stores: Stores, uploader: UserId, filename: Filename) -> Upload {
+pub(super) fn begin(
+    stores: Stores,
+    id: AttachmentId,
+    uploader: UserId,
+    filename: Filename,
+) -> Upload {
     let (steps, incoming) = mpsc::channel(1);
     let receiver = Receiver {
         stores,
-        id: AttachmentId::random(),
+        id,
         chunk: Vec::with_capacity(CHUNK),
         chunks: 0,
         head: Vec::new(),

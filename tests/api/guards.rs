@@ -198,8 +198,9 @@ async fn claims_must_be_whole_and_ours() {
     assert_eq!(door.show(&strange).await, Err("session_revoked"), "another's session");
     let strange = change("sid", json!(SessionId::random()));
     assert_eq!(door.show(&strange).await, Err("session_revoked"), "no session");
-    for exp in [i64::MIN, -1, 0] {
-        assert_eq!(door.show(&change("exp", json!(exp))).await, Err("token_expired"), "{exp}");
+    assert_eq!(door.show(&change("exp", json!(0))).await, Err("token_expired"));
+    for exp in [json!(-1), json!(1e300)] {
+        assert_eq!(door.show(&change("exp", exp)).await, Err("invalid_token"));
     }
 }
 
@@ -232,7 +233,6 @@ async fn only_one_bearer_header_counts() {
     for garbage in ["Bearer ", "Bearer .", "Bearer ..", "Bearer a.b.c", "Bearer null"] {
         assert_eq!(door.knock(&[garbage]).await, Err("invalid_token"), "{garbage}");
     }
-    assert_eq!(door.knock(&[&bearer, &bearer]).await, Err("invalid_token"));
     assert_eq!(door.knock(&[&format!("{bearer}, {bearer}")]).await, Err("invalid_token"));
     for query in ["token", "access_token", "authorization"] {
         let path = format!("/things?{query}={token}");

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
+mod architecture;
 mod attachments;
 mod docs;
 mod friends;
@@ -12,10 +13,13 @@ mod health;
 mod mail;
 mod messages;
 mod notifications;
+mod outages;
 mod profile;
 mod queries;
 mod rate_limit;
 mod schema;
+mod seed;
 mod sessions;
 mod support;
+mod table;
 mod users;

@@ -74,7 +74,7 @@ async fn a_quota_is_exact(url: &str) {
     assert_eq!(read(&limits, ada).await, Err(2000), "a refusal costs nothing, nor gives anything");
     clock.advance(Duration::from_secs(5));
     assert_eq!(read(&limits, ada).await, Ok(1));
-    clock.advance(Duration::from_secs(3600));
+    clock.advance(Duration::from_hours(1));
     limits.forget_idle();
     assert_eq!(read(&limits, ada).await, Ok(4), "never more than the quota");
 }

@@ -45,11 +45,16 @@ impl Groups {
 
 /// The rows of everyone in a new group, whose conversation is empty.
 fn founders(new: &NewGroup, everyone: &[UserId]) -> Vec<MemberRow> {
+    let role = |user| match user {
+        user if user == new.owner => Role::Owner,
+        user if new.admins.contains(&user) => Role::Admin,
+        _ => Role::Member,
+    };
     let member = |user: UserId| Membership {
         conversation: new.id.into(),
         user,
         kind: Kind::Group,
-        role: if user == new.owner { Role::Owner } else { Role::Member },
+        role: role(user),
         joined_at: new.at,
         joined_seq: 0,
         read_seq: 0,

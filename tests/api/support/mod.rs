@@ -4,6 +4,7 @@ pub mod actor;
 pub mod app;
 pub mod mail;
 pub mod scratch;
+pub mod servers;
 pub mod smtp;
 
 pub use actor::{Actor, Answer};

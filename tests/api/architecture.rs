@@ -1,0 +1,190 @@
+//! The direction of dependencies: `main → app → {server, routes, realtime} → filters → services →
+//! {repositories, cache, bus, mail} → domain`. Nothing points back, and some crates stay where
+//! they belong.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The floors of the house, top first. Rooms on one floor may not lean on each other, but for the
+/// first two, which put everything together.
+const FLOORS: [&[&str]; 7] = [
+    &["main", "lib"],
+    &["app", "cli", "healthcheck"],
+    &["server", "routes", "realtime"],
+    &["filters"],
+    &["services"],
+    &["repositories", "cache", "bus", "mail"],
+    &["domain"],
+];
+
+/// What every floor stands on; it may know the domain and itself.
+const GROUND: [&str; 4] = ["error", "config", "telemetry", "lifecycle"];
+
+/// Crates that only some modules may name.
+const CONFINED: [(&[&str], &[&str]); 4] = [
+    (&["warp"], &["filters", "routes", "realtime", "server"]),
+    (&["mongodb", "bson"], &["repositories"]),
+    (&["redis", "bb8", "bb8_redis"], &["cache", "bus"]),
+    (&["lettre"], &["mail", "config"]),
+];
+
+/// Which floor a module is on; the ground is below the last.
+fn floor(module: &str) -> Option<usize> {
+    let ground = GROUND.contains(&module).then_some(FLOORS.len());
+    FLOORS.iter().position(|rooms| rooms.contains(&module)).or(ground)
+}
+
+fn may_use(from: &str, to: &str) -> bool {
+    let (Some(above), Some(below)) = (floor(from), floor(to)) else {
+        return from == to;
+    };
+    let puts_together = above <= 1 && below >= above;
+    let by_ground = above == FLOORS.len() && (to == "domain" || below == above);
+    from == to || puts_together || by_ground || (above < below && above < FLOORS.len())
+}
+
+/// The names right after each `prefix::` in some code, those of a `{…}` list included.
+fn named_after(code: &str, prefix: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let pattern = format!("{prefix}::");
+    for (at, _) in code.match_indices(&pattern) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ':')) {
+            continue;
+        }
+        let rest = &code[at + pattern.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => names.extend(heads(list)),
+            None => names.extend(identifier(rest)),
+        }
+    }
+    names
+}
+
+fn identifier(text: &str) -> Option<String> {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    (end > 0).then(|| text[..end].to_owned())
+}
+
+/// The first name of each item of a `use` list, up to its closing brace.
+fn heads(list: &str) -> Vec<String> {
+    let (mut depth, mut is_head, mut names) = (0_u32, true, Vec::new());
+    for (at, c) in list.char_indices() {
+        match c {
+            '}' if depth == 0 => break,
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => is_head = true,
+            _ if is_head && !c.is_whitespace() => {
+                names.extend(identifier(&list[at..]));
+                is_head = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// Code without its comments.
+fn without_comments(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether some code names this crate: by a path that begins with it, or by importing it.
+fn names_crate(code: &str, name: &str) -> bool {
+    !named_after(code, name).is_empty()
+        || code.contains(&format!("use {name};"))
+        || code.contains(&format!("use {name} as"))
+}
+
+/// What is wrong with a file of this module (`src/<module>.rs` or `src/<module>/…`), which is so
+/// many modules deep.
+fn violations(module: &str, depth: usize, text: &str) -> Vec<String> {
+    let code = without_comments(text);
+    let mut used = named_after(&code, "crate");
+    used.extend(named_after(&code, "natter"));
+    // Enough `super`s lead to the root, too.
+    let climbed =
+        (depth..depth + 2).flat_map(|ups| named_after(&code, &vec!["super"; ups].join("::")));
+    used.extend(climbed.filter(|name| floor(name).is_some()));
+    let mut found = Vec::new();
+    for name in used.iter().filter(|name| name.chars().next().is_some_and(char::is_lowercase)) {
+        if !may_use(module, name) {
+            found.push(format!("{module} → {name}"));
+        }
+    }
+    for (crates, homes) in CONFINED {
+        let named =
+            crates.iter().filter(|name| !homes.contains(&module) && names_crate(&code, name));
+        found.extend(named.map(|name| format!("{module} uses {name}")));
+    }
+    found
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}
+
+#[test]
+fn no_arrow_points_back() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = sources(&root);
+    assert!(files.len() > 50, "only {} files found", files.len());
+    let mut found = Vec::new();
+    for file in files {
+        let path = file.strip_prefix(&root).expect("below src").with_extension("");
+        let mut names: Vec<&str> = path.iter().filter_map(|name| name.to_str()).collect();
+        if names.len() > 1 && names.last() == Some(&"mod") {
+            names.pop();
+        }
+        assert!(floor(names[0]).is_some(), "{} is on no floor", names[0]);
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        let wrong = violations(names[0], names.len(), &text).into_iter();
+        found.extend(wrong.map(|wrong| format!("{}: {wrong}", path.display())));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn an_arrow_that_points_back_is_found() {
+    let wrong = |module, text| violations(module, 2, text);
+    assert_eq!(wrong("services", "use crate::filters::body;"), ["services → filters"]);
+    assert_eq!(wrong("domain", "let e = crate::services::Services::new();"), ["domain → services"]);
+    assert_eq!(
+        wrong(
+            "cache",
+            "use crate::{\n    domain::{ids, clock::Clock},\n    repositories::store,\n};"
+        ),
+        ["cache → repositories"]
+    );
+    assert_eq!(wrong("repositories", "use super::super::cache::Redis;"), ["repositories → cache"]);
+    assert_eq!(wrong("filters", "use crate::nowhere::X;"), ["filters → nowhere"]);
+    assert_eq!(wrong("config", "use crate::cache::Redis;"), ["config → cache"]);
+    assert_eq!(wrong("services", "use warp::Filter;"), ["services uses warp"]);
+    assert_eq!(wrong("routes", "fn f(d: mongodb::bson::Document) {}"), ["routes uses mongodb"]);
+    assert_eq!(
+        wrong("filters", "use bb8_redis::RedisConnectionManager;"),
+        ["filters uses bb8_redis"]
+    );
+}
+
+#[test]
+fn arrows_that_point_down_are_not() {
+    for (module, text) in [
+        ("app", "use crate::{cli, config::Settings, repositories::store::Store};"),
+        ("routes", "use crate::filters::guards::Guards;\nuse warp::Filter;"),
+        ("services", "use crate::cache::Redis; // crate::routes is above\nuse super::tokens;"),
+        ("repositories", "use mongodb::bson::doc;\nuse super::bson::binary;"),
+        ("cache", "use redis::Cmd;\nuse crate::domain::{ids::UserId, page::Page};"),
+        ("lifecycle", "use crate::error::Error;"),
+        ("domain", "use crate::error::Error;\nuse crate::Result;"),
+    ] {
+        assert_eq!(violations(module, 2, text), Vec::<String>::new());
+    }
+}

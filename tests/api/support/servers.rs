@@ -1,0 +1,145 @@
+//! Servers of one test's own, to be stopped, frozen and started again.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mongodb::bson::{Document, doc};
+use natter::domain::clock::random_bytes;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::app::{PATIENCE, service};
+
+/// A process on a port of its own, with a directory that goes with it.
+pub struct Server {
+    program: String,
+    arguments: Vec<String>,
+    child: Option<Child>,
+    directory: PathBuf,
+    port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl Server {
+    /// A mongod, the only member of its replica set.
+    pub async fn mongod() -> Self {
+        let (directory, port) = place();
+        let mut server = Self {
+            program: service("NATTER_TEST_MONGOD"),
+            arguments: [
+                &format!("--dbpath={}", directory.display()),
+                &format!("--logpath={}/log", directory.display()),
+                &format!("--port={port}"),
+                "--replSet=rs0",
+                "--bind_ip=127.0.0.1",
+                "--nounixsocket",
+                "--wiredTigerCacheSizeGB=0.25",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            child: None,
+            directory,
+            port,
+        };
+        server.start().await;
+        initiate(port).await;
+        server
+    }
+
+    /// A Redis that keeps nothing.
+    pub async fn redis() -> Self {
+        let (directory, port) = place();
+        let mut server = Self {
+            program: service("NATTER_TEST_REDIS_SERVER"),
+            arguments: ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]
+                .map(str::to_owned)
+                .to_vec(),
+            child: None,
+            directory,
+            port,
+        };
+        server.start().await;
+        server
+    }
+
+    /// Where to find it, under this scheme.
+    pub fn url(&self, scheme: &str) -> String {
+        let query = if scheme == "mongodb" { "/?replicaSet=rs0" } else { "" };
+        format!("{scheme}://127.0.0.1:{}{query}", self.port)
+    }
+
+    /// Starts it, on what it had, and waits until it listens.
+    pub async fn start(&mut self) {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(&self.directory);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(child.spawn().expect("a server"));
+        let listens = async {
+            while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, listens).await.expect("a listening server");
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Leaves it there, answering nothing.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("a running server").id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().expect("kill");
+        assert!(sent.success(), "kill {signal}");
+    }
+}
+
+fn place() -> (PathBuf, u16) {
+    let name = format!("natter-server-{}", u64::from_be_bytes(random_bytes()));
+    let directory = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    (directory, free.local_addr().expect("an address").port())
+}
+
+async fn initiate(port: u16) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
+    let client = mongodb::Client::with_uri_str(uri).await.expect("a client");
+    let admin = client.database("admin");
+    let host = format!("127.0.0.1:{port}");
+    let set = doc! { "_id": "rs0", "members": [{ "_id": 0, "host": host }] };
+    let initiated: Document =
+        admin.run_command(doc! { "replSetInitiate": set }).await.expect("a replica set");
+    assert!(initiated.contains_key("ok"));
+    let writable = async {
+        loop {
+            let hello = admin.run_command(doc! { "hello": 1 }).await;
+            if hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, writable).await.expect("a primary");
+}
