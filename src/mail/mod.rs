@@ -10,7 +10,7 @@ use lettre::message::Mailbox;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use crate::config::{self, MailUrl};
-use crate::domain::clock::{Timestamp, random_bytes};
+use crate::domain::clock::Timestamp;
 use crate::domain::mails::Mail;
 
 /// How long the server may take for each step of a conversation.
@@ -75,7 +75,8 @@ impl Mailer {
         Ok(Self { from: settings.from.clone(), way })
     }
 
-    /// Hands one mail over, written at `at`, with its link where it has one.
+    /// Hands one mail over, written at `at`, with its link where it has one. `reference` is the
+    /// same whenever this mail is handed over again, so that a second copy can be told.
     ///
     /// # Errors
     /// When the server, or the directory, does not take it now.
@@ -83,41 +84,42 @@ impl Mailer {
         &self,
         mail: &Mail,
         link: Option<&str>,
+        reference: &str,
         at: Timestamp,
     ) -> Result<(), MailError> {
-        let failed = |source| MailError { is_final: false, source };
         let text = texts::of(mail, link);
+        if let Way::Log = &self.way {
+            tracing::info!(event = "mail_shown", to = mail.to.as_str(), "{}", text.body);
+            return Ok(());
+        }
+        let message = texts::message(&self.from, mail, &text, reference, at)
+            .map_err(|source| MailError { is_final: true, source })?;
         match &self.way {
-            Way::Log => {
-                tracing::info!(event = "mail_shown", to = mail.to.as_str(), "{}", text.body);
-                Ok(())
-            }
+            Way::Log => {}
             Way::Files(directory) => {
-                let message = texts::message(&self.from, mail, &text, at)
-                    .map_err(|error| MailError { is_final: true, source: error })?;
-                let path = write(directory, &message, at).await.map_err(|e| failed(e.into()))?;
+                let path = directory.join(format!("{}-{reference}.eml", at.millis()));
+                let written = write(&path, &message).await;
+                written.map_err(|error| MailError { is_final: false, source: error.into() })?;
                 tracing::info!(event = "mail_written", path = %path.display());
-                Ok(())
             }
             Way::Smtp(transport) => {
-                let message = texts::message(&self.from, mail, &text, at)
-                    .map_err(|error| MailError { is_final: true, source: error })?;
                 let sent = transport.send(message).await;
-                sent.map(drop).map_err(|error| MailError {
+                sent.map_err(|error| MailError {
                     is_final: error.is_permanent(),
                     source: error.into(),
-                })
+                })?;
             }
         }
+        Ok(())
     }
 }
 
-/// Writes a file of its own for the mail; it has its name only once it is whole.
-async fn write(directory: &Path, message: &Message, at: Timestamp) -> std::io::Result<PathBuf> {
-    tokio::fs::create_dir_all(directory).await?;
-    let name = format!("{}-{:016x}", at.millis(), u64::from_be_bytes(random_bytes()));
-    let (part, path) = (directory.join(format!("{name}.part")), directory.join(name + ".eml"));
+/// Writes a mail; it has its name only once it is whole.
+async fn write(path: &Path, message: &Message) -> std::io::Result<()> {
+    if let Some(directory) = path.parent() {
+        tokio::fs::create_dir_all(directory).await?;
+    }
+    let part = path.with_extension("part");
     tokio::fs::write(&part, message.formatted()).await?;
-    tokio::fs::rename(&part, &path).await?;
-    Ok(path)
+    tokio::fs::rename(&part, path).await
 }

@@ -82,6 +82,7 @@ pub(super) fn message(
     from: &Mailbox,
     mail: &Mail,
     text: &Text,
+    reference: &str,
     at: Timestamp,
 ) -> Result<Message, Box<dyn std::error::Error + Send + Sync>> {
     let to: Address = mail.to.as_str().parse()?;
@@ -91,6 +92,7 @@ pub(super) fn message(
         .to(Mailbox::new(None, to))
         .subject(text.subject)
         .header(Date::from(date))
+        .message_id(Some(format!("<{reference}@{}>", from.email.domain())))
         .raw_header(HeaderValue::new(
             HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".to_owned(),
@@ -122,7 +124,7 @@ mod tests {
         let from = "natter <no-reply@example.org>".parse().expect("a mailbox");
         let text = of(&mail, Some("https://chat.example.org/verify?token=abc"));
         let at = Timestamp::from_millis(1_700_000_000_000);
-        let message = message(&from, &mail, &text, at).expect("a message").formatted();
+        let message = message(&from, &mail, &text, "0123abcd", at).expect("a message").formatted();
         String::from_utf8(message).expect("ASCII").replace("\r\n", "\n")
     }
 

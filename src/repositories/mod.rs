@@ -14,6 +14,7 @@ pub mod notifications;
 pub mod outbox;
 pub mod relations;
 pub mod schema;
+pub mod session_ends;
 pub mod sessions;
 pub mod store;
 pub mod tokens;
@@ -22,6 +23,7 @@ pub mod writer;
 
 mod bson;
 mod embedded;
+mod verification;
 
 use accounts::Accounts;
 use attachment_uses::AttachmentUses;

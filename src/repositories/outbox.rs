@@ -70,6 +70,14 @@ pub struct Claim {
     pub mail: Mail,
 }
 
+impl Claim {
+    /// What the mail is known by, however often it is sent: 32 hexadecimal digits.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        self.id.bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+}
+
 impl Outbox {
     /// The outbox of a store.
     #[must_use]

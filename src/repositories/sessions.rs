@@ -1,27 +1,21 @@
 //! Sessions: one row per signed-in device. An ended session has no row.
 
-use std::fmt;
 use std::time::Duration;
 
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
-use mongodb::change_stream::ChangeStream;
-use mongodb::change_stream::event::ChangeStreamEvent;
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
-use super::bson::{StoredId, date, id};
+use super::bson::{date, id};
 use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// How long a session stands without a refresh.
 const LIFETIME: Duration = Duration::from_hours(30 * 24);
-
-/// How long the server holds an answer back that would say that nothing has ended.
-const MAX_AWAIT: Duration = Duration::from_millis(250);
 
 /// How many past generations are remembered with the time that they were replaced.
 const ROTATIONS: i32 = 8;
@@ -29,11 +23,11 @@ const ROTATIONS: i32 = 8;
 /// The collection `sessions`.
 #[derive(Debug, Clone)]
 pub struct Sessions {
-    rows: Collection<Row>,
+    pub(super) rows: Collection<Row>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Row {
+pub(super) struct Row {
     #[serde(rename = "_id", with = "id")]
     id: SessionId,
     #[serde(with = "id")]
@@ -79,34 +73,6 @@ pub struct Standing {
     /// From when on it does not stand.
     #[serde(with = "date")]
     pub expires_at: Timestamp,
-}
-
-/// The stream of ended sessions.
-pub struct Ends {
-    stream: ChangeStream<ChangeStreamEvent<Document>>,
-}
-
-impl Ends {
-    /// The next session that has ended; `None` after a quarter of a second without one, and then
-    /// every end that was acknowledged before this call has been told.
-    ///
-    /// # Errors
-    /// When the stream has ended, or the store is away: what was told no longer holds.
-    pub async fn next(&mut self) -> Result<Option<SessionId>> {
-        let Some(event) = within(self.stream.next_if_any()).await? else {
-            return if self.stream.is_alive() { Ok(None) } else { Err(Error::unavailable()) };
-        };
-        let key = event.document_key.ok_or_else(Error::unavailable)?;
-        let id = key.get_binary_generic("_id").map_err(Error::internal)?;
-        let id = SessionId::from_stored(id);
-        id.map(Some).ok_or_else(|| Error::internal("a session with another kind of key"))
-    }
-}
-
-impl fmt::Debug for Ends {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ends")
-    }
 }
 
 impl Sessions {
@@ -234,19 +200,6 @@ impl Sessions {
         let used = doc! { "_id": { "$in": sessions.to_vec() } };
         within(self.rows.update_many(used, doc! { "$max": { "last_used_at": now } })).await?;
         Ok(())
-    }
-
-    /// Follows the ends of sessions, on whatever instance, from now on.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn watch(&self) -> Result<Ends> {
-        // Dropped collections and the like end the stream.
-        let ends =
-            doc! { "$match": { "operationType": { "$nin": ["insert", "update", "replace"] } } };
-        let rows = self.rows.clone_with_type::<Document>();
-        let stream = rows.watch().pipeline([ends]).max_await_time(MAX_AWAIT);
-        Ok(Ends { stream: within(stream).await? })
     }
 
     /// Ends a session of this user; `false` if there was none.

@@ -15,7 +15,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::text::{Email, Username};
 use crate::domain::users::{PublicUser, User};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// How long an account may stay unverified.
 const UNVERIFIED: Duration = Duration::from_hours(24);
@@ -216,18 +216,6 @@ pub(super) fn present(mut filter: Document, now: Timestamp) -> Document {
 fn standing(now: Timestamp) -> Vec<Document> {
     let young = doc! { "created_at": { "$gt": now.minus(UNVERIFIED) } };
     vec![doc! { "verified": true }, young]
-}
-
-/// The conflict of an address.
-#[must_use]
-pub fn email_taken() -> Error {
-    Error::conflict("email_taken", "another account has this e-mail address")
-}
-
-/// The conflict of a name.
-#[must_use]
-pub fn username_taken() -> Error {
-    Error::conflict("username_taken", "another account has this name")
 }
 
 impl From<Row> for User {

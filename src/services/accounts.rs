@@ -15,8 +15,8 @@ use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::User;
 use crate::error::{Error, Kind, Result};
 use crate::repositories;
-use crate::repositories::accounts::{Letter, NewAccount};
-use crate::repositories::users::{Users, email_taken, username_taken};
+use crate::repositories::accounts::{Letter, NewAccount, email_taken, username_taken};
+use crate::repositories::users::Users;
 
 /// How long a link to verify an address is good.
 pub(super) const LINK_LIFETIME: Duration = Duration::from_hours(24);

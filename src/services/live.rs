@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
 use crate::error::Result;
-use crate::repositories::sessions::{Ends, Sessions, Standing};
+use crate::repositories::session_ends::Ends;
+use crate::repositories::sessions::{Sessions, Standing};
 
 /// For how long the stream's word counts. Together with the time that word takes, a session that
 /// was ended elsewhere is refused here within a second.

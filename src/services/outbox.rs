@@ -135,7 +135,8 @@ impl Outbox {
         let link = mail.nonce.map(|nonce| {
             format!("{}/verify?token={}", self.public_url, self.tokens.token(mail.kind, nonce))
         });
-        let sending = self.mailer.send(mail, link.as_deref(), claim.created_at);
+        let (reference, at) = (claim.reference(), claim.created_at);
+        let sending = self.mailer.send(mail, link.as_deref(), &reference, at);
         timeout(PATIENCE, sending).await.unwrap_or_else(|_| Err(MailError::slow()))
     }
 }

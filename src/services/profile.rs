@@ -15,9 +15,9 @@ use crate::domain::mails::MailKind;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::repositories::accounts::{AccountChange, Accounts, EmailChange, Letter};
+use crate::repositories::accounts::{AccountChange, Accounts, EmailChange, Letter, email_taken};
 use crate::repositories::tokens::Tokens;
-use crate::repositories::users::{Users, email_taken};
+use crate::repositories::users::Users;
 
 /// How long asking for the same address again mails nothing: nobody's mailbox is to be filled.
 const MAIL_AGAIN: Duration = Duration::from_mins(1);

@@ -53,9 +53,10 @@ impl Sessions {
         let now = self.clock.now();
         let (id, generation) = self.refresh.open(token).ok_or_else(invalid)?;
         let session = match self.rows.rotate(id, generation, device, now).await? {
-            Some(session) => session,
-            None => self.again(id, generation).await?.ok_or_else(invalid)?,
+            Some(session) => Some(session),
+            None => self.again(id, generation).await?,
         };
+        let session = session.ok_or_else(invalid)?;
         let user = self.users.find(session.user, now).await?.ok_or_else(invalid)?;
         self.pair(&session, user)
     }
@@ -66,6 +67,10 @@ impl Sessions {
         let Some(found) = self.rows.replaced(id, generation, now).await? else { return Ok(None) };
         if found.at.is_some_and(|at| now.since(at) <= GRACE) {
             return Ok(Some(found.session));
+        }
+        if found.session.generation <= generation {
+            // What replaced it is not yet acknowledged: no reason to end anything.
+            return Err(Error::unavailable());
         }
         self.remove(found.session.user, id).await?;
         tracing::warn!(event = "refresh_token_reused", session = %id, user = %found.session.user);

@@ -269,7 +269,11 @@ async fn nothing_in_the_store_is_a_usable_token() {
 /// While many sign in, everyone else is answered as ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_logins_leaves_other_routes_alone() {
-    let app = TestApp::with(|settings| settings.auth.bcrypt_cost = 10).await;
+    let app = TestApp::with(|settings| {
+        settings.auth.bcrypt_cost = 11;
+        settings.auth.bcrypt_threads = 2;
+    })
+    .await;
     let ada = app.user("ada").await;
     let storm = futures_util::future::join_all((0..40).map(|_| {
         let input = json!({"email": ada.email, "password": "wrong password"});

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Actor, TestApp};
+use crate::support::{Actor, Answer, TestApp};
 
 async fn wants(actor: &Actor, email: &str) -> Value {
     actor.put("/profile", json!({"email": email})).await.ok(200)
@@ -162,4 +162,31 @@ async fn a_signup_and_a_change_race_for_an_address() {
         );
         app.post("/verify", json!({"token": last})).await.problem(409, "email_taken");
     }
+}
+
+#[tokio::test]
+async fn a_picture_is_an_image_of_ones_own() {
+    let app = TestApp::spawn().await;
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let upload = |actor: Actor, bytes: Vec<u8>| async move {
+        let part = reqwest::multipart::Part::bytes(bytes).file_name("me.png");
+        let form = reqwest::multipart::Form::new().part("file", part);
+        Answer::of(actor.request("POST", "/attachments").multipart(form)).await.ok(201)
+    };
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(3, 2).write_to(&mut png, image::ImageFormat::Png).expect("a PNG");
+    let mine = upload(ada.clone(), png.clone().into_inner()).await;
+    let theirs = upload(bob.clone(), png.into_inner()).await;
+    let text = upload(ada.clone(), b"just words".to_vec()).await;
+    for other in [&theirs, &text] {
+        let input = json!({"profile_picture": other["id"]});
+        ada.put("/profile", input).await.invalid(&["profile_picture"]);
+    }
+    bob.get(&format!("/users/{}", ada.id)).await.ok(200);
+    let changed = ada.put("/profile", json!({"profile_picture": mine["id"]})).await.ok(200);
+    assert_eq!(changed["profile_picture"], mine);
+    let seen = bob.get(&format!("/users/{}", ada.id)).await.ok(200);
+    assert_eq!(seen["profile_picture"], mine);
+    let cleared = ada.put("/profile", json!({"profile_picture": null})).await.ok(200);
+    assert_eq!(cleared["profile_picture"], Value::Null);
 }

@@ -1,0 +1,60 @@
+//! The ends of sessions, as they happen, on whatever instance.
+
+use std::fmt;
+use std::time::Duration;
+
+use mongodb::bson::{Document, doc};
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::ChangeStreamEvent;
+
+use super::bson::StoredId;
+use super::sessions::Sessions;
+use super::store::within;
+use crate::domain::ids::SessionId;
+use crate::error::{Error, Result};
+
+/// How long the server holds an answer back that would say that nothing has ended.
+const MAX_AWAIT: Duration = Duration::from_millis(250);
+
+impl Sessions {
+    /// Follows the ends of sessions, on whatever instance, from now on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn watch(&self) -> Result<Ends> {
+        // Dropped collections and the like end the stream.
+        let ends =
+            doc! { "$match": { "operationType": { "$nin": ["insert", "update", "replace"] } } };
+        let rows = self.rows.clone_with_type::<Document>();
+        let stream = rows.watch().pipeline([ends]).max_await_time(MAX_AWAIT);
+        Ok(Ends { stream: within(stream).await? })
+    }
+}
+
+/// The stream of ended sessions.
+pub struct Ends {
+    stream: ChangeStream<ChangeStreamEvent<Document>>,
+}
+
+impl Ends {
+    /// The next session that has ended; `None` after a quarter of a second without one, and then
+    /// every end that was acknowledged before this call has been told.
+    ///
+    /// # Errors
+    /// When the stream has ended, or the store is away: what was told no longer holds.
+    pub async fn next(&mut self) -> Result<Option<SessionId>> {
+        let Some(event) = within(self.stream.next_if_any()).await? else {
+            return if self.stream.is_alive() { Ok(None) } else { Err(Error::unavailable()) };
+        };
+        let key = event.document_key.ok_or_else(Error::unavailable)?;
+        let id = key.get_binary_generic("_id").map_err(Error::internal)?;
+        let id = SessionId::from_stored(id);
+        id.map(Some).ok_or_else(|| Error::internal("a session with another kind of key"))
+    }
+}
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ends")
+    }
+}
