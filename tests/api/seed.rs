@@ -1,12 +1,15 @@
 //! The demo: loaded whole, once, whatever happens on the way, and usable as if people had made it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt;
-use mongodb::bson::{Document, doc};
+use mongodb::Database;
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Document, doc};
 use natter::app;
+use natter::domain::clock::random_bytes;
+use natter::domain::ids::{AttachmentId, GroupId, UserId};
 use natter::services::seed::load::Made;
 use serde_json::Value;
 
@@ -45,6 +48,10 @@ async fn everything(app: &TestApp) -> BTreeMap<String, Vec<Document>> {
     all
 }
 
+fn binary(bytes: &[u8]) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
+}
+
 fn count(all: &BTreeMap<String, Vec<Document>>, prefix: &str) -> usize {
     let collections = all.iter().filter(|(name, _)| name.starts_with(prefix));
     collections.map(|(_, rows)| rows.len()).sum()
@@ -60,26 +67,94 @@ async fn loading_again_changes_nothing() {
     // Not by their exactly-once keys alone, which are only kept for a day.
     app.database().await.collection::<Document>("message_keys").drop().await.expect("dropped");
     assert_eq!(seed(&app).await, Ok(Made::default()));
-    assert_eq!(count(&everything(&app).await, "messages_"), 500);
+    is_complete(&everything(&app).await);
+}
+
+/// The demo, of which a part is missing; ids follow from its name, so they are the same.
+struct PartOfDemo {
+    directory: PathBuf,
+}
+
+impl Drop for PartOfDemo {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl PartOfDemo {
+    /// At most so many entries of each file, and so many messages of each conversation.
+    fn new(entries: &[(&str, usize)], messages: usize) -> Self {
+        let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo");
+        let name = format!("natter-{}", u64::from_be_bytes(random_bytes()));
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(directory.join("demo")).expect("a directory");
+        std::os::unix::fs::symlink(whole.join("files"), directory.join("demo/files"))
+            .expect("a link");
+        for (file, count) in entries {
+            let text = std::fs::read_to_string(whole.join(file)).expect("a file");
+            let mut json: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+            json.truncate(*count);
+            let said =
+                json.iter_mut().filter_map(|entry| entry.get_mut("messages")?.as_array_mut());
+            said.for_each(|said| said.truncate(messages));
+            let json = serde_json::to_vec(&json).expect("JSON");
+            std::fs::write(directory.join("demo").join(file), json).expect("a file");
+        }
+        Self { directory }
+    }
+
+    async fn seed(&self, app: &TestApp) {
+        let seeded = app::seed(app.settings().clone(), &self.directory.join("demo")).await;
+        seeded.expect("a load");
+    }
 }
 
 #[tokio::test]
 async fn a_load_that_was_cut_short_is_completed() {
     let app = TestApp::spawn().await;
-    let mut interrupted = 0;
-    let longer = |before: &Duration| Some(*before * 7 / 5);
-    for patience in std::iter::successors(Some(Duration::from_millis(50)), longer) {
-        match tokio::time::timeout(patience, seed(&app)).await {
-            Ok(outcome) => {
-                outcome.expect("a load");
-                break;
-            }
-            Err(_) => interrupted += 1,
-        }
-    }
-    assert!(interrupted > 3, "only {interrupted} were cut short");
+    let files = |friendships, groups, conversations| {
+        [
+            ("users.json", 20),
+            ("attachments.json", 3),
+            ("friendships.json", friendships),
+            ("groups.json", groups),
+            ("conversations.json", conversations),
+        ]
+    };
+    PartOfDemo::new(&files(7, 0, 0), 0).seed(&app).await;
+    PartOfDemo::new(&files(34, 5, 18), 3).seed(&app).await;
+    PartOfDemo::new(&files(34, 5, 16), 30).seed(&app).await;
+    undo_second_steps(&app.database().await).await;
+    seed(&app).await.expect("a load");
     assert_eq!(seed(&app).await, Ok(Made::default()));
-    let all = everything(&app).await;
+    is_complete(&everything(&app).await);
+}
+
+/// Leaves entries between two of their steps: asked but not accepted, begun but not uploaded,
+/// made but without a picture.
+async fn undo_second_steps(database: &Database) {
+    let update = async |collection: &str, filter: Document, change: Document| {
+        let rows = database.collection::<Document>(collection);
+        let updated = rows.update_one(filter, change).await.expect("an update");
+        assert_eq!(updated.modified_count, 1, "{collection}");
+    };
+    let named = |reference| ["natter/seed", "demo", reference];
+    let ada = UserId::named(&named("$user:ada")).bytes();
+    let asked_by_ada = doc! { "status": "accepted", "requested_by": binary(&ada) };
+    update("relations", asked_by_ada, doc! { "$set": { "status": "pending" } }).await;
+    let drawing = doc! { "content_type": "image/png" };
+    update("attachments", drawing, doc! { "$set": { "state": "uploading" } }).await;
+    let shown = doc! { "picture": { "$ne": null } };
+    update("groups", shown.clone(), doc! { "$set": { "picture": null } }).await;
+    let (orbit, moon) = (named("$attachment:orbit"), named("$group:moon"));
+    let orbit = [AttachmentId::named(&orbit).bytes(), GroupId::named(&moon).bytes()].concat();
+    let used = doc! { "_id": binary(&[orbit.as_slice(), &[0; 8]].concat()) };
+    let uses = database.collection::<Document>("attachment_uses");
+    assert_eq!(uses.delete_one(used).await.expect("a use").deleted_count, 1);
+    update("users", shown, doc! { "$set": { "picture": null } }).await;
+}
+
+fn is_complete(all: &BTreeMap<String, Vec<Document>>) {
     for (prefix, rows) in [
         ("users", 20),
         ("attachments", 3),
@@ -91,8 +166,18 @@ async fn a_load_that_was_cut_short_is_completed() {
         ("outbox", 0),
         ("tokens", 0),
     ] {
-        assert_eq!(count(&all, prefix), rows, "{prefix}");
+        assert_eq!(count(all, prefix), rows, "{prefix}");
     }
+    let has = |collection: &str, field: &str, value: &str| {
+        let rows = all[collection].iter();
+        rows.filter(|row| row.get_str(field).is_ok_and(|found| found == value)).count()
+    };
+    assert_eq!(has("relations", "status", "accepted"), 22);
+    assert_eq!(has("attachments", "state", "ready"), 3);
+    let pictured = |collection: &str| {
+        all[collection].iter().filter(|row| row.get_document("picture").is_ok()).count()
+    };
+    assert_eq!((pictured("users"), pictured("groups")), (1, 1));
 }
 
 #[tokio::test]
