@@ -1,0 +1,188 @@
+//! What a batch adds up to: an answer to each draft, and the rows that make it so.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use mongodb::bson::{Binary, Document, doc};
+use serde::{Deserialize, Serialize};
+
+use super::super::bson::{binary, date, pair};
+use super::super::conversations::{ConversationRow, LastRow, Member};
+use super::super::messages::{MessageRow, token};
+use crate::domain::clock::Timestamp;
+use crate::domain::conversations::Kind;
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::domain::messages::{Draft, Sent, StoredMessage, Target};
+use crate::error::{Error, Result};
+
+/// How long an exactly-once key is kept; clients are promised 24 hours.
+const KEY_LIFETIME: Duration = Duration::from_hours(25);
+
+/// A row of `message_keys`: what a sender's `client_message_id` has led to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct KeyRow {
+    /// The sender's id, then the first 16 bytes of the SHA-256 of `client_message_id`.
+    #[serde(rename = "_id")]
+    pub key: Binary,
+    pub message: Binary,
+    pub fingerprint: Binary,
+    #[serde(with = "date")]
+    pub expires_at: Timestamp,
+}
+
+/// A row of `sends`: sender, conversation, number; and how many of theirs it makes there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SendRow {
+    #[serde(rename = "_id")]
+    pub key: Binary,
+    pub n: u64,
+}
+
+/// What a batch adds up to, from what its transaction read.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// The answer to each draft.
+    pub answers: Vec<Result<Sent>>,
+    pub messages: Vec<MessageRow>,
+    pub sends: Vec<SendRow>,
+    pub keys: Vec<KeyRow>,
+    pub uses: Vec<Document>,
+    pub conversations: HashMap<ConversationId, ConversationRow>,
+    /// Who sent how much in all, by the key of their row; only those who send now.
+    pub own_totals: HashMap<Vec<u8>, (ConversationId, UserId, u64)>,
+}
+
+impl Plan {
+    pub fn decide(
+        &mut self,
+        draft: &Draft,
+        known: &mut HashMap<Vec<u8>, KeyRow>,
+        totals: &HashMap<Vec<u8>, u64>,
+    ) -> Result<Sent> {
+        let key = key_of(draft);
+        let before = key.as_ref().and_then(|key| known.get(key));
+        if let Some(row) = before.filter(|row| row.expires_at > draft.at) {
+            return same(row, draft).map(Sent::Before);
+        }
+        let (id, member) = (draft.conversation(), member_key(draft));
+        let own = match self.own_totals.get(&member) {
+            Some((.., own)) => Some(*own),
+            None => totals.get(&member).copied(),
+        };
+        let summary = match draft.target {
+            Target::User(peer) => {
+                self.conversations.entry(id).or_insert_with(|| begun(draft, peer))
+            }
+            // Whoever was removed since the request was checked has no row any more.
+            Target::Group(_) => {
+                own.ok_or_else(Error::not_found)?;
+                self.conversations.get_mut(&id).ok_or_else(Error::not_found)?
+            }
+        };
+        let message = next(summary, draft);
+        let nth = own.unwrap_or(0) + 1;
+        self.own_totals.insert(member, (id, draft.sender, nth));
+        if let (Some(key), Some(once)) = (key, &draft.once) {
+            self.keys.push(key_row(&key, message, once.fingerprint, draft.at));
+            let row = key_row(&key, message, once.fingerprint, draft.at);
+            known.insert(key, row);
+        }
+        self.sends.push(SendRow { key: own_key(draft.sender, message), n: nth });
+        self.uses.extend(draft.attachments.iter().map(|file| {
+            let key = [file.id.bytes().as_slice(), &message.bytes()].concat();
+            doc! { "_id": binary(key) }
+        }));
+        let row = message_row(draft, message, nth);
+        self.messages.push(row.clone());
+        Ok(Sent::New(StoredMessage::from(row)))
+    }
+}
+
+pub(super) fn key_of(draft: &Draft) -> Option<Vec<u8>> {
+    let once = draft.once.as_ref()?;
+    let name = digest(&SHA256, once.client_message_id.as_bytes());
+    Some([draft.sender.bytes().as_slice(), &name.as_ref()[..16]].concat())
+}
+
+fn key_row(key: &[u8], message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {
+    let raw = |bytes: &[u8]| Binary {
+        subtype: mongodb::bson::spec::BinarySubtype::Generic,
+        bytes: bytes.to_vec(),
+    };
+    KeyRow {
+        key: raw(key),
+        message: raw(&message.bytes()),
+        fingerprint: raw(&fingerprint),
+        expires_at: at.plus(KEY_LIFETIME),
+    }
+}
+
+/// The message that a key stands for, if it was about the same.
+pub(super) fn same(row: &KeyRow, draft: &Draft) -> Result<MessageId> {
+    let fingerprint = draft.once.as_ref().map(|once| once.fingerprint.to_vec());
+    if fingerprint.as_ref() != Some(&row.fingerprint.bytes) {
+        return Err(Error::invalid(
+            "idempotency_key_reused",
+            "this client_message_id was used for another message",
+        ));
+    }
+    let key: [u8; 24] = row.message.bytes.as_slice().try_into().map_err(Error::internal)?;
+    Ok(MessageId::from_bytes(key))
+}
+
+pub(super) fn member_key(draft: &Draft) -> Vec<u8> {
+    pair(&draft.conversation(), &draft.sender)
+}
+
+/// The key of a message among its sender's own: sender, conversation, number.
+fn own_key(sender: UserId, message: MessageId) -> Binary {
+    Binary {
+        subtype: mongodb::bson::spec::BinarySubtype::Generic,
+        bytes: [sender.bytes().as_slice(), &message.bytes()].concat(),
+    }
+}
+
+/// Gives a draft the next number of its conversation.
+fn next(summary: &mut ConversationRow, draft: &Draft) -> MessageId {
+    let message = MessageId::new(summary.id, summary.last_seq + 1);
+    if summary.last.is_some_and(|before| before.sender != draft.sender) {
+        summary.other = summary.last;
+    }
+    summary.last = Some(LastRow { seq: message.seq, sender: draft.sender, at: draft.at });
+    summary.last_seq = message.seq;
+    summary.last_at = summary.last_at.max(draft.at);
+    message
+}
+
+/// The summary of a direct conversation before its first message.
+fn begun(draft: &Draft, peer: UserId) -> ConversationRow {
+    let mut members = vec![Member(draft.sender), Member(peer)];
+    members.sort_unstable_by_key(|member| member.0);
+    members.dedup();
+    ConversationRow {
+        id: draft.conversation(),
+        kind: Kind::Direct,
+        members,
+        last_seq: 0,
+        last_at: draft.at,
+        revision: 0,
+        last: None,
+        other: None,
+        created_at: draft.at,
+    }
+}
+
+fn message_row(draft: &Draft, id: MessageId, nth: u64) -> MessageRow {
+    MessageRow {
+        id,
+        token: token(draft.token),
+        sender: draft.sender,
+        nth,
+        text: draft.text.clone(),
+        attachments: draft.attachments.iter().map(Into::into).collect(),
+        reply_to: draft.reply_to,
+        client_message_id: draft.once.as_ref().map(|once| once.client_message_id.clone()),
+        at: draft.at,
+    }
+}

@@ -1,0 +1,96 @@
+//! The updates of a plan: summaries, member rows, exactly-once keys.
+
+use mongodb::bson::{Bson, Document, doc};
+
+use super::super::conversations::LastRow;
+use super::super::members;
+use super::super::store::Abort;
+use super::plan::{KeyRow, Plan};
+use crate::domain::conversations::Kind;
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::error::Error;
+
+/// Sets a key that is not there, or is there and expired: which one, the plan has read.
+pub(super) fn key_update(row: &KeyRow) -> Result<Document, Abort> {
+    let row_document = mongodb::bson::serialize_to_document(row)
+        .map_err(|error| Abort::Rule(Error::internal(error)))?;
+    Ok(doc! { "q": { "_id": &row.key }, "u": row_document, "upsert": true })
+}
+
+fn int(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+fn last(row: Option<LastRow>) -> Bson {
+    row.map_or(Bson::Null, |row| {
+        Bson::Document(doc! { "seq": int(row.seq), "sender": row.sender, "at": row.at })
+    })
+}
+
+/// The conversations that go on, and those that begin.
+pub(super) fn summary_updates(plan: &Plan) -> Vec<Document> {
+    let updates = plan.conversations.values().map(|row| {
+        let members: Vec<UserId> = row.members.iter().map(|member| member.0).collect();
+        let mut born = doc! { "kind": "direct", "members": members };
+        born.extend(doc! { "revision": 0_i64, "created_at": row.created_at });
+        let mut change = doc! {
+            "$set": {
+                "last_seq": int(row.last_seq),
+                "last_at": row.last_at,
+                "last": last(row.last),
+                "other": last(row.other),
+            },
+        };
+        let is_direct = row.kind == Kind::Direct;
+        if is_direct {
+            change.insert("$setOnInsert", born);
+        }
+        doc! { "q": { "_id": row.id }, "u": change, "upsert": is_direct }
+    });
+    updates.collect()
+}
+
+/// The senders' totals; and, of a direct conversation, that its other user has something unread.
+pub(super) fn member_updates(plan: &Plan) -> Vec<Document> {
+    let mut updates = Vec::new();
+    for (conversation, user, total) in plan.own_totals.values() {
+        let change = doc! { "$set": { "own_total": int(*total) } };
+        updates.push(member_update(plan, *conversation, *user, change));
+    }
+    for row in plan.conversations.values().filter(|row| row.kind == Kind::Direct) {
+        for member in &row.members {
+            let from_others = [row.last, row.other].into_iter().flatten();
+            let waiting = from_others.filter(|last| last.sender != member.0).max_by_key(|l| l.seq);
+            if let Some(waiting) = waiting.filter(|w| is_new(plan, row.id, w.seq)) {
+                let change = doc! {
+                    "$set": { "waiting_seq": int(waiting.seq), "waiting_at": waiting.at },
+                };
+                updates.push(member_update(plan, row.id, member.0, change));
+            }
+        }
+    }
+    updates
+}
+
+fn is_new(plan: &Plan, conversation: ConversationId, seq: u64) -> bool {
+    let id = MessageId::new(conversation, seq);
+    plan.messages.iter().any(|message| message.id == id)
+}
+
+/// An update of a member's row, which a direct conversation's first message makes.
+fn member_update(
+    plan: &Plan,
+    conversation: ConversationId,
+    user: UserId,
+    mut change: Document,
+) -> Document {
+    let summary = &plan.conversations[&conversation];
+    let is_direct = summary.kind == Kind::Direct;
+    if is_direct {
+        let set = change.get_document("$set").cloned().unwrap_or_default();
+        let born = members::begun_direct(conversation, user, summary.created_at);
+        let born = born.into_iter().filter(|(name, _)| !set.contains_key(name));
+        change.insert("$setOnInsert", born.collect::<Document>());
+    }
+    doc! { "q": { "_id": members::key(conversation, user) }, "u": change, "upsert": is_direct }
+}
