@@ -1,20 +1,21 @@
-//! Messages: who may send what, and how history reads.
+//! Messages: who may send what; how history reads is in `history`.
+
+mod history;
+mod view;
 
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+pub use self::history::{History, Mark};
+use self::view::{Place, place, shown};
 use super::conversations::Conversations;
 use super::outgoing::Outgoing;
-use crate::cache::{Redis, pages};
+use crate::cache::Redis;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, random_bytes};
-use crate::domain::conversations::{Kind, Summary};
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
-use crate::domain::messages::{
-    Draft, ExactlyOnce, Message, OthersMarks, Sent, Status, StoredMessage, Target,
-};
-use crate::domain::page::Limit;
+use crate::domain::messages::{Draft, ExactlyOnce, Message, Sent, Status, Target};
 use crate::domain::text::MessageText;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
@@ -44,30 +45,6 @@ pub struct Delivery {
     pub message: Message,
     /// Whether an earlier request of the same name had sent it.
     pub replayed: bool,
-}
-
-/// Which page of a history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    /// The newest.
-    Newest,
-    /// The one next to a message, on its older side.
-    Before(MessageId),
-    /// The one next to a message, on its newer side.
-    After(MessageId),
-}
-
-/// A page of history, newest first.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct History {
-    /// Whose it is.
-    pub conversation_id: ConversationId,
-    /// Its messages, newest first.
-    pub items: Vec<Message>,
-    /// What to pass as `before` for the older page; `None` at the beginning.
-    pub older_cursor: Option<MessageId>,
-    /// What to pass as `after` for the newer page; `None` at the end.
-    pub newer_cursor: Option<MessageId>,
 }
 
 /// The rules of messages.
@@ -214,95 +191,10 @@ impl Messages {
             }
         }
     }
-
-    /// A page of the history with a user, which may be empty.
-    ///
-    /// # Errors
-    /// `not_found` where there is no such user; `invalid_cursor` for a mark of elsewhere.
-    pub async fn history_with(
-        &self,
-        reader: UserId,
-        peer: UserId,
-        mark: Mark,
-        limit: Limit,
-    ) -> Result<History> {
-        if let Some(summary) = self.conversations.direct(reader, peer).await? {
-            return self.page(&summary, mark, limit).await;
-        }
-        if self.repositories.users.public(&[peer]).await?.is_empty() {
-            return Err(Error::not_found());
-        }
-        match mark {
-            Mark::Newest => Ok(History {
-                conversation_id: ConversationId::direct(reader, peer),
-                items: Vec::new(),
-                older_cursor: None,
-                newer_cursor: None,
-            }),
-            _ => Err(bad_mark()),
-        }
-    }
-
-    /// A page of a conversation's history.
-    ///
-    /// # Errors
-    /// `not_found` for outsiders; `invalid_cursor` for a mark of elsewhere.
-    pub async fn history(
-        &self,
-        reader: UserId,
-        conversation: ConversationId,
-        mark: Mark,
-        limit: Limit,
-    ) -> Result<History> {
-        let summary = self.conversations.open(reader, conversation).await?;
-        self.page(&summary, mark, limit).await
-    }
-
-    async fn page(&self, summary: &Summary, mark: Mark, limit: Limit) -> Result<History> {
-        let (stored, marks) = tokio::try_join!(
-            Box::pin(self.stored_page(summary, mark, limit.get())),
-            Box::pin(self.repositories.marks.lowest_in(summary)),
-        )?;
-        let place = Place::of(summary);
-        let status = |m: &StoredMessage, marks: &OthersMarks| marks.status(m.sender, m.id.seq);
-        let items: Vec<Message> =
-            stored.iter().map(|m| shown(m, &place, status(m, &marks))).collect();
-        // Numbers have no gaps: there is an older page unless this one begins with the first.
-        let older_cursor = items.last().filter(|m| m.seq > 1).map(|m| m.id);
-        let newer_cursor = items.first().filter(|m| m.seq < summary.last_seq).map(|m| m.id);
-        Ok(History { conversation_id: summary.id, items, older_cursor, newer_cursor })
-    }
-
-    async fn stored_page(
-        &self,
-        summary: &Summary,
-        mark: Mark,
-        limit: usize,
-    ) -> Result<Vec<StoredMessage>> {
-        let (id, last) = (summary.id, summary.last_seq);
-        let is_known = |m: MessageId| m.conversation == id && (1..=last).contains(&m.seq);
-        let messages = &self.repositories.messages;
-        match mark {
-            Mark::Newest if limit <= pages::PAGE => {
-                let load = messages.newest(id, (1, last), pages::PAGE);
-                let mut page = pages::newest(&self.redis, summary, load).await?;
-                page.truncate(limit);
-                Ok(page)
-            }
-            Mark::Newest => messages.newest(id, (1, last), limit).await,
-            Mark::Before(m) if is_known(m) => messages.newest(id, (1, m.seq - 1), limit).await,
-            Mark::After(m) if is_known(m) => messages.oldest(id, (m.seq + 1, last), limit).await,
-            Mark::Before(_) | Mark::After(_) => Err(bad_mark()),
-        }
-    }
 }
 
 fn unavailable() -> Error {
     Error::forbidden("recipient_unavailable", "this user cannot be written to")
-}
-
-fn bad_mark() -> Error {
-    Error::malformed("invalid_cursor", "the mark is not a message of this conversation")
 }
 
 /// What a message is about, whatever its spelling: where, text, files by content, what it answers.
@@ -321,49 +213,4 @@ fn fingerprint(conversation: ConversationId, new: &NewMessage, files: &[Attachme
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(context.finish().as_ref());
     fingerprint
-}
-
-/// Where messages are: what of a conversation each of its messages repeats.
-struct Place {
-    kind: Kind,
-    members: Vec<UserId>,
-}
-
-impl Place {
-    fn of(summary: &Summary) -> Self {
-        Self { kind: summary.kind, members: summary.members.clone() }
-    }
-}
-
-fn place(sender: UserId, target: Target) -> Place {
-    match target {
-        Target::User(peer) => Place { kind: Kind::Direct, members: vec![sender, peer] },
-        Target::Group(_) => Place { kind: Kind::Group, members: Vec::new() },
-    }
-}
-
-fn shown(stored: &StoredMessage, place: &Place, status: Status) -> Message {
-    let id = stored.id;
-    let other = place.members.iter().find(|member| **member != stored.sender);
-    let is_direct = place.kind == Kind::Direct;
-    Message {
-        id,
-        conversation_id: id.conversation,
-        conversation_type: place.kind,
-        seq: id.seq,
-        sender_id: stored.sender,
-        recipient_user_id: is_direct.then(|| other.copied().unwrap_or(stored.sender)),
-        group_id: (!is_direct).then(|| id.conversation.as_group()),
-        message: stored.text.clone(),
-        attachments: stored.attachments.clone(),
-        reply_to: stored.reply_to.map(|seq| MessageId::new(id.conversation, seq)),
-        mentions: Vec::new(),
-        reactions: Vec::new(),
-        pinned: false,
-        status,
-        client_message_id: stored.client_message_id.clone(),
-        created_at: stored.at,
-        edited_at: None,
-        deleted_at: None,
-    }
 }
