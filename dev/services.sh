@@ -62,6 +62,7 @@ start_mongod() {
   ulimit -n "$(ulimit -Hn)"
   start mongod "$mongod" --dbpath "$directory" --bind_ip 127.0.0.1 --port "$port" --replSet rs0 \
     --nounixsocket --wiredTigerCacheSizeGB 1 --setParameter diagnosticDataCollectionEnabled=false \
+    --setParameter transactionLifetimeLimitSeconds=5 \
     "$@" >"$state/mongod.log" 2>&1
   python3 "$root/dev/replset.py" "$port" "$!" || failed mongod
   export NATTER_MONGODB__URI="mongodb://127.0.0.1:$port/?replicaSet=rs0"
