@@ -14,6 +14,21 @@ pub trait QueryInput: Sized + Send + 'static {
     fn read(query: &mut Query) -> Self;
 }
 
+/// Which page of a list that nothing else narrows.
+#[derive(Debug)]
+pub struct PageQuery {
+    /// How many items.
+    pub limit: Limit,
+    /// Where to go on; absent at the start.
+    pub cursor: Option<String>,
+}
+
+impl QueryInput for PageQuery {
+    fn read(query: &mut Query) -> Self {
+        Self { limit: query.limit(), cursor: query.text("cursor") }
+    }
+}
+
 /// The parameters of one query, and what was wrong with those taken so far.
 #[derive(Debug, Default)]
 pub struct Query {

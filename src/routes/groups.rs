@@ -12,7 +12,7 @@ use super::any_of;
 use super::reply::{Created, Found, Removed};
 use crate::domain::groups::GroupWish;
 use crate::domain::ids::{AttachmentId, GroupId, UserId};
-use crate::domain::page::{Limit, Page};
+use crate::domain::page::Page;
 use crate::domain::text::GroupName;
 use crate::error::Result;
 use crate::filters::body::json;
@@ -20,7 +20,7 @@ use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::{Caller, Guards};
 use crate::filters::input;
 use crate::filters::problem::respond;
-use crate::filters::query::{Query, QueryInput, query};
+use crate::filters::query::{PageQuery, query};
 use crate::filters::with;
 use crate::services::Services;
 use crate::services::groups::{GroupMember, GroupOverview, Groups, WholeGroup};
@@ -73,23 +73,10 @@ async fn create(
     groups.create(caller.user, name, members).await.map(Created)
 }
 
-/// Which page of the list.
-#[derive(Debug)]
-struct Which {
-    limit: Limit,
-    cursor: Option<String>,
-}
-
-impl QueryInput for Which {
-    fn read(query: &mut Query) -> Self {
-        Self { limit: query.limit(), cursor: query.text("cursor") }
-    }
-}
-
 async fn list(
     (): (),
     caller: Caller,
-    which: Which,
+    which: PageQuery,
     groups: Arc<Groups>,
 ) -> Result<Found<Page<GroupOverview>>> {
     groups.list(caller.user, which.limit, which.cursor.as_deref()).await.map(Found)

@@ -11,7 +11,7 @@ use warp::reply::Response;
 use super::any_of;
 use super::reply::{Found, NoContent};
 use crate::domain::ids::SessionId;
-use crate::domain::page::{Limit, Page};
+use crate::domain::page::Page;
 use crate::domain::sessions::{Device, SignedIn, SignedInDevice};
 use crate::error::Result;
 use crate::filters::body::json;
@@ -19,7 +19,7 @@ use crate::filters::client::Client;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::{Caller, Guards};
 use crate::filters::problem::respond;
-use crate::filters::query::{Query, QueryInput, query};
+use crate::filters::query::{PageQuery, query};
 use crate::filters::with;
 use crate::services::sessions::Sessions;
 
@@ -37,7 +37,7 @@ pub(super) fn routes(guards: &Guards, sessions: &Arc<Sessions>) -> BoxedFilter<(
     let refresh = refresh.then(self::refresh).map(respond).boxed();
     let logout = guards.caller::<()>(&LOGOUT).and(sessions.clone());
     let logout = logout.then(self::logout).map(respond).boxed();
-    let list = guards.caller::<()>(&LIST).and(query::<Which>()).and(sessions.clone());
+    let list = guards.caller::<()>(&LIST).and(query::<PageQuery>()).and(sessions.clone());
     let list = list.then(self::list).map(respond).boxed();
     let end_others = guards.caller::<()>(&END_OTHERS).and(sessions.clone());
     let end_others = end_others.then(self::end_others).map(respond).boxed();
@@ -72,22 +72,10 @@ async fn logout((): (), caller: Caller, sessions: Arc<Sessions>) -> Result<NoCon
     Ok(NoContent)
 }
 
-/// Which page of the list.
-struct Which {
-    limit: Limit,
-    cursor: Option<String>,
-}
-
-impl QueryInput for Which {
-    fn read(query: &mut Query) -> Self {
-        Self { limit: query.limit(), cursor: query.text("cursor") }
-    }
-}
-
 async fn list(
     (): (),
     caller: Caller,
-    which: Which,
+    which: PageQuery,
     sessions: Arc<Sessions>,
 ) -> Result<Found<Page<SignedInDevice>>> {
     let cursor = which.cursor.as_deref();

@@ -16,7 +16,7 @@ use crate::domain::notifications::{
 };
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::users::PublicUser;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::repositories::Repositories;
 use crate::repositories::marks::Marks;
 
@@ -123,8 +123,7 @@ impl Notifications {
     ) -> Result<Inbox> {
         let list = if unread_only { "notifications/unread" } else { "notifications" };
         let scope = ListScope { list, reader };
-        let before = cursor.map(|cursor| self.cursors.open(scope, cursor).ok_or_else(bad_cursor));
-        let before: Option<NotificationPosition> = before.transpose()?;
+        let before: Option<NotificationPosition> = self.cursors.resume(scope, cursor)?;
         let groups = self.repositories.marks.groups(reader).await?;
         let entries = self.entries(reader, before, limit.get() + 1, unread_only, &groups).await?;
         let unread_count = if before.is_none() && entries.len() <= limit.get() {
@@ -238,10 +237,6 @@ impl Notifications {
             _ => Ok(()),
         }
     }
-}
-
-fn bad_cursor() -> Error {
-    Error::malformed("invalid_cursor", "the cursor is not one of this list")
 }
 
 fn item(
