@@ -21,6 +21,8 @@ pub enum Verb {
     Post,
     /// PUT.
     Put,
+    /// PATCH (RFC 5789).
+    Patch,
     /// DELETE.
     Delete,
 }
@@ -33,6 +35,7 @@ impl Verb {
             Self::Get => "GET",
             Self::Post => "POST",
             Self::Put => "PUT",
+            Self::Patch => "PATCH",
             Self::Delete => "DELETE",
         }
     }
@@ -128,6 +131,12 @@ impl Endpoint {
         Self::new(Verb::Put, path, class)
     }
 
+    /// A PATCH for whoever is signed in, without a body.
+    #[must_use]
+    pub const fn patch(path: &'static str, class: Class) -> Self {
+        Self::new(Verb::Patch, path, class)
+    }
+
     /// A DELETE for whoever is signed in, without a body.
     #[must_use]
     pub const fn delete(path: &'static str, class: Class) -> Self {
@@ -173,6 +182,7 @@ impl Endpoint {
         segments(self.path, path).is_some_and(|params| {
             params.iter().all(|(name, value)| match *name {
                 "message_id" => MessageId::from_str(value).is_ok(),
+                "emoji" => !value.is_empty(),
                 _ => UserId::from_str(value).is_ok(),
             })
         })

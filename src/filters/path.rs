@@ -1,6 +1,9 @@
 //! Typed parameters of a path.
 
+use std::convert::Infallible;
 use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
 
 /// The parameters of `path` if it is of the form `pattern`, as (name, value) in order; values as
 /// they came, percent-encoded. Every segment must be there and nothing may follow.
@@ -40,6 +43,37 @@ impl<A: FromStr + Send + 'static> PathParams for (A,) {
     }
 }
 
+impl<A: FromStr + Send + 'static, B: FromStr + Send + 'static> PathParams for (A, B) {
+    fn parse(params: &[(&'static str, &str)]) -> Option<Self> {
+        let [(_, a), (_, b)] = params else { return None };
+        Some((a.parse().ok()?, b.parse().ok()?))
+    }
+}
+
+impl<A, B, C> PathParams for (A, B, C)
+where
+    A: FromStr + Send + 'static,
+    B: FromStr + Send + 'static,
+    C: FromStr + Send + 'static,
+{
+    fn parse(params: &[(&'static str, &str)]) -> Option<Self> {
+        let [(_, a), (_, b), (_, c)] = params else { return None };
+        Some((a.parse().ok()?, b.parse().ok()?, c.parse().ok()?))
+    }
+}
+
+/// A parameter that may be any text, percent-decoded; what is not UTF-8 in it becomes U+FFFD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(pub String);
+
+impl FromStr for Text {
+    type Err = Infallible;
+
+    fn from_str(raw: &str) -> Result<Self, Infallible> {
+        Ok(Self(percent_decode_str(raw).decode_utf8_lossy().into_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -55,6 +89,16 @@ mod tests {
         {
             assert_eq!(segments(pattern, other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn several_parameters_and_any_text_are_read() {
+        let params = segments("/{a}/{b}/{c}", "/1/2/%F0%9F%91%8D").unwrap_or_default();
+        let text = Text("\u{1f44d}".to_owned());
+        assert_eq!(<(u8, u8, Text)>::parse(&params), Some((1, 2, text)));
+        assert_eq!(<(u8, u8)>::parse(&params), None);
+        assert_eq!(<(u8, u8)>::parse(&params[..2]), Some((1, 2)));
+        assert_eq!("%ff".parse(), Ok(Text("\u{fffd}".to_owned())));
     }
 
     proptest! {
