@@ -26,3 +26,4 @@ mod sessions;
 mod support;
 mod table;
 mod users;
+mod walks;
