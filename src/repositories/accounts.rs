@@ -2,9 +2,10 @@
 //! so that no account waits for a mail that was never queued.
 
 use mongodb::ClientSession;
-use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
+use super::bson::raw;
 use super::embedded::EmbeddedAttachment;
 use super::outbox::{self, Outbox};
 use super::store::{Abort, Store, duplicate, failed, within_raw};
@@ -131,7 +132,7 @@ impl Accounts {
     ) -> Result<(), Abort> {
         if let Some(digest) = letter.digest {
             let token = tokens::Row {
-                digest: Binary { subtype: BinarySubtype::Generic, bytes: digest.to_vec() },
+                digest: raw(digest),
                 kind: tokens::VERIFY.to_owned(),
                 user_id: letter.user,
                 email_key: letter.mail.to.key(),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use mongodb::Collection;
-use mongodb::bson::{Binary, doc, spec::BinarySubtype};
+use mongodb::bson::{Binary, doc};
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
-use super::bson::date;
+use super::bson::{date, raw};
 use super::store::{Store, within};
 use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::mails::{Mail, MailKind};
@@ -43,11 +43,11 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn new(mail: &Mail, now: Timestamp, expires_at: Timestamp) -> Self {
         Self {
-            id: bytes(random_bytes::<16>()),
+            id: raw(random_bytes::<16>()),
             kind: mail.kind.name().to_owned(),
             to: mail.to.as_str().to_owned(),
             username: mail.username.clone(),
-            nonce: mail.nonce.map(bytes),
+            nonce: mail.nonce.map(raw),
             attempts: 0,
             next_attempt_at: now,
             created_at: now,
@@ -150,8 +150,4 @@ impl TryFrom<Row> for Claim {
             },
         })
     }
-}
-
-fn bytes<const N: usize>(bytes: [u8; N]) -> Binary {
-    Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
 }
