@@ -6,6 +6,7 @@ pub mod conversations;
 pub mod files;
 pub mod groups;
 pub mod ids;
+pub mod lockouts;
 pub mod mails;
 pub mod media_type;
 pub mod messages;
