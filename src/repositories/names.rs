@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
+use mongodb::options::Hint;
 
 use super::store::within;
 use super::users::{UNVERIFIED, Users, present};
@@ -38,7 +39,8 @@ impl Users {
     /// # Errors
     /// When the store is away.
     pub async fn free_name(&self, name: &Username, now: Timestamp) -> Result<()> {
-        self.free_names(doc! { "username_key": name.key() }, now).await?;
+        let kept = old(doc! { "username_key": name.key() }, now);
+        within(self.rows.update_many(kept, freed())).await?;
         self.forget_unverified(doc! { "username_key": name.key() }, now).await
     }
 
@@ -47,12 +49,10 @@ impl Users {
     /// # Errors
     /// When the store is away.
     pub async fn free_old_names(&self, now: Timestamp) -> Result<()> {
-        self.free_names(doc! { "username_key": { "$gt": "" } }, now).await
-    }
-
-    async fn free_names(&self, mut kept: Document, now: Timestamp) -> Result<()> {
-        kept.insert("deleted_at", doc! { "$type": "date", "$lte": now.minus(NAME_KEPT) });
-        within(self.rows.update_many(kept, doc! { "$unset": { "username_key": "" } })).await?;
+        let kept = old(doc! { "username_key": { "$gt": "" } }, now);
+        // Otherwise it might walk along the names of everyone.
+        let index = Hint::Name("kept_name".to_owned());
+        within(self.rows.update_many(kept, freed()).hint(index)).await?;
         Ok(())
     }
 
@@ -62,4 +62,14 @@ impl Users {
         within(self.rows.delete_one(stale)).await?;
         Ok(())
     }
+}
+
+/// Accounts that were deleted so long ago that others may have their names.
+fn old(mut kept: Document, now: Timestamp) -> Document {
+    kept.insert("deleted_at", doc! { "$type": "date", "$lte": now.minus(NAME_KEPT) });
+    kept
+}
+
+fn freed() -> Document {
+    doc! { "$unset": { "username_key": "" } }
 }
