@@ -91,6 +91,7 @@ impl App {
         self.shutdown.spawn(|stop| collect_uploads(attachments, stop));
         self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
+        self.shutdown.spawn(|stop| self.services.deletion.clone().run(stop));
         for writer in self.writers {
             self.shutdown.spawn(|stop| writer.run(stop));
         }

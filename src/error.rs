@@ -188,7 +188,7 @@ impl Error {
     /// Too many requests: `rate_limited` or `account_locked`; to be repeated after `retry_after`.
     #[must_use]
     pub fn limited(code: &'static str, retry_after: Duration) -> Self {
-        let mut error = Self::new(Kind::Limited, code, "too many requests; see Retry-After");
+        let mut error = Self::new(Kind::Limited, code, "too many attempts; see Retry-After");
         error.0.retry_after = Some(retry_after);
         error
     }

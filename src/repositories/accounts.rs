@@ -2,11 +2,14 @@
 //! so that no account waits for a mail that was never queued.
 
 use mongodb::ClientSession;
-use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
+use super::bson::raw;
 use super::embedded::EmbeddedAttachment;
+use super::lockouts::Lockouts;
 use super::outbox::{self, Outbox};
+use super::sessions::Sessions;
 use super::store::{Abort, Store, duplicate, failed, within_raw};
 use super::tokens::{self, Tokens};
 use super::users::{self, Users, present};
@@ -18,13 +21,16 @@ use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 
-/// The collections `users`, `tokens` and `outbox` together.
+/// The collections `users`, `tokens` and `outbox` together, and what else an account's password
+/// opens or closes.
 #[derive(Debug, Clone)]
 pub struct Accounts {
     pub(super) store: Store,
     pub(super) users: Users,
     pub(super) tokens: Tokens,
     pub(super) outbox: Outbox,
+    pub(super) sessions: Sessions,
+    pub(super) lockouts: Lockouts,
 }
 
 /// An account to be made.
@@ -82,6 +88,8 @@ impl Accounts {
             users: Users::new(store),
             tokens: Tokens::new(store),
             outbox: Outbox::new(store),
+            sessions: Sessions::new(store),
+            lockouts: Lockouts::new(store),
         }
     }
 
@@ -131,7 +139,7 @@ impl Accounts {
     ) -> Result<(), Abort> {
         if let Some(digest) = letter.digest {
             let token = tokens::Row {
-                digest: Binary { subtype: BinarySubtype::Generic, bytes: digest.to_vec() },
+                digest: raw(digest),
                 kind: tokens::VERIFY.to_owned(),
                 user_id: letter.user,
                 email_key: letter.mail.to.key(),
@@ -139,7 +147,7 @@ impl Accounts {
             };
             self.tokens.rows.insert_one(token).session(&mut *session).await?;
         }
-        let mail = outbox::Row::new(&letter.mail, now, letter.expires_at);
+        let mail = outbox::Row::new(&letter.mail, Some(letter.user), now, letter.expires_at);
         self.outbox.rows.insert_one(mail).session(&mut *session).await?;
         Ok(())
     }

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
-use super::bson::binary;
+use super::bson::{binary, raw};
 use super::store::{Store, within};
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId};
 use crate::error::{Error, Result};
@@ -69,9 +68,7 @@ impl AttachmentUses {
         uses: impl IntoIterator<Item = Use>,
     ) -> Result<(), DriverError> {
         let uses: BTreeSet<Use> = uses.into_iter().collect();
-        let subtype = BinarySubtype::Generic;
-        let rows = uses.into_iter().map(|it| Row { key: Binary { subtype, bytes: it.key() } });
-        let rows: Vec<Row> = rows.collect();
+        let rows: Vec<Row> = uses.into_iter().map(|it| Row { key: raw(it.key()) }).collect();
         if !rows.is_empty() {
             self.rows.insert_many(rows).session(session).await?;
         }

@@ -157,6 +157,26 @@ impl Attachments {
         let files = rows.into_iter().map(StoredFile::try_from);
         files.map(|file| file.map(|file| file.attachment)).collect()
     }
+
+    /// Up to `count` files that a user has uploaded, in the order of their ids, from the one after
+    /// `after` on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn uploaded(
+        &self,
+        uploader: UserId,
+        after: Option<AttachmentId>,
+        count: i64,
+    ) -> Result<Vec<Attachment>> {
+        let mut own = doc! { "uploader": uploader, "state": "ready" };
+        if let Some(after) = after {
+            own.insert("_id", doc! { "$gt": after });
+        }
+        let rows = all(self.rows.find(own).sort(doc! { "_id": 1 }).limit(count)).await?;
+        let files = rows.into_iter().map(StoredFile::try_from);
+        files.map(|file| file.map(|file| file.attachment)).collect()
+    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

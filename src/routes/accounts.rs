@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use validator::Validate;
 use warp::Filter;
@@ -11,9 +9,8 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
-use super::reply::{Accepted, Created, Found, html};
+use super::reply::{Accepted, Created, Found, page};
 use super::sessions::device;
-use crate::domain::clock::random_bytes;
 use crate::domain::sessions::SignedIn;
 use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::User;
@@ -42,7 +39,8 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let sign_up = sign_up.then(self::sign_up).map(respond).boxed();
     let verify = guards.public::<()>(&VERIFY).and(json(&VERIFY)).and(accounts.clone());
     let verify = verify.then(self::verify).map(respond).boxed();
-    let verify_page = guards.public::<()>(&VERIFY_PAGE).map(|(), _| verify_page()).boxed();
+    let verify_page =
+        guards.public::<()>(&VERIFY_PAGE).map(|(), _| page(include_str!("verify.html"))).boxed();
     let resend = guards.public::<()>(&RESEND).and(json(&RESEND)).and(accounts.clone());
     let resend = resend.then(self::resend).map(respond).boxed();
     let login = guards.public::<()>(&LOGIN).and(json(&LOGIN)).and(accounts);
@@ -87,17 +85,6 @@ async fn verify(
     accounts: Arc<Accounts>,
 ) -> Result<Found<User>> {
     Ok(Found(accounts.verify(input.token.as_deref().unwrap_or_default()).await?))
-}
-
-/// What the mailed link leads to. A page, because programs follow links in mails, and its button
-/// posts the token. The page reads that from its own address: nothing of it is in here.
-fn verify_page() -> Response {
-    let nonce = URL_SAFE_NO_PAD.encode(random_bytes::<16>());
-    let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    html(include_str!("verify.html").replace("{nonce}", &nonce), &policy)
 }
 
 #[derive(Deserialize, Validate)]

@@ -10,6 +10,7 @@ mod health;
 mod jwks;
 mod messages;
 mod notifications;
+mod password;
 mod profile;
 mod reply;
 mod revisions;
@@ -40,6 +41,7 @@ pub fn table() -> Vec<Endpoint> {
         jwks::ENDPOINTS,
         messages::ENDPOINTS,
         notifications::ENDPOINTS,
+        password::ENDPOINTS,
         profile::ENDPOINTS,
         revisions::ENDPOINTS,
         sessions::ENDPOINTS,
@@ -61,7 +63,8 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         jwks::routes(guards, &services.access),
         messages::routes(guards, services),
         notifications::routes(guards, services),
-        profile::routes(guards, &services.profile),
+        password::routes(guards, &services.passwords),
+        profile::routes(guards, services),
         revisions::routes(guards, services),
         sessions::routes(guards, &services.sessions),
         users::routes(guards, &services.profiles),

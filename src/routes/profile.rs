@@ -1,15 +1,18 @@
-//! One's own profile: GET and PUT /profile.
+//! One's own account: GET, PUT and DELETE /profile, GET /profile/export.
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
+use http::{HeaderValue, header};
 use serde::Deserialize;
 use validator::Validate;
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
+use warp::{Filter, Reply};
 
 use super::any_of;
-use super::reply::Found;
+use super::bytes::shared;
+use super::reply::{Found, NoContent};
 use crate::domain::ids::AttachmentId;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
@@ -20,19 +23,30 @@ use crate::filters::guards::{Caller, Guards};
 use crate::filters::input;
 use crate::filters::problem::respond;
 use crate::filters::with;
+use crate::services::Services;
+use crate::services::deletion::Deletion;
+use crate::services::export::Exports;
 use crate::services::profile::{Profile, ProfileChange};
 
 const GET: Endpoint = Endpoint::get("/profile", Class::Read);
 const CHANGE: Endpoint = Endpoint::put("/profile", Class::Write).json();
 
-pub(super) const ENDPOINTS: &[Endpoint] = &[GET, CHANGE];
+const DELETE: Endpoint = Endpoint::delete("/profile", Class::Write).json();
+const EXPORT: Endpoint = Endpoint::get("/profile/export", Class::Read);
 
-pub(super) fn routes(guards: &Guards, profile: &Arc<Profile>) -> BoxedFilter<(Response,)> {
+pub(super) const ENDPOINTS: &[Endpoint] = &[GET, CHANGE, DELETE, EXPORT];
+
+pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
+    let profile = &services.profile;
     let get = guards.caller::<()>(&GET).and(with(profile));
     let get = get.then(self::get).map(respond).boxed();
     let change = guards.caller::<()>(&CHANGE).and(json(&CHANGE)).and(with(profile));
     let change = change.then(self::change).map(respond).boxed();
-    any_of([get, change])
+    let delete = guards.caller::<()>(&DELETE).and(json(&DELETE)).and(with(&services.deletion));
+    let delete = delete.then(self::delete).map(respond).boxed();
+    let export = guards.caller::<()>(&EXPORT).and(with(&services.exports));
+    let export = export.then(self::export).map(respond).boxed();
+    any_of([get, change, delete, export])
 }
 
 async fn get((): (), caller: Caller, profile: Arc<Profile>) -> Result<Found<User>> {
@@ -64,4 +78,32 @@ async fn change(
         picture: input.profile_picture,
     };
     Ok(Found(profile.change(caller.user, change).await?))
+}
+
+#[derive(Deserialize, Validate)]
+struct Delete {
+    #[validate(required)]
+    password: Option<String>,
+}
+
+async fn delete(
+    (): (),
+    caller: Caller,
+    input: Delete,
+    deletion: Arc<Deletion>,
+) -> Result<NoContent> {
+    deletion.delete(caller.user, input.password.unwrap_or_default()).await?;
+    Ok(NoContent)
+}
+
+async fn export((): (), caller: Caller, exports: Arc<Exports>) -> Result<Response> {
+    let pieces = exports.write(caller.user, caller.session).await?;
+    // Too late for a problem: the connection breaks off, and the log says why.
+    let pieces = pieces.inspect_err(|error| tracing::error!(event = "export_broken", %error));
+    let mut response = warp::reply::stream(shared(pieces)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let download = HeaderValue::from_static("attachment; filename=\"natter-export.json\"");
+    headers.insert(header::CONTENT_DISPOSITION, download);
+    Ok(response)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::accounts::{LINK_LIFETIME, letter};
 use super::attachments::Attachments;
 use super::outbox::Outbox;
+use super::password::account_gone;
 use super::tokens::MailTokens;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::attachments::Attachment;
@@ -52,8 +53,7 @@ impl Profile {
     /// # Errors
     /// When the store is away.
     pub async fn get(&self, user: UserId) -> Result<User> {
-        let found = self.users.find(user, self.clock.now()).await?;
-        found.ok_or_else(|| Error::unauthenticated("session_revoked", "the account is gone"))
+        self.users.find(user, self.clock.now()).await?.ok_or_else(account_gone)
     }
 
     /// Changes what is to change, all or nothing. A new address gets a mail and counts once the
@@ -126,7 +126,7 @@ impl Profile {
                 if self.users.has_username(name, now).await? {
                     return Err(error);
                 }
-                self.users.forget_unverified_name(name, now).await?;
+                self.users.free_name(name, now).await?;
                 write().await?
             }
             (outcome, _) => outcome?,

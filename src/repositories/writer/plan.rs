@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use mongodb::bson::{Binary, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::super::bson::{binary, date, pair};
+use super::super::bson::{binary, date, pair, raw};
 use super::super::conversations::{ConversationRow, LastRow, Member};
 use super::super::messages::{MessageRow, token};
 use crate::domain::clock::Timestamp;
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 const KEY_LIFETIME: Duration = Duration::from_hours(25);
 
 /// A row of `message_keys`: what a sender's `client_message_id` has led to.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct KeyRow {
     /// The sender's id, then the first 16 bytes of the SHA-256 of `client_message_id`.
     #[serde(rename = "_id")]
@@ -87,8 +87,8 @@ impl Plan {
         let nth = own.unwrap_or(0) + 1;
         self.own_totals.insert(member, (id, draft.sender, nth));
         if let (Some(key), Some(once)) = (key, &draft.once) {
-            self.keys.push(key_row(&key, message, once.fingerprint, draft.at));
             let row = key_row(&key, message, once.fingerprint, draft.at);
+            self.keys.push(row.clone());
             known.insert(key, row);
         }
         Ok(Sent::New(self.record(draft, message, kind, nth)))
@@ -120,14 +120,10 @@ pub(super) fn key_of(draft: &Draft) -> Option<Vec<u8>> {
 }
 
 fn key_row(key: &[u8], message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {
-    let raw = |bytes: &[u8]| Binary {
-        subtype: mongodb::bson::spec::BinarySubtype::Generic,
-        bytes: bytes.to_vec(),
-    };
     KeyRow {
         key: raw(key),
-        message: raw(&message.bytes()),
-        fingerprint: raw(&fingerprint),
+        message: raw(message.bytes()),
+        fingerprint: raw(fingerprint),
         expires_at: at.plus(KEY_LIFETIME),
     }
 }
@@ -151,10 +147,7 @@ pub(super) fn member_key(draft: &Draft) -> Vec<u8> {
 
 /// The key of a message among its sender's own: sender, conversation, number.
 fn own_key(sender: UserId, message: MessageId) -> Binary {
-    Binary {
-        subtype: mongodb::bson::spec::BinarySubtype::Generic,
-        bytes: [sender.bytes().as_slice(), &message.bytes()].concat(),
-    }
+    raw([sender.bytes().as_slice(), &message.bytes()].concat())
 }
 
 /// Gives a draft the next number of its conversation.

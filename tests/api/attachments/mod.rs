@@ -27,6 +27,12 @@ async fn upload(actor: &Actor, filename: &str, bytes: impl Into<Vec<u8>>) -> Val
     send(actor, filename, bytes).await.ok(201)
 }
 
+/// Uploads a picture and gives its id.
+pub async fn picture(actor: &Actor) -> String {
+    let file = upload(actor, "picture.gif", images::gif(4, 4)).await;
+    file["id"].as_str().expect("an id").to_owned()
+}
+
 /// Sends a body as a form with the boundary `x`.
 async fn send_raw(actor: &Actor, body: impl Into<reqwest::Body>) -> Answer {
     let request = actor.request("POST", "/attachments");
