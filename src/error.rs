@@ -46,7 +46,7 @@ pub enum Kind {
 }
 
 /// One bad field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// The field as the client spelt it; nested ones with dots and indexes (`members.3`).
     pub field: String,

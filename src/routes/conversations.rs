@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::openapi::Docs;
 use super::reply::Found;
 use crate::domain::ids::ConversationId;
 use crate::error::{Error, Result};
@@ -33,10 +35,19 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
         .boxed()
 }
 
-#[derive(Debug, Deserialize, Validate)]
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Conversations", "Direct ones and those of groups.");
+    docs.route(&READ, "markConversationRead", "Mark as read, up to a message")
+        .says("Read marks never move back.")
+        .takes::<MarkRead>()
+        .gives::<ReadState>(200, "Where the caller now stands.");
+}
+
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 struct MarkRead {
     /// As text: one that is no id at all is as unknown as any other.
     #[validate(required)]
+    #[schema(value_type = String, example = "QZ4hnyWJiGOg4QybxpYTmgAAAAAAAAAH")]
     message_id: Option<String>,
 }
 

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use validator::{Validate, ValidationError, ValidationErrors};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::any_of;
+use super::openapi::{Docs, Route};
 use super::reply::{Created, Found};
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, UserId};
-use crate::domain::messages::Target;
+use crate::domain::messages::{Message, Target};
 use crate::domain::page::Limit;
 use crate::domain::text::MessageText;
 use crate::error::{Error, Result};
@@ -60,13 +63,49 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     any_of([send, with_user, history])
 }
 
-#[derive(Debug, Deserialize)]
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Messages", "Numbered without a gap in each conversation.");
+    docs.route(&SEND, "sendMessage", "Send a message")
+        .says(
+            "To a user or a group. 201 means durable. The repeat of a `client_message_id` gets \
+             the message first made.",
+        )
+        .takes::<SendMessage>()
+        .with(json!({
+            "anyOf": [{"required": ["recipient_user_id"]}, {"required": ["group_id"]}],
+            "example": {"recipient_user_id": "8d1f6a70-2c3b-4e85-b1d9-6f0a5c7e2b94",
+                "message": "Hello, Grace!"},
+        }))
+        .gives::<Message>(201, "The message.")
+        .header("Idempotent-Replayed", "`true` where an earlier request had sent it.")
+        .fails(&["not_found", "forbidden", "recipient_unavailable", "idempotency_key_reused"]);
+    let with_user = docs.route(&WITH_USER, "historyWithUser", "The history with a user");
+    describe_history(with_user);
+    let history = docs.route(&HISTORY, "history", "The history of a conversation");
+    describe_history(history);
+}
+
+fn describe_history(route: &mut Route) {
+    let mark = || json!({"type": "string", "examples": ["QZ4hnyWJiGOg4QybxpYTmgAAAAAAAAAH"]});
+    route
+        .says("Newest first; at most one of `before` and `after`.")
+        .limit()
+        .query("before", "A message: the page older than it.", mark())
+        .query("after", "A message: the page newer than it.", mark())
+        .gives::<History>(200, "A page.")
+        .fails(&["invalid_cursor"]);
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
 struct SendMessage {
     recipient_user_id: Option<UserId>,
     group_id: Option<GroupId>,
+    #[schema(value_type = Option<MessageText>)]
     message: Option<String>,
+    #[schema(max_items = 10)]
     attachments: Option<Vec<AttachmentId>>,
     reply_to: Option<MessageId>,
+    #[schema(min_length = 1, max_length = 64, example = "a3f1-42")]
     client_message_id: Option<String>,
 }
 

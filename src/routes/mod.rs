@@ -10,6 +10,7 @@ mod health;
 mod jwks;
 mod messages;
 mod notifications;
+pub mod openapi;
 mod profile;
 mod reply;
 mod sessions;
@@ -39,11 +40,29 @@ pub fn table() -> Vec<Endpoint> {
         jwks::ENDPOINTS,
         messages::ENDPOINTS,
         notifications::ENDPOINTS,
+        openapi::ENDPOINTS,
         profile::ENDPOINTS,
         sessions::ENDPOINTS,
         users::ENDPOINTS,
     ]
     .concat()
+}
+
+/// What each route says about itself, in the order of the document's chapters.
+fn describe(docs: &mut openapi::Docs) {
+    accounts::describe(docs);
+    sessions::describe(docs);
+    profile::describe(docs);
+    users::describe(docs);
+    friends::describe(docs);
+    conversations::describe(docs);
+    messages::describe(docs);
+    attachments::describe(docs);
+    groups::describe(docs);
+    notifications::describe(docs);
+    health::describe(docs);
+    jwks::describe(docs);
+    openapi::describe(docs);
 }
 
 /// All routes behind the front that answers for the table; every rejection answered.
@@ -59,6 +78,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         jwks::routes(guards, &services.access),
         messages::routes(guards, services),
         notifications::routes(guards, services),
+        openapi::routes(guards),
         profile::routes(guards, &services.profile),
         sessions::routes(guards, &services.sessions),
         users::routes(guards, &services.profiles),

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
+use super::openapi::Docs;
 use super::reply::Found;
 use crate::domain::ids::AttachmentId;
 use crate::domain::text::{Email, Username};
@@ -35,20 +37,33 @@ pub(super) fn routes(guards: &Guards, profile: &Arc<Profile>) -> BoxedFilter<(Re
     any_of([get, change])
 }
 
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Profile", "One's own account.");
+    docs.route(&GET, "getProfile", "One's own account").gives::<User>(200, "The account.");
+    docs.route(&CHANGE, "updateProfile", "Change one's own account")
+        .says("A new e-mail is `pending_email` until the link mailed there is used.")
+        .takes::<Change>()
+        .gives::<User>(200, "The account as it now is.")
+        .fails(&["email_taken", "username_taken"]);
+}
+
 async fn get((): (), caller: Caller, profile: Arc<Profile>) -> Result<Found<User>> {
     Ok(Found(profile.get(caller.user).await?))
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 struct Change {
     #[serde(default, deserialize_with = "input::not_null")]
     #[validate(custom(function = "input::username"))]
+    #[schema(value_type = Username, required = false)]
     username: Option<String>,
     #[serde(default, deserialize_with = "input::not_null")]
     #[validate(custom(function = "input::email"))]
+    #[schema(value_type = Email, required = false)]
     email: Option<String>,
     #[serde(default, deserialize_with = "input::nullable")]
     #[expect(clippy::option_option, reason = "absent and null differ")]
+    #[schema(value_type = Option<AttachmentId>)]
     profile_picture: Option<Option<AttachmentId>>,
 }
 

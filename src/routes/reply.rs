@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::Reply;
 use warp::reply::Response;
 
@@ -18,9 +19,10 @@ pub(super) struct Found<T>(pub T);
 pub(super) struct Created<T>(pub T);
 
 /// The body that says that someone was removed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Removed {
     user_id: UserId,
+    #[schema(example = true)]
     removed: bool,
 }
 

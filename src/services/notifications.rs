@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::profiles::Profiles;
 use crate::domain::clock::Timestamp;
@@ -24,7 +25,8 @@ use crate::repositories::marks::Marks;
 const PREVIEW: usize = 140;
 
 /// A notification as its reader sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Notification, example = json!({"type": "friend_request"}))]
 pub struct Item {
     /// Opaque and stable.
     pub id: NotificationId,
@@ -49,11 +51,13 @@ pub struct Item {
 }
 
 /// A page of notifications and how many are unread in all.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = NotificationPage)]
 pub struct Inbox {
     /// Newest first.
     pub items: Vec<Item>,
     /// How many notifications are unread, on all pages.
+    #[schema(example = 1)]
     pub unread_count: u64,
     /// What to pass as `cursor` for the next page.
     pub next_cursor: Option<String>,

@@ -13,6 +13,7 @@ mod health;
 mod mail;
 mod messages;
 mod notifications;
+mod openapi;
 mod outages;
 mod profile;
 mod queries;

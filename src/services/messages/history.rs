@@ -1,6 +1,7 @@
 //! Pages of history.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Messages;
 use super::view::{Place, shown};
@@ -23,7 +24,7 @@ pub enum Mark {
 }
 
 /// A page of history, newest first.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct History {
     /// Whose it is.
     pub conversation_id: ConversationId,
