@@ -85,12 +85,15 @@ pub(super) fn describe(docs: &mut Docs) {
 
 #[derive(Deserialize, Validate, ToSchema)]
 struct SignUp {
+    /// Public; unique ignoring case, some are reserved.
     #[validate(required, custom(function = "input::username"))]
     #[schema(value_type = Username)]
     username: Option<String>,
+    /// Unique ignoring case; a link is mailed there.
     #[validate(required, custom(function = "input::email"))]
     #[schema(value_type = Email)]
     email: Option<String>,
+    /// 8 characters at least, 72 bytes at most, no NUL.
     #[validate(required, custom(function = "input::password"))]
     #[schema(value_type = Password)]
     password: Option<String>,
@@ -112,6 +115,7 @@ async fn sign_up(
 
 #[derive(Deserialize, Validate, ToSchema)]
 struct Verify {
+    /// From the mailed link.
     #[validate(required)]
     #[schema(value_type = String, example = "zY3Qm1w8dTn0bXkR5vLh2A")]
     token: Option<String>,
@@ -139,6 +143,7 @@ fn verify_page() -> Response {
 
 #[derive(Deserialize, Validate, ToSchema)]
 struct Resend {
+    /// The address that was signed up.
     #[validate(required, custom(function = "input::email"))]
     #[schema(value_type = Email)]
     email: Option<String>,
@@ -156,9 +161,11 @@ async fn resend(
 
 #[derive(Deserialize, Validate, ToSchema)]
 struct Login {
+    /// The verified address.
     #[validate(required, custom(function = "input::email"))]
     #[schema(value_type = Email)]
     email: Option<String>,
+    /// The password.
     #[validate(required)]
     #[schema(value_type = String, example = "correct horse ada")]
     password: Option<String>,

@@ -80,6 +80,7 @@ pub(super) fn describe(docs: &mut Docs) {
 /// The body of every change: who it is about.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 struct Someone {
+    /// The other one.
     #[validate(required)]
     #[schema(value_type = UserId)]
     friend_user_id: Option<UserId>,

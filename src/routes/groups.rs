@@ -92,9 +92,11 @@ fn describe_members(docs: &mut Docs) {
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 struct CreateGroup {
+    /// What it is called; not blank.
     #[validate(required, custom(function = "input::group_name"))]
     #[schema(value_type = GroupName)]
     group_name: Option<String>,
+    /// Everyone but the caller; may be empty.
     #[validate(required)]
     #[schema(value_type = Vec<UserId>)]
     members: Option<Vec<UserId>>,
@@ -130,10 +132,12 @@ async fn get(
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 struct UpdateGroup {
+    /// The new name.
     #[serde(default, deserialize_with = "input::not_null")]
     #[validate(custom(function = "input::group_name"))]
     #[schema(value_type = GroupName, required = false)]
     group_name: Option<String>,
+    /// An image of one's own; null takes it away.
     #[serde(default, deserialize_with = "input::nullable")]
     #[expect(clippy::option_option, reason = "absent and null differ")]
     #[schema(value_type = Option<AttachmentId>)]
@@ -154,6 +158,7 @@ async fn update(
 /// The body of what is done to someone.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 struct Someone {
+    /// Whom.
     #[validate(required)]
     #[schema(value_type = UserId)]
     user_id: Option<UserId>,

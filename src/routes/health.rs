@@ -37,16 +37,20 @@ pub struct Health {
 
 #[derive(Serialize, ToSchema)]
 struct Alive {
+    /// Always `ok`.
     #[schema(value_type = String, example = "ok")]
     status: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Ready {
+    /// Of the whole.
     #[schema(value_type = String, pattern = "^(ok|degraded|unavailable)$", example = "ok")]
     status: &'static str,
+    /// `ok` or `down`.
     #[schema(value_type = String, pattern = "^(ok|down)$", example = "ok")]
     mongodb: &'static str,
+    /// `ok` or `down`.
     #[schema(value_type = String, pattern = "^(ok|down)$", example = "ok")]
     redis: &'static str,
 }

@@ -23,6 +23,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[JWKS];
 
 #[derive(Serialize, ToSchema)]
 struct Jwks {
+    /// All that tokens may be signed with.
     keys: Vec<Jwk>,
 }
 

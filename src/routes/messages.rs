@@ -98,13 +98,19 @@ fn describe_history(route: &mut Route) {
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct SendMessage {
+    /// To whom; or else the group.
     recipient_user_id: Option<UserId>,
+    /// To which group; or else the recipient.
     group_id: Option<GroupId>,
+    /// The text; may be empty beside an attachment, and is not blank otherwise.
     #[schema(value_type = Option<MessageText>)]
     message: Option<String>,
+    /// Files of one's own, together up to 5 MiB.
     #[schema(max_items = 10)]
     attachments: Option<Vec<AttachmentId>>,
+    /// A message of the same conversation.
     reply_to: Option<MessageId>,
+    /// The sender's own name for it, which makes sending it again harmless.
     #[schema(min_length = 1, max_length = 64, example = "a3f1-42")]
     client_message_id: Option<String>,
 }

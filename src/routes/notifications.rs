@@ -100,6 +100,7 @@ struct MarkRead {
     /// As text: one that is no id at all is as unknown as any other, and so passed over.
     #[schema(max_items = 1000, example = json!(["jR9qcCw7ToWx2W8KXH4rlAFBniGfJYmIY6DhDJvGlhOa"]))]
     ids: Option<Vec<String>>,
+    /// All there are now.
     all: Option<bool>,
 }
 
@@ -124,6 +125,7 @@ impl Validate for MarkRead {
 
 #[derive(Serialize, ToSchema)]
 struct Unread {
+    /// How many notifications are unread.
     #[schema(example = 0)]
     unread_count: u64,
 }

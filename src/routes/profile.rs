@@ -53,14 +53,17 @@ async fn get((): (), caller: Caller, profile: Arc<Profile>) -> Result<Found<User
 
 #[derive(Deserialize, Validate, ToSchema)]
 struct Change {
+    /// The new name.
     #[serde(default, deserialize_with = "input::not_null")]
     #[validate(custom(function = "input::username"))]
     #[schema(value_type = Username, required = false)]
     username: Option<String>,
+    /// The new address; a link is mailed there.
     #[serde(default, deserialize_with = "input::not_null")]
     #[validate(custom(function = "input::email"))]
     #[schema(value_type = Email, required = false)]
     email: Option<String>,
+    /// An image of one's own; null takes it away.
     #[serde(default, deserialize_with = "input::nullable")]
     #[expect(clippy::option_option, reason = "absent and null differ")]
     #[schema(value_type = Option<AttachmentId>)]

@@ -21,7 +21,9 @@ pub(super) struct Created<T>(pub T);
 /// The body that says that someone was removed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Removed {
+    /// Who.
     user_id: UserId,
+    /// Always true.
     #[schema(example = true)]
     removed: bool,
 }

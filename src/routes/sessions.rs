@@ -69,6 +69,7 @@ pub(super) fn device(client: Client) -> Device {
 
 #[derive(Deserialize, Validate, ToSchema)]
 struct Refresh {
+    /// The newest one.
     #[validate(required)]
     #[schema(value_type = String, example = "q1Zb0l2mT8fJxwY5sHk3Rg")]
     refresh_token: Option<String>,

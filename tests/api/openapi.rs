@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use natter::filters::endpoint::{Access, Body};
+use natter::filters::endpoint::{Access, Body, Class};
 use serde_json::Value;
 
 use crate::support::contract::{DOCUMENT, resolve};
@@ -72,7 +72,7 @@ fn what_follows_from_a_row_is_in_its_description() {
         }
         assert_eq!(operation["security"].as_array().map(Vec::len), Some(usize::from(bearer)));
         assert_eq!(operation.get("requestBody").is_some(), row.body != Body::None, "{}", row.path);
-        let class = row.class.map(|class| class.name());
+        let class = row.class.map(Class::name);
         assert_eq!(operation["x-rate-limit-class"].as_str(), class, "{verb} {}", row.path);
     }
 }

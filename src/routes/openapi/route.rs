@@ -76,7 +76,7 @@ impl Route {
         }
     }
 
-    /// More than the summary says (CommonMark).
+    /// More than the summary says, in `CommonMark`.
     pub(in crate::routes) fn says(&mut self, description: &'static str) -> &mut Self {
         self.description = description;
         self

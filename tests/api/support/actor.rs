@@ -17,6 +17,11 @@ pub struct Answer {
 impl Answer {
     /// Sends a request and reads its answer, which must be as documented.
     pub async fn of(request: reqwest::RequestBuilder) -> Self {
+        // Boxed, to keep the futures of long tests small.
+        Box::pin(Self::read(request)).await
+    }
+
+    async fn read(request: reqwest::RequestBuilder) -> Self {
         let (client, request) = request.build_split();
         let request = request.expect("a request");
         let (method, url) = (request.method().clone(), request.url().clone());
