@@ -66,7 +66,11 @@ pub(super) fn describe(docs: &mut Docs) {
         .fails(&["email_taken", "invalid_or_expired_token"]);
     docs.route(&VERIFY_PAGE, "verifyPage", "The page behind the mailed link")
         .says("Its button posts the token: mail scanners follow links, and must not use them up.")
-        .query("token", "The mailed token; the page itself reads it.", json!({"type": "string"}))
+        .query(
+            "token",
+            "The mailed token; the page itself reads it.",
+            json!({"type": "string", "examples": ["zY3Qm1w8dTn0bXkR5vLh2A"]}),
+        )
         .gives_media(
             200,
             "A page.",
