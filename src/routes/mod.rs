@@ -13,6 +13,7 @@ mod notifications;
 pub mod openapi;
 mod profile;
 mod reply;
+mod revisions;
 mod sessions;
 mod users;
 
@@ -42,6 +43,7 @@ pub fn table() -> Vec<Endpoint> {
         notifications::ENDPOINTS,
         openapi::ENDPOINTS,
         profile::ENDPOINTS,
+        revisions::ENDPOINTS,
         sessions::ENDPOINTS,
         users::ENDPOINTS,
     ]
@@ -57,6 +59,7 @@ fn describe(docs: &mut openapi::Docs) {
     friends::describe(docs);
     conversations::describe(docs);
     messages::describe(docs);
+    revisions::describe(docs);
     attachments::describe(docs);
     groups::describe(docs);
     notifications::describe(docs);
@@ -80,6 +83,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         notifications::routes(guards, services),
         openapi::routes(guards),
         profile::routes(guards, &services.profile),
+        revisions::routes(guards, services),
         sessions::routes(guards, &services.sessions),
         users::routes(guards, &services.profiles),
     ]);
