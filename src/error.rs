@@ -46,13 +46,16 @@ pub enum Kind {
 }
 
 /// One bad field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// The field as the client spelt it; nested ones with dots and indexes (`members.3`).
+    #[schema(example = "limit")]
     pub field: String,
     /// A stable, machine-readable reason: `required`, `invalid_type`, `too_long`, …
+    #[schema(example = "out_of_range")]
     pub code: Cow<'static, str>,
     /// The reason for people.
+    #[schema(example = "a whole number from 1 to 100")]
     pub message: Cow<'static, str>,
 }
 

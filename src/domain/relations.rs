@@ -1,6 +1,7 @@
 //! Friendship: one relation per pair of users, seen from either side.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::clock::Timestamp;
 use super::ids::UserId;
@@ -39,7 +40,7 @@ impl Standing {
 }
 
 /// The state of a relation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RelationStatus {
     /// Asked, not answered.
@@ -49,7 +50,7 @@ pub enum RelationStatus {
 }
 
 /// Which way a request goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// To the reader.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
+use super::openapi::Docs;
 use super::reply::{Created, Found, Removed};
 use crate::domain::groups::GroupWish;
 use crate::domain::ids::{AttachmentId, GroupId, UserId};
@@ -54,11 +56,49 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     any_of([create, list, get, update, add, remove, leave])
 }
 
-#[derive(Debug, Deserialize, Validate)]
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Groups", "Their conversation has the same id.");
+    docs.route(&CREATE, "createGroup", "Make a group")
+        .says("All or nothing. The caller is its owner; who is named twice is in it once.")
+        .takes::<CreateGroup>()
+        .gives::<WholeGroup>(201, "The group.")
+        .fails(&["recipient_unavailable", "group_full"]);
+    docs.route(&LIST, "listGroups", "Groups that one is in")
+        .gives_page::<GroupOverview>("A page, without members, the last joined first.");
+    docs.route(&GET, "getGroup", "A group with its members").gives::<WholeGroup>(200, "The group.");
+    docs.route(&UPDATE, "updateGroup", "Change name or picture")
+        .says("Owner and admins.")
+        .takes::<UpdateGroup>()
+        .gives::<WholeGroup>(200, "The group as it now is.")
+        .fails(&["forbidden"]);
+    describe_members(docs);
+}
+
+fn describe_members(docs: &mut Docs) {
+    docs.route(&ADD, "addMember", "Add someone")
+        .says("Owner and admins.")
+        .takes::<Someone>()
+        .gives::<GroupMember>(201, "The new member.")
+        .fails(&["forbidden", "recipient_unavailable", "already_member", "group_full"]);
+    docs.route(&REMOVE, "removeMember", "Remove someone")
+        .says("The owner anyone, admins plain members.")
+        .takes::<Someone>()
+        .gives::<Removed>(200, "They are out.")
+        .fails(&["forbidden"]);
+    docs.route(&LEAVE, "leaveGroup", "Leave")
+        .says("An owner hands over to the admin, else the member, who joined first.")
+        .gives::<Removed>(200, "The caller is out.");
+}
+
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 struct CreateGroup {
+    /// What it is called; not blank.
     #[validate(required, custom(function = "input::group_name"))]
+    #[schema(value_type = GroupName)]
     group_name: Option<String>,
+    /// Everyone but the caller; may be empty.
     #[validate(required)]
+    #[schema(value_type = Vec<UserId>)]
     members: Option<Vec<UserId>>,
 }
 
@@ -90,13 +130,17 @@ async fn get(
     groups.get(caller.user, group).await.map(Found)
 }
 
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 struct UpdateGroup {
+    /// The new name.
     #[serde(default, deserialize_with = "input::not_null")]
     #[validate(custom(function = "input::group_name"))]
+    #[schema(value_type = GroupName, required = false)]
     group_name: Option<String>,
+    /// An image of one's own; null takes it away.
     #[serde(default, deserialize_with = "input::nullable")]
     #[expect(clippy::option_option, reason = "absent and null differ")]
+    #[schema(value_type = Option<AttachmentId>)]
     group_picture: Option<Option<AttachmentId>>,
 }
 
@@ -112,9 +156,11 @@ async fn update(
 }
 
 /// The body of what is done to someone.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 struct Someone {
+    /// Whom.
     #[validate(required)]
+    #[schema(value_type = UserId)]
     user_id: Option<UserId>,
 }
 

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use validator::{Validate, ValidationError, ValidationErrors};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::any_of;
+use super::openapi::{Docs, Route};
 use super::reply::{Created, Found};
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, UserId};
-use crate::domain::messages::Target;
+use crate::domain::messages::{Message, Target};
 use crate::domain::page::Limit;
 use crate::domain::text::MessageText;
 use crate::error::{Error, Result};
@@ -60,13 +63,58 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     any_of([send, with_user, history])
 }
 
-#[derive(Debug, Deserialize)]
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Messages", "Numbered without a gap in each conversation.");
+    docs.route(&SEND, "sendMessage", "Send a message")
+        .says(
+            "To a user or a group. 201 means durable. The repeat of a `client_message_id` gets \
+             the message first made.",
+        )
+        .takes::<SendMessage>()
+        .with(json!({
+            "anyOf": [{"required": ["recipient_user_id"]}, {"required": ["group_id"]}],
+            "example": {"recipient_user_id": "8d1f6a70-2c3b-4e85-b1d9-6f0a5c7e2b94",
+                "message": "Hello, Grace!"},
+        }))
+        .gives::<Message>(201, "The message.")
+        .header("Idempotent-Replayed", "`true` where an earlier request had sent it.")
+        .fails(&["not_found", "forbidden", "recipient_unavailable", "idempotency_key_reused"]);
+    let with_user = docs.route(&WITH_USER, "historyWithUser", "The history with a user");
+    describe_history(with_user);
+    let history = docs.route(&HISTORY, "history", "The history of a conversation");
+    describe_history(history);
+    let pinned = json!({"type": "boolean"});
+    history.query("pinned", "`true`: only pinned ones.", pinned);
+}
+
+fn describe_history(route: &mut Route) {
+    let mark = || json!({"type": "string", "examples": ["QZ4hnyWJiGOg4QybxpYTmgAAAAAAAAAH"]});
+    route
+        .says("Newest first; at most one of `before`, `after` and `around`.")
+        .limit()
+        .query("before", "A message: the page older than it.", mark())
+        .query("after", "A message: the page newer than it.", mark())
+        .query("around", "A message: up to half a page on each side, and it.", mark())
+        .gives::<History>(200, "A page.")
+        .fails(&["invalid_cursor"]);
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
 struct SendMessage {
+    /// To whom; or else the group.
     recipient_user_id: Option<UserId>,
+    /// To which group; or else the recipient.
     group_id: Option<GroupId>,
+    /// The text; may be empty beside an attachment, and is not blank otherwise.
+    #[schema(value_type = Option<MessageText>)]
     message: Option<String>,
+    /// Files of one's own, together up to 5 MiB.
+    #[schema(max_items = 10)]
     attachments: Option<Vec<AttachmentId>>,
+    /// A message of the same conversation.
     reply_to: Option<MessageId>,
+    /// The sender's own name for it, which makes sending it again harmless.
+    #[schema(min_length = 1, max_length = 64, example = "a3f1-42")]
     client_message_id: Option<String>,
 }
 

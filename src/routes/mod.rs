@@ -10,6 +10,7 @@ mod health;
 mod jwks;
 mod messages;
 mod notifications;
+pub mod openapi;
 mod password;
 mod profile;
 mod reply;
@@ -41,6 +42,7 @@ pub fn table() -> Vec<Endpoint> {
         jwks::ENDPOINTS,
         messages::ENDPOINTS,
         notifications::ENDPOINTS,
+        openapi::ENDPOINTS,
         password::ENDPOINTS,
         profile::ENDPOINTS,
         revisions::ENDPOINTS,
@@ -48,6 +50,25 @@ pub fn table() -> Vec<Endpoint> {
         users::ENDPOINTS,
     ]
     .concat()
+}
+
+/// What each route says about itself, in the order of the document's chapters.
+fn describe(docs: &mut openapi::Docs) {
+    accounts::describe(docs);
+    sessions::describe(docs);
+    profile::describe(docs);
+    password::describe(docs);
+    users::describe(docs);
+    friends::describe(docs);
+    conversations::describe(docs);
+    messages::describe(docs);
+    revisions::describe(docs);
+    attachments::describe(docs);
+    groups::describe(docs);
+    notifications::describe(docs);
+    health::describe(docs);
+    jwks::describe(docs);
+    openapi::describe(docs);
 }
 
 /// All routes behind the front that answers for the table; every rejection answered.
@@ -63,6 +84,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         jwks::routes(guards, &services.access),
         messages::routes(guards, services),
         notifications::routes(guards, services),
+        openapi::routes(guards),
         password::routes(guards, &services.passwords),
         profile::routes(guards, services),
         revisions::routes(guards, services),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use futures_util::TryStreamExt;
 use http::{HeaderValue, header};
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use validator::Validate;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -12,12 +14,13 @@ use warp::{Filter, Reply};
 
 use super::any_of;
 use super::bytes::shared;
+use super::openapi::Docs;
 use super::reply::{Found, NoContent};
 use crate::domain::ids::AttachmentId;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
 use crate::error::Result;
-use crate::filters::body::json;
+use crate::filters::body;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::{Caller, Guards};
 use crate::filters::input;
@@ -40,29 +43,60 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let profile = &services.profile;
     let get = guards.caller::<()>(&GET).and(with(profile));
     let get = get.then(self::get).map(respond).boxed();
-    let change = guards.caller::<()>(&CHANGE).and(json(&CHANGE)).and(with(profile));
+    let change = guards.caller::<()>(&CHANGE).and(body::json(&CHANGE)).and(with(profile));
     let change = change.then(self::change).map(respond).boxed();
-    let delete = guards.caller::<()>(&DELETE).and(json(&DELETE)).and(with(&services.deletion));
+    let delete = guards.caller::<()>(&DELETE).and(body::json(&DELETE)).and(with(&services.deletion));
     let delete = delete.then(self::delete).map(respond).boxed();
     let export = guards.caller::<()>(&EXPORT).and(with(&services.exports));
     let export = export.then(self::export).map(respond).boxed();
     any_of([get, change, delete, export])
 }
 
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Profile", "One's own account.");
+    docs.route(&GET, "getProfile", "One's own account").gives::<User>(200, "The account.");
+    docs.route(&CHANGE, "updateProfile", "Change one's own account")
+        .says("A new e-mail is `pending_email` until the link mailed there is used.")
+        .takes::<Change>()
+        .gives::<User>(200, "The account as it now is.")
+        .fails(&["email_taken", "username_taken"]);
+    docs.route(&DELETE, "deleteProfile", "Delete one's own account")
+        .says("Its messages stay; the e-mail is free at once, the name after 30 days.")
+        .takes::<Delete>()
+        .gives_nothing(204, "The account is gone.")
+        .fails(&["forbidden", "account_locked"]);
+    docs.route(&EXPORT, "exportProfile", "Download all that is one's own")
+        .says("Profile, sessions, friends, blocks, groups, every message sent, attachments.")
+        .gives_media(
+            200,
+            "A JSON document, to be saved.",
+            "application/json",
+            json!({"type": "object", "required": ["profile", "messages"]}),
+            json!({"profile": {}, "messages": []}),
+        )
+        .header("Content-Disposition", "The name to save it under.");
+}
+
 async fn get((): (), caller: Caller, profile: Arc<Profile>) -> Result<Found<User>> {
     Ok(Found(profile.get(caller.user).await?))
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 struct Change {
+    /// The new name.
     #[serde(default, deserialize_with = "input::not_null")]
     #[validate(custom(function = "input::username"))]
+    #[schema(value_type = Username, required = false)]
     username: Option<String>,
+    /// The new address; a link is mailed there.
     #[serde(default, deserialize_with = "input::not_null")]
     #[validate(custom(function = "input::email"))]
+    #[schema(value_type = Email, required = false)]
     email: Option<String>,
+    /// An image of one's own; null takes it away.
     #[serde(default, deserialize_with = "input::nullable")]
     #[expect(clippy::option_option, reason = "absent and null differ")]
+    #[schema(value_type = Option<AttachmentId>)]
     profile_picture: Option<Option<AttachmentId>>,
 }
 
@@ -80,9 +114,12 @@ async fn change(
     Ok(Found(profile.change(caller.user, change).await?))
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
+#[schema(as = DeleteProfile)]
 struct Delete {
+    /// One's own, to be sure.
     #[validate(required)]
+    #[schema(value_type = String, example = "correct horse battery")]
     password: Option<String>,
 }
 

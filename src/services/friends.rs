@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::profiles::Profiles;
 use crate::domain::clock::{Clock, Timestamp};
@@ -16,7 +17,7 @@ use crate::repositories::relations::Relations;
 use crate::repositories::users::Users;
 
 /// How one now stands with another.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Friendship {
     /// The other one.
     pub user_id: UserId,
@@ -33,7 +34,7 @@ impl Friendship {
 }
 
 /// An item of the list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Friend {
     /// The other one.
     pub user: PublicUser,

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::attachments::Attachments;
 use super::profiles::Profiles;
@@ -23,19 +24,22 @@ use crate::repositories::groups::Groups as Rows;
 use crate::repositories::members::Members;
 
 /// A group in a list, without its members.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct GroupOverview {
     /// Its id.
     pub id: GroupId,
     /// Its conversation's, which is the same.
+    #[schema(value_type = GroupId)]
     pub conversation_id: ConversationId,
     /// What it is called.
+    #[schema(value_type = GroupName)]
     pub group_name: String,
     /// One of the four kinds of image that are shown.
     pub group_picture: Option<Attachment>,
     /// Who leads it.
     pub owner_id: UserId,
     /// How many are in it, the owner included.
+    #[schema(example = 1)]
     pub member_count: u32,
     /// When it was made.
     pub created_at: Timestamp,
@@ -59,7 +63,8 @@ impl From<Group> for GroupOverview {
 }
 
 /// A group with everyone in it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Group)]
 pub struct WholeGroup {
     /// The group itself.
     #[serde(flatten)]
@@ -69,7 +74,7 @@ pub struct WholeGroup {
 }
 
 /// Someone in a group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct GroupMember {
     /// Who.
     pub user: PublicUser,

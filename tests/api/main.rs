@@ -18,6 +18,7 @@ mod mail;
 mod mentions;
 mod messages;
 mod notifications;
+mod openapi;
 mod outages;
 mod password;
 mod profile;

@@ -230,6 +230,10 @@ async fn other_paths_and_malformed_ids_are_404() {
             let bad = malformed.iter().filter(|bad| **bad != id);
             paths.extend(bad.map(|bad| with_parameters(&row, |_| bad.clone())));
         }
+        // An emoji may be any text: what is none is refused later, by its name.
+        if row.path.ends_with("{emoji}") {
+            paths.retain(|path| !path.contains("%8D") || path.ends_with('/'));
+        }
         for path in paths {
             let what = format!("{what}: {path}");
             let answer = refused(ada.request(verb, &path), 404, "not_found", &what);
