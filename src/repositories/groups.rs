@@ -4,6 +4,7 @@ mod create;
 mod join;
 mod leave;
 mod quota;
+mod roles;
 mod summary;
 mod turns;
 
@@ -17,6 +18,7 @@ use super::bson::{date, id};
 use super::embedded::EmbeddedAttachment;
 use super::members::Members;
 use super::notifications::Notifications;
+use super::relations::Relations;
 use super::store::{Abort, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Membership;
@@ -89,6 +91,7 @@ pub struct Groups {
     rows: Collection<Row>,
     members: Members,
     notifications: Notifications,
+    relations: Relations,
     uses: AttachmentUses,
     quota: Quota,
     summaries: Summaries,
@@ -104,6 +107,7 @@ impl Groups {
             rows: store.collection("groups"),
             members: Members::new(store),
             notifications: Notifications::new(store),
+            relations: Relations::new(store),
             uses: AttachmentUses::new(store),
             quota: Quota::new(store),
             summaries: Summaries::new(store),

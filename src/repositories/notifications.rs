@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::bson::{date, id, optional_id};
 use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{GroupId, UserId};
+use crate::domain::ids::{ConversationId, GroupId, UserId};
 use crate::domain::notifications::{
     Notification, NotificationId, NotificationKind, NotificationPosition,
 };
@@ -25,7 +25,7 @@ struct Row {
     r#type: NotificationKind,
     #[serde(with = "id")]
     actor_id: UserId,
-    #[serde(with = "optional_id", default)]
+    #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
     group_id: Option<GroupId>,
     read: bool,
     #[serde(with = "date")]
@@ -106,6 +106,28 @@ impl Notifications {
         id: NotificationId,
     ) -> Result<(), DriverError> {
         self.rows.delete_one(doc! { "_id": id }).session(session).await?;
+        Ok(())
+    }
+
+    /// Takes back what a user was told of a group's conversation, which they are leaving.
+    pub(super) async fn withdraw_of_conversation(
+        &self,
+        session: &mut ClientSession,
+        user: UserId,
+        conversation: ConversationId,
+    ) -> Result<(), DriverError> {
+        let about = doc! { "group_id": conversation, "user_id": user };
+        self.rows.delete_many(about).session(session).await?;
+        Ok(())
+    }
+
+    /// Takes back what anyone was told of a group's conversation, which ends.
+    pub(super) async fn withdraw_all_of_conversation(
+        &self,
+        session: &mut ClientSession,
+        conversation: ConversationId,
+    ) -> Result<(), DriverError> {
+        self.rows.delete_many(doc! { "group_id": conversation }).session(session).await?;
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attachments;
+mod blocks;
 mod bytes;
 mod conversations;
 mod friends;
@@ -32,6 +33,7 @@ pub fn table() -> Vec<Endpoint> {
     [
         accounts::ENDPOINTS,
         attachments::ENDPOINTS,
+        blocks::ENDPOINTS,
         conversations::ENDPOINTS,
         friends::ENDPOINTS,
         groups::ENDPOINTS,
@@ -52,6 +54,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
     let routes = any_of([
         accounts::routes(guards, services),
         attachments::routes(guards, &services.attachments),
+        blocks::routes(guards, services),
         conversations::routes(guards, services),
         friends::routes(guards, services),
         groups::routes(guards, services),

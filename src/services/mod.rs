@@ -3,6 +3,7 @@
 pub mod access;
 pub mod accounts;
 pub mod attachments;
+pub mod blocks;
 pub mod conversations;
 pub mod friends;
 pub mod groups;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use access::Access;
 use accounts::Accounts;
 use attachments::Attachments;
+use blocks::Blocks;
 use conversations::Conversations;
 use friends::Friends;
 use groups::Groups;
@@ -59,6 +61,8 @@ pub struct Services {
     pub accounts: Arc<Accounts>,
     /// Files.
     pub attachments: Arc<Attachments>,
+    /// Blocking, unblocking, listing.
+    pub blocks: Arc<Blocks>,
     /// Who may look into a conversation, and read marks.
     pub conversations: Arc<Conversations>,
     /// Asking, answering, ending, listing.
@@ -118,7 +122,9 @@ impl Services {
         let shards = settings.messages.shards as usize;
         let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
         let conversations = Arc::new(Conversations::new(repositories));
+        let blocks = Blocks::new(repositories, profiles.clone(), cursors.clone(), clock);
         let services = Self {
+            blocks: Arc::new(blocks),
             messages: Arc::new(ground.messages(conversations.clone(), outgoing)),
             notifications: Arc::new(ground.notifications(&profiles)),
             friends: Arc::new(Friends::new(repositories, profiles.clone(), cursors, clock)),

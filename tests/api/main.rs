@@ -5,6 +5,7 @@
 mod accounts;
 mod architecture;
 mod attachments;
+mod blocks;
 mod docs;
 mod friends;
 mod groups;
