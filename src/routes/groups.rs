@@ -160,6 +160,7 @@ async fn leave(
 
 #[derive(Debug, Deserialize, Validate)]
 struct GiveRole {
+    #[serde(default, deserialize_with = "input::word")]
     #[validate(required)]
     role: Option<Role>,
 }

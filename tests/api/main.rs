@@ -12,6 +12,7 @@ mod groups;
 mod guards;
 mod health;
 mod mail;
+mod matrices;
 mod messages;
 mod notifications;
 mod outages;
