@@ -6,7 +6,6 @@ mod leave;
 mod quota;
 mod roles;
 mod summary;
-mod turns;
 
 use mongodb::bson::{Document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
@@ -20,6 +19,7 @@ use super::members::Members;
 use super::notifications::Notifications;
 use super::relations::Relations;
 use super::store::{Abort, Store, all, within};
+use super::turns::Turns;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Membership;
 use crate::domain::groups::{Group, GroupChange, NewGroup, only_managers};
@@ -27,7 +27,6 @@ use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
 use quota::Quota;
 use summary::Summaries;
-use turns::Turns;
 
 /// A row of `groups`.
 #[derive(Debug, Serialize, Deserialize)]

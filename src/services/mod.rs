@@ -7,6 +7,7 @@ pub mod blocks;
 pub mod conversations;
 pub mod friends;
 pub mod groups;
+pub mod inbox;
 pub mod live;
 pub mod messages;
 pub mod notifications;
@@ -31,8 +32,9 @@ use blocks::Blocks;
 use conversations::Conversations;
 use friends::Friends;
 use groups::Groups;
+use inbox::Inbox;
 use live::LiveSessions;
-use messages::Messages;
+use messages::{Messages, View};
 use notifications::Notifications;
 use outbox::Outbox;
 use outgoing::{Outgoing, ShardWriter};
@@ -69,6 +71,8 @@ pub struct Services {
     pub friends: Arc<Friends>,
     /// Making and changing groups.
     pub groups: Arc<Groups>,
+    /// All of one's conversations.
+    pub inbox: Arc<Inbox>,
     /// Sending and reading messages.
     pub messages: Arc<Messages>,
     /// What users are told of.
@@ -121,7 +125,7 @@ impl Services {
         let profiles = Arc::new(Profiles { users, cache, cursors: cursors.clone() });
         let shards = settings.messages.shards as usize;
         let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
-        let conversations = Arc::new(Conversations::new(repositories));
+        let conversations = Arc::new(Conversations::new(repositories, clock));
         let blocks = Blocks::new(repositories, profiles.clone(), cursors.clone(), clock);
         let services = Self {
             blocks: Arc::new(blocks),
@@ -129,6 +133,7 @@ impl Services {
             notifications: Arc::new(ground.notifications(&profiles)),
             friends: Arc::new(Friends::new(repositories, profiles.clone(), cursors, clock)),
             groups: Arc::new(ground.groups(&profiles, &attachments)),
+            inbox: Arc::new(ground.inbox(&conversations, &profiles)),
             access,
             accounts,
             attachments,
@@ -215,13 +220,25 @@ impl Ground<'_> {
             conversations,
             outgoing,
             self.redis.clone(),
+            self.cursors(),
             self.clock,
             self.settings.messages.require_friendship,
         )
     }
 
     fn notifications(&self, profiles: &Arc<Profiles>) -> Notifications {
-        Notifications::new(self.repositories, profiles.clone(), self.cursors())
+        Notifications::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+    }
+
+    fn inbox(&self, conversations: &Arc<Conversations>, profiles: &Arc<Profiles>) -> Inbox {
+        Inbox {
+            repositories: self.repositories.clone(),
+            conversations: conversations.clone(),
+            profiles: profiles.clone(),
+            view: View::new(self.repositories),
+            cursors: self.cursors(),
+            clock: self.clock.clone(),
+        }
     }
 
     fn groups(&self, profiles: &Arc<Profiles>, attachments: &Arc<Attachments>) -> Groups {

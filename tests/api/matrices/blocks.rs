@@ -54,6 +54,35 @@ pub(super) const ROWS: &[Row<5>] = &[
         r#"{"recipient_user_id": "<peer>", "message": "hi"}"#,
         stopped("201"),
     ),
+    row(
+        "edit what one wrote",
+        "PATCH /conversations/<conversation>/messages/<mine>",
+        r#"{"message": "other"}"#,
+        stopped("200"),
+    ),
+    row(
+        "delete what one wrote",
+        "DELETE /conversations/<conversation>/messages/<mine>",
+        "",
+        ["204"; 5],
+    ),
+    row(
+        "react",
+        "PUT /conversations/<conversation>/messages/<message>/reactions/%F0%9F%91%8D",
+        "",
+        stopped("200"),
+    ),
+    row(
+        "take a reaction back",
+        "DELETE /conversations/<conversation>/messages/<message>/reactions/%F0%9F%91%8D",
+        "",
+        ["200"; 5],
+    ),
+    row("pin", "PUT /conversations/<conversation>/messages/<message>/pin", "", stopped("200")),
+    row("unpin", "DELETE /conversations/<conversation>/messages/<message>/pin", "", ["200"; 5]),
+    row("see the conversation", "GET /conversations/<conversation>", "", ["200"; 5]),
+    row("find it in the inbox", "GET /conversations", "", ["shown"; 5]),
+    row("see a message", "GET /conversations/<conversation>/messages/<message>", "", ["200"; 5]),
     row("read what was written", "GET /messages/<peer>", "", ["shown"; 5]),
     row("read the conversation", "GET /conversations/<conversation>/messages", "", ["shown"; 5]),
     row(
@@ -79,6 +108,12 @@ pub(super) const ROWS: &[Row<5>] = &[
         "POST /groups",
         r#"{"group_name": "new", "members": ["<peer>"]}"#,
         stopped("201"),
+    ),
+    row(
+        "mention the other in a common group",
+        "POST /messages",
+        r#"{"group_id": "<common>", "message": "hi @<name>"}"#,
+        ["mentioned", "unmentioned", "unmentioned", "unmentioned", "mentioned"],
     ),
     row(
         "write in a common group",
@@ -130,6 +165,7 @@ impl Pair {
             peer.post("/friends/add", asked).await.ok(201);
         }
         let message = peer.send(me, "hello").await;
+        let mine = me.send(peer, "hello").await["id"].clone();
         let text = |field: &str| message[field].as_str().expect("an id").to_owned();
         // In the common group the other has written, too.
         let told = row.ask.starts_with("GET /notifications");
@@ -140,6 +176,7 @@ impl Pair {
             ("friend", peer.id.clone()),
             ("name", peer.name.clone()),
             ("message", text("id")),
+            ("mine", mine.as_str().expect("an id").to_owned()),
             ("conversation", text("conversation_id")),
             ("common", common.clone()),
             ("own", me.group("own", &[]).await),

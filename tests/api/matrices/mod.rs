@@ -26,7 +26,8 @@ struct Row<const N: usize> {
     ask: &'static str,
     /// The JSON body with the same placeholders; empty where there is none.
     body: &'static str,
-    /// A status; a status with the code of a problem; or of a list, `shown` or `hidden`.
+    /// A status; a status with the code of a problem; of a list, `shown` or `hidden`; of a new
+    /// message, `mentioned` or `unmentioned`.
     answers: [&'static str; N],
 }
 
@@ -60,7 +61,7 @@ impl<const N: usize> Row<N> {
             there.clone().count() == here.clone().count()
                 && there
                     .zip(here)
-                    .all(|(t, h)| t == h || (t.starts_with('{') && h.starts_with('<')))
+                    .all(|(t, h)| t == h || (t.starts_with('{') && h.starts_with(['<', '%'])))
         };
         let table = natter::routes::table().into_iter();
         let mut found = table.filter(|row| row.verb.as_str() == verb && fits(row));
@@ -86,6 +87,11 @@ impl<const N: usize> Row<N> {
                 assert_eq!(answer.status, 200, "{what}: {text}");
                 let shown = text.contains(&names["marker"]);
                 assert_eq!(shown, expected == "shown", "{what}: {text}");
+            }
+            None if ["mentioned", "unmentioned"].contains(&expected) => {
+                assert_eq!(answer.status, 201, "{what}: {text}");
+                let mentions = answer.json()["mentions"].as_array().map(Vec::len);
+                assert_eq!(mentions, Some(usize::from(expected == "mentioned")), "{what}: {text}");
             }
             None => assert_eq!(answer.status.to_string(), expected, "{what}: {text}"),
             Some((status, code)) => {

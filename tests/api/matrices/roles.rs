@@ -21,6 +21,37 @@ pub(super) const ROWS: &[Row<3>] = &[
         r#"{"group_id": "<group>", "message": "hi"}"#,
         ["201", "201", "201"],
     ),
+    row(
+        "edit one's own message",
+        "PATCH /conversations/<group>/messages/<mine>",
+        r#"{"message": "other"}"#,
+        ["200", "200", "200"],
+    ),
+    row(
+        "edit another's message",
+        "PATCH /conversations/<group>/messages/<message>",
+        r#"{"message": "other"}"#,
+        [NO, NO, NO],
+    ),
+    row(
+        "delete one's own message",
+        "DELETE /conversations/<group>/messages/<mine>",
+        "",
+        ["204", "204", "204"],
+    ),
+    row(
+        "delete a member's message",
+        "DELETE /conversations/<group>/messages/<message>",
+        "",
+        ["204", "204", NO],
+    ),
+    row("pin", "PUT /conversations/<group>/messages/<message>/pin", "", ["200", "200", "200"]),
+    row(
+        "react",
+        "PUT /conversations/<group>/messages/<message>/reactions/%F0%9F%91%8D",
+        "",
+        ["200", "200", "200"],
+    ),
     row("change the name", "PUT /groups/<group>", r#"{"group_name": "new"}"#, ["200", "200", NO]),
     row(
         "take the picture away",
@@ -95,7 +126,9 @@ async fn roles_may_do_what_the_table_says() {
         let cells = (0..3).map(|n| {
             let people = &people;
             async move {
-                let names = people.gather(actors[n]).await;
+                let mut names = people.gather(actors[n]).await;
+                let own = actors[n].tell(&names["group"], "mine").await;
+                names.insert("mine", own["id"].as_str().expect("an id").to_owned());
                 row.perform(COLUMNS[n], row.answers[n], actors[n], &names).await;
             }
         });
