@@ -4,6 +4,7 @@ mod create;
 mod join;
 mod leave;
 mod quota;
+mod roles;
 mod summary;
 
 use mongodb::bson::{Document, doc, serialize_to_bson};
@@ -16,6 +17,7 @@ use super::bson::{date, id};
 use super::embedded::EmbeddedAttachment;
 use super::members::Members;
 use super::notifications::Notifications;
+use super::relations::Relations;
 use super::store::{Abort, Store, all, within};
 use super::turns::Turns;
 use crate::domain::clock::Timestamp;
@@ -88,6 +90,7 @@ pub struct Groups {
     rows: Collection<Row>,
     members: Members,
     notifications: Notifications,
+    relations: Relations,
     uses: AttachmentUses,
     quota: Quota,
     summaries: Summaries,
@@ -103,6 +106,7 @@ impl Groups {
             rows: store.collection("groups"),
             members: Members::new(store),
             notifications: Notifications::new(store),
+            relations: Relations::new(store),
             uses: AttachmentUses::new(store),
             quota: Quota::new(store),
             summaries: Summaries::new(store),

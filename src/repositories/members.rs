@@ -1,5 +1,7 @@
 //! Members: one row per member and conversation. Whoever has left or was removed has no row.
 
+mod changes;
+
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};

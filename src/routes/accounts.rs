@@ -82,7 +82,7 @@ pub(super) fn describe(docs: &mut Docs) {
     docs.route(&LOGIN, "logIn", "Sign in")
         .takes::<Login>()
         .gives::<SignedIn>(200, "Tokens, and who signed in.")
-        .fails(&["invalid_credentials", "account_not_verified"]);
+        .fails(&["invalid_credentials", "account_not_verified", "account_locked"]);
 }
 
 #[derive(Deserialize, Validate, ToSchema)]

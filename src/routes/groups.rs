@@ -1,4 +1,5 @@
-//! Groups: POST and GET /groups, GET and PUT /groups/{id}, POST /groups/{id}/{add,remove,leave}.
+//! Groups: POST and GET /groups, GET, PUT and DELETE /groups/{id},
+//! POST /groups/{id}/{add,remove,leave}, PUT `/groups/{id}/members/{user_id}`.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{Created, Found, Removed};
+use super::reply::{Created, Found, NoContent, Removed};
+use crate::domain::conversations::Role;
 use crate::domain::groups::GroupWish;
 use crate::domain::ids::{AttachmentId, GroupId, UserId};
 use crate::domain::page::Page;
@@ -34,8 +36,12 @@ const UPDATE: Endpoint = Endpoint::put("/groups/{group_id}", Class::Write).json(
 const ADD: Endpoint = Endpoint::post("/groups/{group_id}/add", Class::Write).json();
 const REMOVE: Endpoint = Endpoint::post("/groups/{group_id}/remove", Class::Write).json();
 const LEAVE: Endpoint = Endpoint::post("/groups/{group_id}/leave", Class::Write);
+const GIVE_ROLE: Endpoint =
+    Endpoint::put("/groups/{group_id}/members/{user_id}", Class::Write).json();
+const DELETE: Endpoint = Endpoint::delete("/groups/{group_id}", Class::Write);
 
-pub(super) const ENDPOINTS: &[Endpoint] = &[CREATE, LIST, GET, UPDATE, ADD, REMOVE, LEAVE];
+pub(super) const ENDPOINTS: &[Endpoint] =
+    &[CREATE, LIST, GET, UPDATE, ADD, REMOVE, LEAVE, GIVE_ROLE, DELETE];
 
 pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
     let groups = with(&services.groups);
@@ -51,9 +57,13 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let add = add.then(self::add).map(respond).boxed();
     let remove = guards.caller::<(GroupId,)>(&REMOVE).and(json(&REMOVE)).and(groups.clone());
     let remove = remove.then(self::remove).map(respond).boxed();
-    let leave = guards.caller::<(GroupId,)>(&LEAVE).and(groups);
+    let leave = guards.caller::<(GroupId,)>(&LEAVE).and(groups.clone());
     let leave = leave.then(self::leave).map(respond).boxed();
-    any_of([create, list, get, update, add, remove, leave])
+    let give_role = guards.caller::<(GroupId, UserId)>(&GIVE_ROLE).and(json(&GIVE_ROLE));
+    let give_role = give_role.and(groups.clone()).then(self::give_role).map(respond).boxed();
+    let delete = guards.caller::<(GroupId,)>(&DELETE).and(groups);
+    let delete = delete.then(self::delete).map(respond).boxed();
+    any_of([create, list, get, update, add, remove, leave, give_role, delete])
 }
 
 pub(super) fn describe(docs: &mut Docs) {
@@ -88,6 +98,15 @@ fn describe_members(docs: &mut Docs) {
     docs.route(&LEAVE, "leaveGroup", "Leave")
         .says("An owner hands over to the admin, else the member, who joined first.")
         .gives::<Removed>(200, "The caller is out.");
+    docs.route(&GIVE_ROLE, "giveRole", "Give a member another role")
+        .says("The owner. `owner` hands the group over; who had it becomes an admin.")
+        .takes::<GiveRole>()
+        .gives::<GroupMember>(200, "The member as they now are.")
+        .fails(&["forbidden"]);
+    docs.route(&DELETE, "deleteGroup", "End a group")
+        .says("The owner.")
+        .gives_nothing(204, "The group is gone, and its conversation with it.")
+        .fails(&["forbidden"]);
 }
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -192,4 +211,27 @@ async fn leave(
 ) -> Result<Found<Removed>> {
     groups.leave(caller.user, group).await?;
     Ok(Found(Removed::of(caller.user)))
+}
+
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+struct GiveRole {
+    /// The role to be.
+    #[serde(default, deserialize_with = "input::word")]
+    #[validate(required)]
+    #[schema(value_type = Role)]
+    role: Option<Role>,
+}
+
+async fn give_role(
+    (group, user): (GroupId, UserId),
+    caller: Caller,
+    input: GiveRole,
+    groups: Arc<Groups>,
+) -> Result<Found<GroupMember>> {
+    let role = input::required("role", input.role)?;
+    groups.give_role(caller.user, group, user, role).await.map(Found)
+}
+
+async fn delete((group,): (GroupId,), caller: Caller, groups: Arc<Groups>) -> Result<NoContent> {
+    groups.delete(caller.user, group).await.map(|()| NoContent)
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attachments;
+mod blocks;
 mod bytes;
 mod conversations;
 mod friends;
@@ -35,6 +36,7 @@ pub fn table() -> Vec<Endpoint> {
     [
         accounts::ENDPOINTS,
         attachments::ENDPOINTS,
+        blocks::ENDPOINTS,
         conversations::ENDPOINTS,
         friends::ENDPOINTS,
         groups::ENDPOINTS,
@@ -60,6 +62,7 @@ fn describe(docs: &mut openapi::Docs) {
     password::describe(docs);
     users::describe(docs);
     friends::describe(docs);
+    blocks::describe(docs);
     conversations::describe(docs);
     messages::describe(docs);
     revisions::describe(docs);
@@ -77,6 +80,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
     let routes = any_of([
         accounts::routes(guards, services),
         attachments::routes(guards, &services.attachments),
+        blocks::routes(guards, services),
         conversations::routes(guards, services),
         friends::routes(guards, services),
         groups::routes(guards, services),

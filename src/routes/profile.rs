@@ -45,7 +45,8 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let get = get.then(self::get).map(respond).boxed();
     let change = guards.caller::<()>(&CHANGE).and(body::json(&CHANGE)).and(with(profile));
     let change = change.then(self::change).map(respond).boxed();
-    let delete = guards.caller::<()>(&DELETE).and(body::json(&DELETE)).and(with(&services.deletion));
+    let delete =
+        guards.caller::<()>(&DELETE).and(body::json(&DELETE)).and(with(&services.deletion));
     let delete = delete.then(self::delete).map(respond).boxed();
     let export = guards.caller::<()>(&EXPORT).and(with(&services.exports));
     let export = export.then(self::export).map(respond).boxed();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde::Serialize;
 
+use super::blocks::Blocks;
 use super::friends::Friends;
 use super::groups::Groups;
 use super::profile::Profile;
@@ -34,6 +35,7 @@ pub struct Exports {
     pub(super) profile: Arc<Profile>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) friends: Arc<Friends>,
+    pub(super) blocks: Arc<Blocks>,
     pub(super) groups: Arc<Groups>,
 }
 
@@ -83,7 +85,7 @@ impl SentMessage {
 enum Place {
     Sessions(Option<String>),
     Friends(Standing, Option<String>),
-    Blocks,
+    Blocks(Option<String>),
     Groups(Option<String>),
     Messages(Option<MessageId>),
     Attachments(Option<AttachmentId>),
@@ -95,7 +97,7 @@ impl Place {
         match self {
             Self::Sessions(None) => Some("sessions"),
             Self::Friends(Standing::Accepted, None) => Some("friends"),
-            Self::Blocks => Some("blocks"),
+            Self::Blocks(None) => Some("blocks"),
             Self::Groups(None) => Some("groups"),
             Self::Messages(None) => Some("messages"),
             Self::Attachments(None) => Some("attachments"),
@@ -172,12 +174,15 @@ impl Writing {
                 let then = match standing {
                     Standing::Accepted => Place::Friends(Standing::Incoming, None),
                     Standing::Incoming => Place::Friends(Standing::Outgoing, None),
-                    Standing::Outgoing => Place::Blocks,
+                    Standing::Outgoing => Place::Blocks(None),
                 };
                 self.page(page, |next| Place::Friends(standing, Some(next)), then)
             }
-            // Nobody can be blocked yet.
-            Place::Blocks => Ok(Some(Place::Groups(None))),
+            Place::Blocks(cursor) => {
+                let blocks = self.exports.blocks.clone();
+                let page = blocks.list(user, limit, cursor.as_deref()).await?;
+                self.page(page, |next| Place::Blocks(Some(next)), Place::Groups(None))
+            }
             Place::Groups(cursor) => {
                 let groups = self.exports.groups.clone();
                 let page = groups.list(user, limit, cursor.as_deref()).await?;

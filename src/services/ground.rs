@@ -8,6 +8,7 @@ use super::Ground;
 use super::access::Access;
 use super::accounts::Accounts;
 use super::attachments::Attachments;
+use super::blocks::Blocks;
 use super::conversations::Conversations;
 use super::deletion::Deletion;
 use super::export::Exports;
@@ -125,6 +126,7 @@ impl Ground<'_> {
         profile: &Arc<Profile>,
         sessions: &Arc<Sessions>,
         friends: &Arc<Friends>,
+        blocks: &Arc<Blocks>,
         groups: &Arc<Groups>,
     ) -> Exports {
         Exports {
@@ -132,6 +134,7 @@ impl Ground<'_> {
             profile: profile.clone(),
             sessions: sessions.clone(),
             friends: friends.clone(),
+            blocks: blocks.clone(),
             groups: groups.clone(),
         }
     }

@@ -1,5 +1,7 @@
 //! Groups: making, changing and listing them, and who is in them.
 
+mod roles;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -116,7 +118,8 @@ impl Groups {
     ///
     /// # Errors
     /// `group_full` for more than may be; `validation_failed` on `members` if one of them cannot
-    /// be added; the store is away. Nothing is made then.
+    /// be added; `recipient_unavailable` for a block between one and the owner; the store is away.
+    /// Nothing is made then.
     pub async fn create(
         &self,
         owner: UserId,
@@ -198,7 +201,7 @@ impl Groups {
     ///
     /// # Errors
     /// Not found for outsiders and if there is no such user; forbidden for plain members;
-    /// `already_member`, `group_full`; the store is away.
+    /// `already_member`, `group_full`, `recipient_unavailable`; the store is away.
     pub async fn add(&self, by: UserId, group: GroupId, user: UserId) -> Result<GroupMember> {
         let now = self.clock.now();
         let member = self.rows.add(group, by, user, self.max_members, now).await?;

@@ -25,6 +25,7 @@ use crate::domain::messages::{
     Draft, ExactlyOnce, Message, OthersMarks, Sent, Target, message_deleted,
 };
 use crate::domain::page::Cursors;
+use crate::domain::relations::recipient_unavailable;
 use crate::domain::text::MessageText;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
@@ -121,10 +122,19 @@ impl Messages {
     async fn check_may_write(&self, sender: UserId, target: Target) -> Result<()> {
         match target {
             Target::User(peer) => {
-                if !self.repositories.users.active(&[peer]).await?.contains(&peer) {
-                    let known = self.repositories.users.public(&[peer]).await?;
-                    // Whoever has deleted their account is known, and cannot be written to.
-                    return Err(if known.is_empty() { Error::not_found() } else { unavailable() });
+                let Repositories { users, relations, .. } = &self.repositories;
+                let there = [peer];
+                // A block that commits after this does not stop what is on its way.
+                let (active, blocked) = tokio::try_join!(
+                    users.active(&there),
+                    relations.blocked_between(sender, peer),
+                )?;
+                if active.is_empty() && users.public(&[peer]).await?.is_empty() {
+                    return Err(Error::not_found());
+                }
+                // Whoever has deleted their account is known, and cannot be written to either.
+                if active.is_empty() || blocked {
+                    return Err(recipient_unavailable());
                 }
                 if !self.require_friendship || sender == peer {
                     return Ok(());
@@ -226,10 +236,6 @@ impl Messages {
             }
         }
     }
-}
-
-fn unavailable() -> Error {
-    Error::forbidden("recipient_unavailable", "this user cannot be written to")
 }
 
 /// What a message is about, whatever its spelling: where, text, files by content, what it answers.

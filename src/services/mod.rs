@@ -3,6 +3,7 @@
 pub mod access;
 pub mod accounts;
 pub mod attachments;
+pub mod blocks;
 pub mod conversations;
 pub mod deletion;
 pub mod export;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use access::Access;
 use accounts::Accounts;
 use attachments::Attachments;
+use blocks::Blocks;
 use conversations::Conversations;
 use deletion::Deletion;
 use export::Exports;
@@ -65,6 +67,8 @@ pub struct Services {
     pub accounts: Arc<Accounts>,
     /// Files.
     pub attachments: Arc<Attachments>,
+    /// Blocking, unblocking, listing.
+    pub blocks: Arc<Blocks>,
     /// Who may look into a conversation, and read marks.
     pub conversations: Arc<Conversations>,
     /// Leaving for good; its task is to be run.
@@ -136,8 +140,11 @@ impl Services {
         let friends = Friends::new(repositories, profiles.clone(), ground.cursors(), clock);
         let (friends, groups) = (Arc::new(friends), ground.groups(&profiles, &attachments));
         let groups = Arc::new(groups);
-        let exports = Arc::new(ground.exports(&profile, &sessions, &friends, &groups));
+        let blocks = Blocks::new(repositories, profiles.clone(), ground.cursors(), clock);
+        let blocks = Arc::new(blocks);
+        let exports = Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups));
         let services = Self {
+            blocks,
             messages: Arc::new(ground.messages(conversations.clone(), outgoing)),
             notifications: Arc::new(ground.notifications(&profiles)),
             deletion,

@@ -5,6 +5,7 @@
 mod accounts;
 mod architecture;
 mod attachments;
+mod blocks;
 mod deletion;
 mod docs;
 mod export;
@@ -15,6 +16,7 @@ mod health;
 mod inbox;
 mod lockouts;
 mod mail;
+mod matrices;
 mod mentions;
 mod messages;
 mod notifications;

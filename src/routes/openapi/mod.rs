@@ -10,8 +10,6 @@ mod schemas;
 
 use std::sync::LazyLock;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
@@ -20,8 +18,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
-use super::reply::html;
-use crate::domain::clock::random_bytes;
+use super::reply::page_with;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::Guards;
 
