@@ -88,6 +88,12 @@ pub fn only_managers() -> Error {
     Error::forbidden("forbidden", "only the owner and admins may do this")
 }
 
+/// The picture that a group is to have cannot be one.
+#[must_use]
+pub fn not_a_picture() -> Error {
+    Error::field("group_picture", "unknown", "not an image that you have uploaded")
+}
+
 /// The group has as many members as it may have.
 #[must_use]
 pub fn group_full() -> Error {

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use self::plan::{KeyRow, Plan, SendRow, key_of, member_key, same};
 use self::updates::{key_update, member_updates, summary_updates};
+use super::attachment_uses::AttachmentUses;
 use super::bson::binary;
 use super::conversations::ConversationRow;
 use super::messages::{Messages, token};
@@ -43,6 +44,7 @@ pub struct Writer {
     keys: Collection<KeyRow>,
     sends: Collection<SendRow>,
     uses: Collection<Document>,
+    files: AttachmentUses,
 }
 
 impl Writer {
@@ -57,6 +59,7 @@ impl Writer {
             keys: store.collection("message_keys"),
             sends: store.collection("sends"),
             uses: store.collection("attachment_uses"),
+            files: AttachmentUses::new(store),
         }
     }
 
@@ -155,6 +158,7 @@ impl Writer {
         let mut plan =
             Plan { conversations: self.summaries(session, drafts).await?, ..Plan::default() };
         let totals = self.own_totals(session, drafts).await?;
+        plan.files = self.files.ready(session, drafts.iter().flat_map(Draft::files)).await?;
         for draft in drafts {
             let answer = plan.decide(draft, &mut known, &totals);
             plan.answers.push(answer);
@@ -235,6 +239,10 @@ impl Writer {
             self.update(session, "message_keys", updates).await?;
         }
         if !plan.uses.is_empty() {
+            let files = plan.messages.iter().flat_map(|message| &message.attachments);
+            if !self.files.hold(session, files.map(|file| file.id)).await? {
+                return Err(Abort::Again);
+            }
             self.uses.insert_many(&plan.uses).session(&mut *session).await.map_err(taken)?;
         }
         Ok(())

@@ -77,7 +77,7 @@ impl Groups {
         let told = NotificationId::group_added(member.user, group);
         self.notifications.withdraw(session, told).await?;
         if row.member_count == 0 {
-            self.end(session, &row).await
+            self.end(session, &row, at).await
         } else if member.role == Role::Owner {
             self.hand_over(session, group, at).await
         } else {
@@ -98,9 +98,14 @@ impl Groups {
         Ok(())
     }
 
-    async fn end(&self, session: &mut ClientSession, group: &Row) -> Result<(), Abort> {
+    async fn end(
+        &self,
+        session: &mut ClientSession,
+        group: &Row,
+        at: Timestamp,
+    ) -> Result<(), Abort> {
         self.rows.delete_one(doc! { "_id": group.group }).session(&mut *session).await?;
-        self.uses.remove(session, group.picture_use()).await?;
+        self.uses.remove(session, group.picture_use(), at).await?;
         self.summaries.close(session, group.group.into()).await?;
         Ok(())
     }
