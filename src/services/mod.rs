@@ -119,7 +119,7 @@ impl Services {
         let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
         let conversations = Arc::new(Conversations::new(repositories));
         let services = Self {
-            messages: Arc::new(ground.messages(conversations.clone(), outgoing)),
+            messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             notifications: Arc::new(ground.notifications(&profiles)),
             friends: Arc::new(Friends::new(repositories, profiles.clone(), cursors, clock)),
             groups: Arc::new(ground.groups(&profiles, &attachments)),
@@ -203,10 +203,16 @@ impl Ground<'_> {
         }
     }
 
-    fn messages(&self, conversations: Arc<Conversations>, outgoing: Outgoing) -> Messages {
+    fn messages(
+        &self,
+        conversations: &Arc<Conversations>,
+        attachments: &Arc<Attachments>,
+        outgoing: Outgoing,
+    ) -> Messages {
         Messages::new(
             self.repositories,
-            conversations,
+            conversations.clone(),
+            attachments.clone(),
             outgoing,
             self.redis.clone(),
             self.clock,

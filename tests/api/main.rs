@@ -19,6 +19,7 @@ mod queries;
 mod rate_limit;
 mod schema;
 mod seed;
+mod sending;
 mod sessions;
 mod support;
 mod table;

@@ -59,6 +59,21 @@ impl Attachments {
         }
     }
 
+    /// Removes files at once that someone has just uploaded and nothing refers to. What cannot be
+    /// removed now is collected later.
+    pub(in super::super) async fn discard(&self, files: &[AttachmentId]) {
+        for id in files {
+            let outcome = async {
+                // Unused since a moment that is not after now.
+                let soon = self.stores.clock.now().plus(Duration::from_millis(1));
+                if self.uses.retire(*id, soon).await? { self.remove(*id).await } else { Ok(()) }
+            };
+            if let Err(error) = outcome.await {
+                tracing::debug!(event = "upload_discard", %id, %error);
+            }
+        }
+    }
+
     async fn finish_ended(&self) -> Result<usize> {
         let mut finished = 0;
         loop {
