@@ -11,6 +11,7 @@ mod groups;
 mod guards;
 mod health;
 mod mail;
+mod markup;
 mod messages;
 mod notifications;
 mod outages;
