@@ -100,6 +100,12 @@ pub fn groups_need_an_owner() -> Error {
     Error::field("role", "owner_needed", "a group needs an owner: make someone else the owner")
 }
 
+/// The picture that a group is to have cannot be one.
+#[must_use]
+pub fn not_a_picture() -> Error {
+    Error::field("group_picture", "unknown", "not an image that you have uploaded")
+}
+
 /// The group has as many members as it may have.
 #[must_use]
 pub fn group_full() -> Error {

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::attachments::Attachment;
 use super::clock::Timestamp;
 use super::conversations::Kind;
-use super::ids::{ConversationId, GroupId, MessageId, UserId};
+use super::ids::{AttachmentId, ConversationId, GroupId, MessageId, UserId};
 use crate::error::Error;
 
 /// Where a message goes. What it names decides the conversation.
@@ -69,6 +69,17 @@ impl Draft {
     pub fn conversation(&self) -> ConversationId {
         self.target.conversation(self.sender)
     }
+
+    /// Its files.
+    pub fn files(&self) -> impl Iterator<Item = AttachmentId> {
+        self.attachments.iter().map(|file| file.id)
+    }
+}
+
+/// A file that a message names cannot be sent by its sender.
+#[must_use]
+pub fn unknown_attachment() -> Error {
+    Error::field("attachments", "unknown", "each must be a file that you uploaded")
 }
 
 /// A message as it is kept.

@@ -5,6 +5,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
+use super::attachment_uses::AttachmentUses;
 use super::bson::raw;
 use super::embedded::EmbeddedAttachment;
 use super::lockouts::Lockouts;
@@ -15,7 +16,7 @@ use super::tokens::{self, Tokens};
 use super::users::{self, Users, present};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::mails::Mail;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
@@ -31,6 +32,7 @@ pub struct Accounts {
     pub(super) outbox: Outbox,
     pub(super) sessions: Sessions,
     pub(super) lockouts: Lockouts,
+    pub(super) uses: AttachmentUses,
 }
 
 /// An account to be made.
@@ -90,6 +92,7 @@ impl Accounts {
             outbox: Outbox::new(store),
             sessions: Sessions::new(store),
             lockouts: Lockouts::new(store),
+            uses: AttachmentUses::new(store),
         }
     }
 
@@ -156,7 +159,8 @@ impl Accounts {
     /// it, both or neither; `None` if it has another address now, or is gone.
     ///
     /// # Errors
-    /// `email_taken`, `username_taken`; or the store is away.
+    /// `email_taken`, `username_taken`; `validation_failed` for a picture that is gone by now; or
+    /// the store is away.
     pub async fn change(
         &self,
         user: UserId,
@@ -165,20 +169,38 @@ impl Accounts {
         letter: Option<&Letter>,
         now: Timestamp,
     ) -> Result<Option<User>> {
-        let (this, letter) = (self.clone(), letter.cloned());
+        let (this, letter, change) = (self.clone(), letter.cloned(), change.clone());
         let as_read = present(doc! { "_id": user, "email_key": email.key() }, now);
-        let set = change.as_update();
         let body = async move |session: &mut ClientSession| {
-            let update = doc! { "$set": set.clone() };
+            let before = this.users.rows.find_one(as_read.clone()).session(&mut *session).await?;
+            let update = doc! { "$set": change.as_update() };
             let row = this.users.rows.find_one_and_update(as_read.clone(), update);
             let row = row.return_document(ReturnDocument::After).session(&mut *session).await;
             let Some(row) = row.map_err(conflict)? else { return Ok(None) };
+            let shown = [before.as_ref(), Some(&row)].map(|row| Some(row?.picture.as_ref()?.id));
+            this.show(shown, now, session).await?;
             if let Some(letter) = &letter {
                 this.post(letter, now, session).await?;
             }
             Ok(Some(row.into()))
         };
         self.store.transact(body).await
+    }
+
+    /// Keeps the new picture, and lets the old one go.
+    async fn show(
+        &self,
+        [before, after]: [Option<AttachmentId>; 2],
+        now: Timestamp,
+        session: &mut ClientSession,
+    ) -> Result<(), Abort> {
+        if before == after {
+            return Ok(());
+        }
+        if !self.uses.hold(session, after).await? {
+            return Err(not_a_picture().into());
+        }
+        Ok(self.uses.let_go(session, before, now).await?)
     }
 }
 
@@ -205,6 +227,12 @@ impl AccountChange {
         }
         set
     }
+}
+
+/// The picture that an account is to have cannot be one.
+#[must_use]
+pub fn not_a_picture() -> Error {
+    Error::field("profile_picture", "unknown", "an image of yours: PNG, JPEG, GIF or WebP")
 }
 
 /// The conflict of an address.

@@ -29,10 +29,10 @@ impl Accounts {
         };
         self.store
             .transact(async move |session: &mut ClientSession| {
-                let update = this.users.rows.update_one(unchanged.clone(), gone.clone());
-                if update.session(&mut *session).await?.matched_count == 0 {
-                    return Ok(false);
-                }
+                let update = this.users.rows.find_one_and_update(unchanged.clone(), gone.clone());
+                let Some(before) = update.session(&mut *session).await? else { return Ok(false) };
+                let picture = before.picture.map(|picture| picture.id);
+                this.uses.let_go(session, picture, now).await?;
                 this.close(user, session).await?;
                 let mails = doc! { "user_id": user };
                 this.outbox.rows.delete_many(mails).session(session).await?;

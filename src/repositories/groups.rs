@@ -22,7 +22,7 @@ use super::store::{Abort, Store, all, within};
 use super::turns::Turns;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Membership;
-use crate::domain::groups::{Group, GroupChange, NewGroup, only_managers};
+use crate::domain::groups::{Group, GroupChange, NewGroup, not_a_picture, only_managers};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
 use quota::Quota;
@@ -158,8 +158,10 @@ impl Groups {
                 let row = row.ok_or_else(Error::not_found)?;
                 let after = row.picture_use();
                 if before != after {
-                    this.uses.remove(session, before).await?;
-                    this.uses.add(session, after).await?;
+                    this.uses.remove(session, before, at).await?;
+                    if !this.uses.add(session, after).await? {
+                        return Err(not_a_picture().into());
+                    }
                 }
                 Ok(Group::from(row))
             })

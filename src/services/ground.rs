@@ -41,6 +41,18 @@ impl Ground<'_> {
         Cursors::new(self.signing_key)
     }
 
+    pub(super) fn access(&self, live: &Arc<LiveSessions>) -> Result<Access> {
+        Access::new(self.public_url(), self.signing_key, self.clock, live.clone())
+    }
+
+    pub(super) fn friends(&self, profiles: &Arc<Profiles>) -> Friends {
+        Friends::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+    }
+
+    pub(super) fn blocks(&self, profiles: &Arc<Profiles>) -> Blocks {
+        Blocks::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+    }
+
     pub(super) fn outbox(&self) -> Result<Outbox> {
         Ok(Outbox {
             rows: self.repositories.outbox.clone(),
@@ -163,18 +175,21 @@ impl Ground<'_> {
 
     pub(super) fn messages(
         &self,
-        conversations: Arc<Conversations>,
+        conversations: &Arc<Conversations>,
+        attachments: &Arc<Attachments>,
         outgoing: Outgoing,
     ) -> Messages {
-        Messages::new(
-            self.repositories,
-            conversations,
+        Messages {
+            repositories: self.repositories.clone(),
+            conversations: conversations.clone(),
+            attachments: attachments.clone(),
             outgoing,
-            self.redis.clone(),
-            self.cursors(),
-            self.clock,
-            self.settings.messages.require_friendship,
-        )
+            redis: self.redis.clone(),
+            view: View::new(self.repositories),
+            cursors: self.cursors(),
+            clock: self.clock.clone(),
+            require_friendship: self.settings.messages.require_friendship,
+        }
     }
 
     pub(super) fn notifications(&self, profiles: &Arc<Profiles>) -> Notifications {

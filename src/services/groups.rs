@@ -14,7 +14,8 @@ use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::conversations::{Membership, Role};
 use crate::domain::groups::{
-    Group, GroupChange, GroupPosition, GroupWish, NewGroup, group_full, only_managers,
+    Group, GroupChange, GroupPosition, GroupWish, NewGroup, group_full, not_a_picture,
+    only_managers,
 };
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, UserId};
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
@@ -243,9 +244,7 @@ impl Groups {
     }
 
     async fn picture(&self, by: UserId, id: AttachmentId) -> Result<Attachment> {
-        self.attachments.picture_of(by, id).await?.ok_or_else(|| {
-            Error::field("group_picture", "unknown", "not an image that you have uploaded")
-        })
+        self.attachments.picture_of(by, id).await?.ok_or_else(not_a_picture)
     }
 }
 

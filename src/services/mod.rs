@@ -120,10 +120,9 @@ impl Services {
     /// # Errors
     /// When the signing key or the URL for mail is not one.
     pub fn new(ground: Ground<'_>) -> Result<(Self, Vec<ShardWriter>)> {
-        let Ground { settings, signing_key, clock, repositories, redis } = ground;
+        let Ground { settings, clock, repositories, redis, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
-        let access = Access::new(ground.public_url(), signing_key, clock, live.clone())?;
-        let access = Arc::new(access);
+        let access = Arc::new(ground.access(&live)?);
         let outbox = Arc::new(ground.outbox()?);
         let sessions = Arc::new(ground.sessions(&access, &live));
         let hashers = Hashers::new(&ground);
@@ -137,15 +136,13 @@ impl Services {
         let shards = settings.messages.shards as usize;
         let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
         let conversations = Arc::new(Conversations::new(repositories, clock));
-        let friends = Friends::new(repositories, profiles.clone(), ground.cursors(), clock);
-        let (friends, groups) = (Arc::new(friends), ground.groups(&profiles, &attachments));
-        let groups = Arc::new(groups);
-        let blocks = Blocks::new(repositories, profiles.clone(), ground.cursors(), clock);
-        let blocks = Arc::new(blocks);
+        let friends = Arc::new(ground.friends(&profiles));
+        let groups = Arc::new(ground.groups(&profiles, &attachments));
+        let blocks = Arc::new(ground.blocks(&profiles));
         let exports = Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups));
         let services = Self {
             blocks,
-            messages: Arc::new(ground.messages(conversations.clone(), outgoing)),
+            messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             notifications: Arc::new(ground.notifications(&profiles)),
             deletion,
             exports,

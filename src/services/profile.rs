@@ -16,7 +16,9 @@ use crate::domain::mails::MailKind;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::repositories::accounts::{AccountChange, Accounts, EmailChange, Letter, email_taken};
+use crate::repositories::accounts::{
+    AccountChange, Accounts, EmailChange, Letter, email_taken, not_a_picture,
+};
 use crate::repositories::tokens::Tokens;
 use crate::repositories::users::Users;
 
@@ -137,9 +139,6 @@ impl Profile {
 
     /// An image that this user uploaded, to be shown beside the name.
     async fn own_image(&self, user: UserId, file: AttachmentId) -> Result<Attachment> {
-        self.attachments.picture_of(user, file).await?.ok_or_else(|| {
-            let message = "an image of yours: PNG, JPEG, GIF or WebP";
-            Error::field("profile_picture", "unknown", message)
-        })
+        self.attachments.picture_of(user, file).await?.ok_or_else(not_a_picture)
     }
 }

@@ -76,7 +76,7 @@ impl Groups {
         let (user, conversation) = (member.user, member.conversation);
         self.notifications.withdraw_of_conversation(session, user, conversation).await?;
         if row.member_count == 0 {
-            self.end(session, &row).await
+            self.end(session, &row, at).await
         } else if member.role == Role::Owner {
             self.hand_over(session, group, at).await
         } else {
@@ -98,9 +98,14 @@ impl Groups {
     }
 
     /// Forgets a group that nobody is in any more, and all that goes with it.
-    pub(super) async fn end(&self, session: &mut ClientSession, group: &Row) -> Result<(), Abort> {
+    pub(super) async fn end(
+        &self,
+        session: &mut ClientSession,
+        group: &Row,
+        at: Timestamp,
+    ) -> Result<(), Abort> {
         self.rows.delete_one(doc! { "_id": group.group }).session(&mut *session).await?;
-        self.uses.remove(session, group.picture_use()).await?;
+        self.uses.remove(session, group.picture_use(), at).await?;
         self.summaries.close(session, group.group.into()).await?;
         Ok(())
     }

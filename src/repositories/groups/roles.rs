@@ -59,7 +59,7 @@ impl Groups {
     ///
     /// # Errors
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
-    pub async fn delete(&self, group: GroupId, by: UserId) -> Result<()> {
+    pub async fn delete(&self, group: GroupId, by: UserId, at: Timestamp) -> Result<()> {
         let _turn = self.turns.of(group).await;
         let this = self.clone();
         self.store
@@ -70,7 +70,7 @@ impl Groups {
                 let everyone = this.members.empty_in(session, group.into()).await?;
                 this.quota.give_back(session, &everyone).await?;
                 this.notifications.withdraw_all_of_conversation(session, group.into()).await?;
-                this.end(session, &row).await
+                this.end(session, &row, at).await
             })
             .await
     }

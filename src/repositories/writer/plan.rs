@@ -1,6 +1,6 @@
 //! What a batch adds up to: an answer to each draft, and the rows that make it so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -12,8 +12,8 @@ use super::super::conversations::{ConversationRow, LastRow, Member};
 use super::super::messages::{MessageRow, token};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
-use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::domain::messages::{Draft, Sent, StoredMessage, Target};
+use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
+use crate::domain::messages::{Draft, Sent, StoredMessage, Target, unknown_attachment};
 use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
 
@@ -50,6 +50,8 @@ pub(super) struct Plan {
     pub keys: Vec<KeyRow>,
     pub uses: Vec<Document>,
     pub told: Vec<Notification>,
+    /// Those of the drafts' files that can be used.
+    pub files: BTreeSet<AttachmentId>,
     pub conversations: HashMap<ConversationId, ConversationRow>,
     /// Who sent how much in all, by the key of their row; only those who send now.
     pub own_totals: HashMap<Vec<u8>, (ConversationId, UserId, u64)>,
@@ -66,6 +68,10 @@ impl Plan {
         let before = key.as_ref().and_then(|key| known.get(key));
         if let Some(row) = before.filter(|row| row.expires_at > draft.at) {
             return same(row, draft).map(Sent::Before);
+        }
+        // Whatever was collected since the request was checked is not there any more.
+        if draft.files().any(|file| !self.files.contains(&file)) {
+            return Err(unknown_attachment());
         }
         let (id, member) = (draft.conversation(), member_key(draft));
         let own = match self.own_totals.get(&member) {

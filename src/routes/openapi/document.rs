@@ -124,14 +124,25 @@ impl Builder {
     }
 
     fn body(&self, route: &Route, input: &Value) -> Value {
-        let (media_type, says) = match route.endpoint.body {
-            Body::Json { limit } => ("application/json", format!("At most {limit} bytes.")),
-            _ => ("multipart/form-data", "A form (RFC 7578).".to_owned()),
-        };
         let (example, mut schema) = (self.example(input), input.clone());
         modern(&mut schema);
         let content = json!({"schema": schema, "example": example});
-        json!({"required": true, "description": says, "content": {media_type: content}})
+        let (says, content) = match route.endpoint.body {
+            Body::Json { limit } => {
+                (format!("At most {limit} bytes."), json!({"application/json": content}))
+            }
+            Body::JsonOrMultipart { limit, .. } => {
+                let mut form = content.clone();
+                form["schema"]["properties"]["file"] = files();
+                let says = format!("At most {limit} bytes; as a form (RFC 7578), and the files.");
+                (says, json!({"application/json": content, "multipart/form-data": form}))
+            }
+            _ => {
+                let says = "A form (RFC 7578).".to_owned();
+                (says, json!({"multipart/form-data": content}))
+            }
+        };
+        json!({"required": true, "description": says, "content": content})
     }
 
     fn responses(&mut self, route: &Route) -> Value {
@@ -172,4 +183,14 @@ impl Builder {
     fn example(&self, schema: &Value) -> Value {
         Examples { schemas: &self.schemas }.of(schema)
     }
+}
+
+/// The parts of a form that are files beside its fields.
+fn files() -> Value {
+    json!({
+        "type": "array",
+        "maxItems": 10,
+        "description": "Files, together up to 5 MiB.",
+        "items": {"type": "string", "format": "binary", "minLength": 1},
+    })
 }

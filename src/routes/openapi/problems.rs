@@ -67,23 +67,25 @@ pub(super) fn codes_of(route: &Route) -> BTreeMap<u16, BTreeSet<&'static str>> {
     let row = &route.endpoint;
     let reads_query = route.parameters.iter().any(|parameter| parameter.place == "query");
     let bearer = row.access == Access::Bearer;
-    let body = match row.body {
-        Body::None => None,
-        Body::Json { .. } => Some("malformed_json"),
-        Body::Multipart => Some("malformed_multipart"),
+    let body: &[&'static str] = match row.body {
+        Body::None => &[],
+        Body::Json { .. } => &["malformed_json"],
+        Body::Multipart => &["malformed_multipart"],
+        Body::JsonOrMultipart { .. } => &["malformed_json", "malformed_multipart"],
     };
+    let has_body = !body.is_empty();
     let rules: [(bool, &[&str]); 7] = [
         (true, &["method_not_allowed", "request_timeout", "internal"]),
         (bearer, &["missing_token", "invalid_token", "token_expired", "session_revoked"]),
-        (bearer || body.is_some(), &["unavailable"]),
+        (bearer || has_body, &["unavailable"]),
         (row.path.contains('{'), &["not_found"]),
         (row.class.is_some(), &["rate_limited"]),
-        (body.is_some(), &["payload_too_large", "unsupported_media_type", "validation_failed"]),
+        (has_body, &["payload_too_large", "unsupported_media_type", "validation_failed"]),
         (reads_query, &["invalid_query", "validation_failed"]),
     ];
     let by_rule = rules.iter().filter(|(applies, _)| *applies).flat_map(|(_, codes)| *codes);
     let mut found: BTreeMap<u16, BTreeSet<&'static str>> = BTreeMap::new();
-    for code in by_rule.copied().chain(body).chain(route.codes.iter().copied()) {
+    for code in by_rule.copied().chain(body.iter().copied()).chain(route.codes.iter().copied()) {
         found.entry(look_up(code).0).or_default().insert(code);
     }
     found

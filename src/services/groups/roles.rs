@@ -29,6 +29,6 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
     pub async fn delete(&self, by: UserId, group: GroupId) -> Result<()> {
-        self.rows.delete(group, by).await
+        self.rows.delete(group, by, self.clock.now()).await
     }
 }
