@@ -17,7 +17,8 @@ use crate::domain::clock::{Clock, random_bytes};
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use crate::domain::messages::{Draft, ExactlyOnce, Message, Sent, Status, Target};
 use crate::domain::text::MessageText;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::failpoint;
 use crate::repositories::Repositories;
 
 /// All files of one message together, in bytes.
@@ -79,19 +80,27 @@ impl Messages {
     /// `not_found` for a recipient that is not there or a group that one is not in;
     /// `recipient_unavailable`, `forbidden`; `idempotency_key_reused`; a bad field.
     pub async fn send(&self, sender: UserId, new: NewMessage) -> Result<Delivery> {
+        failpoint::reach("send.asked");
         self.check_may_write(sender, new.target).await?;
+        failpoint::reach("send.allowed");
         let draft = self.draft(sender, &new).await?;
+        failpoint::reach("send.drafted");
         // The writer looks for itself. Only what it answers may be gone since the first time.
         if new.reply_to.is_some()
             && let Some(first) = self.repositories.writer.sent_before(&draft).await?
         {
             return self.replay(sender, first).await;
         }
+        failpoint::reach("send.looked_up");
         self.check_reply(&draft, new.reply_to).await?;
-        match self.outgoing.send(draft).await? {
+        failpoint::reach("send.checked");
+        let sent = self.outgoing.send(draft).await?;
+        failpoint::reach("send.written");
+        match sent {
             Sent::Before(first) => self.replay(sender, first).await,
             Sent::New(stored) => {
                 let status = self.first_status(sender, new.target, stored.id).await?;
+                failpoint::reach("send.answer");
                 let message = shown(&stored, &place(sender, new.target), status);
                 Ok(Delivery { message, replayed: false })
             }
@@ -171,10 +180,22 @@ impl Messages {
         Err(Error::field("reply_to", "unknown", "must be a message of the same conversation"))
     }
 
+    /// What an earlier request has sent. It was acknowledged, so a store that does not have it is
+    /// a new primary that has not caught up yet.
     async fn replay(&self, sender: UserId, first: MessageId) -> Result<Delivery> {
-        let summary = self.conversations.open(sender, first.conversation).await?;
-        let stored = self.repositories.messages.find(first).await?.ok_or_else(Error::not_found)?;
+        let behind = |error: Error| match error.kind() {
+            Kind::NotFound => {
+                Error::unavailable().with_source("an acknowledged message is missing")
+            }
+            _ => error,
+        };
+        let summary = self.conversations.open(sender, first.conversation).await.map_err(behind)?;
+        failpoint::reach("replay.opened");
+        let stored = self.repositories.messages.find(first).await?;
+        let stored = stored.ok_or_else(|| behind(Error::not_found()))?;
+        failpoint::reach("replay.found");
         let marks = self.repositories.marks.lowest_in(&summary).await?;
+        failpoint::reach("replay.answer");
         let status = marks.status(stored.sender, first.seq);
         let message = shown(&stored, &Place::of(&summary), status);
         Ok(Delivery { message, replayed: true })
