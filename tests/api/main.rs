@@ -6,6 +6,7 @@ mod accounts;
 mod architecture;
 mod attachments;
 mod docs;
+mod faults;
 mod friends;
 mod groups;
 mod guards;

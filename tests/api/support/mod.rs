@@ -2,7 +2,10 @@
 
 pub mod actor;
 pub mod app;
+pub mod audit;
+pub mod instance;
 pub mod mail;
+pub mod replica_set;
 pub mod scratch;
 pub mod servers;
 pub mod smtp;
