@@ -18,7 +18,7 @@ use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
-use self::batch::Part;
+use self::batch::{Part, Tries};
 use self::plan::{KeyRow, Plan, SendRow, key_of, member_key, same};
 use self::updates::{key_update, member_updates, summary_updates};
 use super::bson::binary;
@@ -76,18 +76,18 @@ impl Writer {
         row.map(|row| same(&row, draft)).transpose()
     }
 
-    /// All drafts in one transaction; `None` after more than so many conflicts with others:
-    /// nothing is written then.
+    /// All drafts in one transaction; `None` when the tries are used up: nothing is written then.
     async fn write_together(
         &self,
         part: &Part,
-        conflicts: u32,
+        mut tries: Tries,
     ) -> Result<Option<Vec<Result<Sent>>>> {
         let assigned = Arc::new(Mutex::new(Vec::new()));
         // The transaction's future must own what it uses: borrowed, it is not provably `Send`.
         let (this, batch, numbers) = (self.clone(), part.drafts.clone(), assigned.clone());
-        let written = self.store.transact_unless_contended(conflicts, async move |session| {
+        let written = self.store.transact_or_give_up(async move |session| {
             let mut plan = this.plan(session, &batch).await?;
+            tries.count(&plan)?;
             let answers = std::mem::take(&mut plan.answers);
             numbers.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&answers);
             this.apply(session, plan).await?;

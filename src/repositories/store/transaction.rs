@@ -7,13 +7,10 @@ use mongodb::error::Error as DriverError;
 use mongodb::options::{ReadConcern, TransactionOptions};
 use tokio::time::{Instant, timeout_at};
 
-use super::{DEADLINE, Store, duplicate, failed, majority, server_code};
+use super::{DEADLINE, Store, duplicate, failed, majority};
 use crate::domain::clock::random_bytes;
 use crate::error::{Error, Result};
 use crate::failpoint;
-
-/// The server's code for a write to what another transaction has changed.
-const WRITE_CONFLICT: i32 = 112;
 
 impl Store {
     /// Runs `body` in one transaction (snapshot reads, majority commit), again from its start
@@ -26,18 +23,17 @@ impl Store {
     where
         F: AsyncFnMut(&mut ClientSession) -> Result<T, Abort>,
     {
-        let written = self.transact_unless_contended(u32::MAX, body).await?;
+        let written = self.transact_or_give_up(body).await?;
         written.ok_or_else(Error::unavailable)
     }
 
-    /// As [`transact`](Self::transact); `None` after more than so many conflicts with others,
-    /// nothing being written then.
+    /// As [`transact`](Self::transact); `None` where `body` ends with [`Abort::GiveUp`], nothing
+    /// being written then.
     ///
     /// # Errors
     /// As [`transact`](Self::transact).
-    pub(in crate::repositories) async fn transact_unless_contended<T, F>(
+    pub(in crate::repositories) async fn transact_or_give_up<T, F>(
         &self,
-        most: u32,
         mut body: F,
     ) -> Result<Option<T>>
     where
@@ -62,7 +58,6 @@ impl Store {
                     }
                 };
                 match outcome {
-                    Err(abort) if abort.is_conflict() && conflicts >= most => return Ok(None),
                     Err(abort) if abort.is_passing() => {
                         conflicts += 1;
                         tokio::time::sleep(backoff(conflicts)).await;
@@ -73,6 +68,7 @@ impl Store {
         };
         match timeout_at(deadline, run).await {
             Ok(Ok(value)) => Ok(value),
+            Ok(Err(Abort::GiveUp)) => Ok(None),
             Ok(Err(Abort::Rule(error))) => Err(error),
             Ok(Err(Abort::Driver(error))) => Err(failed(error)),
             Ok(Err(Abort::Again)) => Err(Error::unavailable()),
@@ -90,6 +86,8 @@ pub(in crate::repositories) enum Abort {
     Driver(DriverError),
     /// Someone else was first at a key: to be run again, on what is there now.
     Again,
+    /// Run again often enough, as the body finds.
+    GiveUp,
 }
 
 impl Abort {
@@ -98,18 +96,9 @@ impl Abort {
         if duplicate(&error).is_some() { Self::Again } else { Self::Driver(error) }
     }
 
-    /// Whether it is about what others change.
-    fn is_conflict(&self) -> bool {
-        match self {
-            Self::Rule(_) => false,
-            Self::Driver(error) => server_code(error) == Some(WRITE_CONFLICT),
-            Self::Again => true,
-        }
-    }
-
     fn is_passing(&self) -> bool {
         match self {
-            Self::Rule(_) => false,
+            Self::Rule(_) | Self::GiveUp => false,
             Self::Driver(error) => is_transient(error),
             Self::Again => true,
         }

@@ -4,25 +4,58 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::super::store::DEADLINE;
+use super::super::store::{Abort, DEADLINE};
 use super::Writer;
+use super::plan::Plan;
 use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Kind, Result};
 
 /// How often the transaction of a part of a batch is run again because of others, before it is
 /// halved or, being a single conversation, given up; it has failed in larger parts before.
-const CONFLICTS: u32 = 1;
+const AGAIN: u32 = 1;
 
-/// As [`CONFLICTS`], of a batch with a single conversation: about a third of a second.
-const CONFLICTS_ALONE: u32 = 8;
+/// As [`AGAIN`], of a batch with a single conversation: about a third of a second.
+const AGAIN_ALONE: u32 = 8;
+
+/// How often a part may be tried.
+#[derive(Debug)]
+pub(super) struct Tries {
+    left: u32,
+    all: u32,
+    is_mixed: bool,
+    /// Of a single conversation: its last number when it was tried last. Where that moves, others
+    /// are at work who will let us through; where it does not, a transaction holds the row and
+    /// nobody may be there to end it.
+    last_seq: Option<u64>,
+}
+
+impl Tries {
+    fn of(part: &Part, batch: usize) -> Self {
+        let is_mixed = part.is_mixed();
+        let is_whole = part.drafts.len() == batch;
+        let again = if is_whole && !is_mixed { AGAIN_ALONE } else { AGAIN };
+        Self { left: again + 1, all: again + 1, is_mixed, last_seq: None }
+    }
+
+    /// Takes one, for what is now planned.
+    pub fn count(&mut self, plan: &Plan) -> Result<(), Abort> {
+        let now = plan.conversations.values().map(|row| row.last_seq).max();
+        let before = std::mem::replace(&mut self.last_seq, now);
+        if !self.is_mixed && before.is_some() && before != now {
+            self.left = self.all;
+        }
+        self.left = self.left.checked_sub(1).ok_or(Abort::GiveUp)?;
+        Ok(())
+    }
+}
 
 impl Writer {
     /// Writes drafts of one shard, each whole or not at all, and answers each, in their order.
     /// Numbers follow the order of the drafts.
     ///
-    /// A conversation that others keep changing, or that the open transaction of an instance that
-    /// is gone still holds, must not keep the rest of the batch waiting, nor a defect in one draft
-    /// fail the others: what cannot be written together is halved until it stands alone.
+    /// A conversation that the open transaction of an instance that is gone still holds must not
+    /// keep the rest of the batch waiting, nor a defect in one draft fail the others: what cannot
+    /// be written together is halved until it stands alone.
     pub async fn write(&self, drafts: Vec<Draft>) -> Vec<Result<Sent>> {
         let deadline = Instant::now() + DEADLINE;
         let mut answers: Vec<Option<Result<Sent>>> = drafts.iter().map(|_| None).collect();
@@ -32,10 +65,9 @@ impl Writer {
                 part.answer(Err(Error::unavailable()), &mut answers);
                 continue;
             }
-            let is_alone = part.drafts.len() == answers.len() && !part.is_mixed();
-            let conflicts = if is_alone { CONFLICTS_ALONE } else { CONFLICTS };
-            let (outcome, halves) = match self.write_together(&part, conflicts).await {
-                Ok(None) => (Err(contended()), part.by_conversation()),
+            let tries = Tries::of(&part, answers.len());
+            let (outcome, halves) = match self.write_together(&part, tries).await {
+                Ok(None) => (Err(held()), part.by_conversation()),
                 Err(error) if error.kind() == Kind::Internal => (Err(error), part.in_half()),
                 Ok(Some(outcomes)) => (Ok(outcomes), None),
                 Err(error) => (Err(error), None),
@@ -108,8 +140,8 @@ impl Part {
     }
 }
 
-fn contended() -> Error {
-    Error::unavailable().with_source("others keep changing this conversation")
+fn held() -> Error {
+    Error::unavailable().with_source("another transaction holds this conversation")
 }
 
 #[cfg(test)]
