@@ -1,7 +1,7 @@
 //! Whether everything stored adds up: read from the database itself, and again through the API.
 //!
 //! To be made when nothing is under way. What is computed from what, see docs/decisions/0003 and
-//! docs/decisions/0012.
+//! docs/decisions/0016.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
