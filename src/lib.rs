@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod failpoint;
 pub mod filters;
 pub mod healthcheck;
 pub mod lifecycle;

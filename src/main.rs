@@ -7,7 +7,7 @@ use clap::Parser;
 use natter::app::{self, Failure};
 use natter::cli::{Cli, Command};
 use natter::config::Settings;
-use natter::{healthcheck, telemetry};
+use natter::{failpoint, healthcheck, telemetry};
 
 /// Exit code for what the operator has to change, as clap uses it for the command line.
 const USAGE: u8 = 2;
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     // First of all: TLS clients made before would each guess at a provider. Fails only when one
     // is installed already, which is then the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    failpoint::arm();
     let cli = Cli::parse();
     if matches!(cli.command, Command::Openapi) {
         return print_openapi();

@@ -128,7 +128,7 @@ impl Accounts {
             Err(error) => match conflict(error) {
                 Abort::Rule(taken) => Err(taken),
                 Abort::Driver(error) => Err(failed(error)),
-                Abort::Again => Err(Error::unavailable()),
+                Abort::Again | Abort::GiveUp => Err(Error::unavailable()),
             },
         }
     }

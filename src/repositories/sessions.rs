@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
-use mongodb::options::ReturnDocument;
+use mongodb::options::{ReadConcern, ReturnDocument};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
@@ -106,7 +106,16 @@ impl Sessions {
     pub async fn standing(&self, session: SessionId, now: Timestamp) -> Result<Option<Standing>> {
         let fields = doc! { "user_id": 1, "last_used_at": 1, "expires_at": 1 };
         let rows = self.rows.clone_with_type::<Standing>();
-        within(rows.find_one(standing(session, now)).projection(fields)).await
+        let find = || rows.find_one(standing(session, now)).projection(fields.clone());
+        within(async {
+            match find().await? {
+                Some(standing) => Ok(Some(standing)),
+                // A primary elected a moment ago may not show yet what the majority has, and would
+                // end sessions that stand. This read waits until it does.
+                None => find().read_concern(ReadConcern::linearizable()).await,
+            }
+        })
+        .await
     }
 
     /// Replaces the generation by the next one; `None` if it is not the newest, or the session

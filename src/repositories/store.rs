@@ -1,23 +1,24 @@
 //! The connection to MongoDB: its options, one deadline for every call, and transactions.
 
+mod transaction;
+
 use std::fmt;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::doc;
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
-use mongodb::options::{
-    Acknowledgment, ClientOptions, ReadConcern, TransactionOptions, WriteConcern,
-};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession, Collection, Cursor, Database};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
-use crate::domain::clock::random_bytes;
+pub(super) use self::transaction::Abort;
+use self::transaction::is_transient;
 use crate::error::{Error, Result};
 
 /// How long one call may take, a frozen server included; then the answer is 503.
-const DEADLINE: Duration = Duration::from_secs(4);
+pub(super) const DEADLINE: Duration = Duration::from_secs(4);
 
 /// The database and its client; cloning is cheap.
 #[derive(Clone)]
@@ -92,125 +93,12 @@ impl Store {
     pub(super) async fn snapshot(&self) -> Result<ClientSession, DriverError> {
         self.client.start_session().snapshot(true).await
     }
-
-    /// Runs `body` in one transaction (snapshot reads, majority commit), again from its start
-    /// where the server says that a conflict or a changed primary made it fail for now.
-    ///
-    /// # Errors
-    /// `body`'s own; [`Error::unavailable`] when the deadline passes, the outcome then being all
-    /// or nothing.
-    pub(super) async fn transact<T, F>(&self, mut body: F) -> Result<T>
-    where
-        F: AsyncFnMut(&mut ClientSession) -> Result<T, Abort>,
-    {
-        let deadline = Instant::now() + DEADLINE;
-        let run = async {
-            let mut session = self.client.start_session().await?;
-            let mut conflicts = 0;
-            loop {
-                let started = session.start_transaction().with_options(transaction()).await;
-                started?;
-                let outcome = match body(&mut session).await {
-                    Ok(value) => commit(&mut session).await.map(|()| value).map_err(Abort::from),
-                    Err(abort) => {
-                        // The server ends it by itself should this not arrive.
-                        let _ = session.abort_transaction().await;
-                        Err(abort)
-                    }
-                };
-                match outcome {
-                    Err(abort) if abort.is_passing() => {
-                        conflicts += 1;
-                        tokio::time::sleep(backoff(conflicts)).await;
-                    }
-                    outcome => return outcome,
-                }
-            }
-        };
-        match timeout_at(deadline, run).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(Abort::Rule(error))) => Err(error),
-            Ok(Err(Abort::Driver(error))) => Err(failed(error)),
-            Ok(Err(Abort::Again)) => Err(Error::unavailable()),
-            Err(_) => Err(Error::unavailable().with_source("a transaction passed its deadline")),
-        }
-    }
-}
-
-/// Why the body of a transaction ends it.
-#[derive(Debug)]
-pub(super) enum Abort {
-    /// A rule of ours is broken: nothing is written, the caller is told.
-    Rule(Error),
-    /// The database failed; tried again where that can help.
-    Driver(DriverError),
-    /// Someone else was first at a key: to be run again, on what is there now.
-    Again,
-}
-
-impl Abort {
-    /// A driver's error, or [`Abort::Again`] where it is that a key is taken.
-    pub fn again_if_taken(error: DriverError) -> Self {
-        if duplicate(&error).is_some() { Self::Again } else { Self::Driver(error) }
-    }
-
-    fn is_passing(&self) -> bool {
-        match self {
-            Self::Rule(_) => false,
-            Self::Driver(error) => is_transient(error),
-            Self::Again => true,
-        }
-    }
-}
-
-impl From<DriverError> for Abort {
-    fn from(error: DriverError) -> Self {
-        Self::Driver(error)
-    }
-}
-
-impl From<Error> for Abort {
-    fn from(error: Error) -> Self {
-        Self::Rule(error)
-    }
 }
 
 fn majority() -> WriteConcern {
     let mut concern = WriteConcern::from(Acknowledgment::Majority);
     concern.journal = Some(true);
     concern
-}
-
-fn transaction() -> TransactionOptions {
-    TransactionOptions::builder()
-        .read_concern(ReadConcern::snapshot())
-        .write_concern(majority())
-        .build()
-}
-
-/// Commits, asking again while the outcome is unknown: committing twice is committing once.
-async fn commit(session: &mut ClientSession) -> Result<(), DriverError> {
-    loop {
-        match session.commit_transaction().await {
-            Err(error)
-                if error.contains_label(mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT) =>
-            {
-                tokio::time::sleep(backoff(1)).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-fn is_transient(error: &DriverError) -> bool {
-    error.contains_label(mongodb::error::TRANSIENT_TRANSACTION_ERROR)
-}
-
-/// 1 to 2 ms, doubling with each conflict up to 64 to 128 ms, random so that rivals part.
-fn backoff(conflicts: u32) -> Duration {
-    let [random] = random_bytes();
-    let base = 1_u64 << (conflicts - 1).min(6);
-    Duration::from_micros(base * (1000 + 4 * u64::from(random)))
 }
 
 /// Runs one call under the deadline.

@@ -5,27 +5,32 @@
 //! its files, the conversation's summary and the marks of its members. Two writers on one
 //! conversation meet at its summary: the later one conflicts, and runs again on what is there now.
 
+mod batch;
 mod plan;
+mod settle;
 mod updates;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mongodb::bson::{Binary, Bson, Document, doc};
+use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
+use self::batch::{Part, Tries};
 use self::plan::{KeyRow, Plan, SendRow, key_of, member_key, same};
 use self::updates::{key_update, member_updates, summary_updates};
 use super::attachment_uses::AttachmentUses;
 use super::bson::binary;
 use super::conversations::ConversationRow;
-use super::messages::{Messages, token};
+use super::messages::Messages;
 use super::notifications::Notifications;
 use super::store::{Abort, Store, within};
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::failpoint;
 
 /// What a transaction reads of a member.
 #[derive(Debug, Deserialize)]
@@ -77,31 +82,18 @@ impl Writer {
         row.map(|row| same(&row, draft)).transpose()
     }
 
-    /// Writes drafts of one shard, each whole or not at all, and answers each, in their order.
-    /// Numbers follow the order of the drafts.
-    pub async fn write(&self, drafts: Vec<Draft>) -> Vec<Result<Sent>> {
-        let drafts = Arc::new(drafts);
-        match self.write_together(drafts.clone()).await {
-            Ok(answers) => answers,
-            // A defect in one must not fail the others: each by itself.
-            Err(error) if error.kind() == ErrorKind::Internal && drafts.len() > 1 => {
-                let mut answers = Vec::with_capacity(drafts.len());
-                for draft in drafts.iter().cloned() {
-                    let answer = self.write_together(Arc::new(vec![draft])).await;
-                    answers.push(answer.and_then(|mut one| one.remove(0)));
-                }
-                answers
-            }
-            Err(error) => drafts.iter().map(|_| Err(error.clone())).collect(),
-        }
-    }
-
-    async fn write_together(&self, drafts: Arc<Vec<Draft>>) -> Result<Vec<Result<Sent>>> {
+    /// All drafts in one transaction; `None` when the tries are used up: nothing is written then.
+    async fn write_together(
+        &self,
+        part: &Part,
+        mut tries: Tries,
+    ) -> Result<Option<Vec<Result<Sent>>>> {
         let assigned = Arc::new(Mutex::new(Vec::new()));
         // The transaction's future must own what it uses: borrowed, it is not provably `Send`.
-        let (this, batch, numbers) = (self.clone(), drafts.clone(), assigned.clone());
-        let written = self.store.transact(async move |session| {
+        let (this, batch, numbers) = (self.clone(), part.drafts.clone(), assigned.clone());
+        let written = self.store.transact_or_give_up(async move |session| {
             let mut plan = this.plan(session, &batch).await?;
+            tries.count(&plan)?;
             let answers = std::mem::take(&mut plan.answers);
             numbers.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&answers);
             this.apply(session, plan).await?;
@@ -111,57 +103,23 @@ impl Writer {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 let assigned =
                     std::mem::take(&mut *assigned.lock().unwrap_or_else(PoisonError::into_inner));
-                self.settle(&drafts, assigned, error).await
+                self.settle(&part.drafts, assigned, error).await.map(Some)
             }
             outcome => outcome,
         }
     }
 
-    /// After an outcome that nobody knows: what is stored under the assigned numbers is ours if
-    /// it bears our token. What is not there may still come, so it stays unavailable.
-    async fn settle(
-        &self,
-        drafts: &Arc<Vec<Draft>>,
-        assigned: Vec<Result<Sent>>,
-        error: Error,
-    ) -> Result<Vec<Result<Sent>>> {
-        let mut answers = Vec::with_capacity(drafts.len());
-        if assigned.len() != drafts.len() {
-            return Err(error);
-        }
-        let mut silent = false;
-        for (at, answer) in assigned.into_iter().enumerate() {
-            answers.push(match answer {
-                Ok(Sent::New(message)) if !silent => {
-                    match self.is_ours(message.id, &drafts[at]).await {
-                        Ok(true) => Ok(Sent::New(message)),
-                        outcome => {
-                            // A store that does not answer is not asked once for each draft.
-                            silent = outcome.is_err();
-                            Err(error.clone())
-                        }
-                    }
-                }
-                Ok(_) => Err(error.clone()),
-                refused => refused,
-            });
-        }
-        Ok(answers)
-    }
-
-    async fn is_ours(&self, id: MessageId, draft: &Draft) -> Result<bool> {
-        let ours = doc! { "_id": id, "token": token(draft.token) };
-        let found = self.messages.shard(id.conversation).find_one(ours);
-        Ok(within(found).await?.is_some())
-    }
-
     /// Reads what the drafts meet, and decides on each in turn.
     async fn plan(&self, session: &mut ClientSession, drafts: &[Draft]) -> Result<Plan, Abort> {
         let mut known = self.known_keys(session, drafts).await?;
+        failpoint::reach("plan.keys");
         let mut plan =
             Plan { conversations: self.summaries(session, drafts).await?, ..Plan::default() };
+        failpoint::reach("plan.summaries");
         let totals = self.own_totals(session, drafts).await?;
+        failpoint::reach("plan.totals");
         plan.files = self.files.ready(session, drafts.iter().flat_map(Draft::files)).await?;
+        failpoint::reach("plan.files");
         for draft in drafts {
             let answer = plan.decide(draft, &mut known, &totals);
             plan.answers.push(answer);
@@ -233,22 +191,30 @@ impl Writer {
         }
         let taken = Abort::again_if_taken;
         self.update(session, "conversations", summary_updates(&plan)).await?;
+        failpoint::lose("apply.conversations").map_err(DriverError::from)?;
         self.update(session, "members", member_updates(&plan)).await?;
+        failpoint::reach("apply.members");
         let shard = self.messages.shard(plan.messages[0].id.conversation);
         shard.insert_many(&plan.messages).session(&mut *session).await.map_err(taken)?;
+        failpoint::reach("apply.messages");
         self.sends.insert_many(&plan.sends).session(&mut *session).await.map_err(taken)?;
+        failpoint::reach("apply.sends");
         if !plan.keys.is_empty() {
             let updates = plan.keys.iter().map(key_update).collect::<Result<Vec<_>, Abort>>()?;
             self.update(session, "message_keys", updates).await?;
+            failpoint::reach("apply.keys");
         }
         if !plan.uses.is_empty() {
             let files = plan.messages.iter().flat_map(|message| &message.attachments);
             if !self.files.hold(session, files.map(|file| file.id)).await? {
                 return Err(Abort::Again);
             }
+            failpoint::reach("apply.held");
             self.uses.insert_many(&plan.uses).session(&mut *session).await.map_err(taken)?;
+            failpoint::reach("apply.uses");
         }
         self.notifications.raise_first(session, &plan.told).await.map_err(taken)?;
+        failpoint::reach("apply.told");
         Ok(())
     }
 

@@ -29,7 +29,8 @@ use crate::domain::messages::{
 use crate::domain::page::Cursors;
 use crate::domain::relations::recipient_unavailable;
 use crate::domain::text::MessageText;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::failpoint;
 use crate::repositories::Repositories;
 
 /// A message that someone wants to send.
@@ -87,17 +88,23 @@ impl Messages {
         uploaded: &[Attachment],
     ) -> Result<Delivery> {
         let draft = self.draft(sender, new, uploaded).await?;
+        failpoint::reach("send.drafted");
         // The writer looks for itself. Only what it answers may be gone since the first time.
         if new.reply_to.is_some()
             && let Some(first) = self.repositories.writer.sent_before(&draft).await?
         {
             return self.replay(sender, first).await;
         }
+        failpoint::reach("send.looked_up");
         self.check_reply(&draft, new.reply_to).await?;
-        match self.outgoing.send(draft).await? {
+        failpoint::reach("send.checked");
+        let sent = self.outgoing.send(draft).await?;
+        failpoint::reach("send.written");
+        match sent {
             Sent::Before(first) => self.replay(sender, first).await,
             Sent::New(stored) => {
                 let (summary, marks) = self.first_sight(sender, new.target, stored.id).await?;
+                failpoint::reach("send.answer");
                 let message = view::sent(&stored, &summary, &marks);
                 Ok(Delivery { message, replayed: false })
             }
@@ -143,6 +150,7 @@ impl Messages {
         uploaded: &[Attachment],
     ) -> Result<Draft> {
         let attachments = self.files(sender, &new.attachments, uploaded).await?;
+        failpoint::reach("send.files");
         let conversation = new.target.conversation(sender);
         let once = new.client_message_id.as_ref().map(|name| ExactlyOnce {
             client_message_id: name.clone(),
@@ -180,8 +188,22 @@ impl Messages {
         }
     }
 
+    /// What an earlier request has sent. It was acknowledged, so a store that does not have it is
+    /// a new primary that has not caught up yet.
     async fn replay(&self, sender: UserId, first: MessageId) -> Result<Delivery> {
-        let message = self.one(sender, first.conversation, first).await?;
+        let behind = |error: Error| match error.kind() {
+            Kind::NotFound => {
+                Error::unavailable().with_source("an acknowledged message is missing")
+            }
+            _ => error,
+        };
+        let summary = self.conversations.open(sender, first.conversation).await.map_err(behind)?;
+        failpoint::reach("replay.opened");
+        let stored = self.repositories.messages.find(first).await?;
+        let stored = stored.ok_or_else(|| behind(Error::not_found()))?;
+        failpoint::reach("replay.found");
+        let message = self.view.one(sender, &summary, stored).await?;
+        failpoint::reach("replay.answer");
         Ok(Delivery { message, replayed: true })
     }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::repositories::messages::shard_of;
 use crate::repositories::writer::Writer;
 
@@ -67,6 +68,7 @@ impl Outgoing {
         let shard = &self.shards[shard_of(draft.conversation(), self.shards.len())];
         let (answer, outcome) = oneshot::channel();
         shard.try_send(Waiting { draft, answer }).map_err(|_| Error::unavailable())?;
+        failpoint::reach("queue.entered");
         match timeout(PATIENCE, outcome).await {
             Ok(outcome) => outcome.map_err(|_| Error::unavailable())?,
             Err(_) => Err(Error::unavailable().with_source("the writer did not answer in time")),
@@ -95,7 +97,9 @@ impl ShardWriter {
     async fn write(&self, batch: &mut Vec<Waiting>) {
         let (drafts, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.draft, waiting.answer)).unzip();
+        failpoint::reach("queue.taken");
         let outcomes = self.writer.write(drafts).await;
+        failpoint::reach("queue.answer");
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Whoever asked may have gone; what is written stays written.
             let _ = answer.send(outcome);

@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// What every floor stands on; it may know the domain and itself.
-const GROUND: [&str; 4] = ["error", "config", "telemetry", "lifecycle"];
+const GROUND: [&str; 5] = ["error", "config", "telemetry", "lifecycle", "failpoint"];
 
 /// Crates that only some modules may name.
 const CONFINED: [(&[&str], &[&str]); 4] = [

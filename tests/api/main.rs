@@ -9,6 +9,7 @@ mod blocks;
 mod deletion;
 mod docs;
 mod export;
+mod faults;
 mod friends;
 mod groups;
 mod guards;

@@ -6,6 +6,7 @@ use crate::domain::files::MAX_TOGETHER;
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::messages::unknown_attachment;
 use crate::error::{Error, Kind, Result};
+use crate::failpoint;
 use crate::services::upload::Upload;
 
 impl Messages {
@@ -20,7 +21,9 @@ impl Messages {
         new: NewMessage,
         uploads: Vec<Upload>,
     ) -> Result<Delivery> {
+        failpoint::reach("send.asked");
         self.check_may_write(sender, new.target).await?;
+        failpoint::reach("send.allowed");
         let mut uploaded = Vec::with_capacity(uploads.len());
         let outcome = async {
             for upload in uploads {

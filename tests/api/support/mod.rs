@@ -2,9 +2,12 @@
 
 pub mod actor;
 pub mod app;
+pub mod audit;
 pub mod contract;
+pub mod instance;
 pub mod json_schema;
 pub mod mail;
+pub mod replica_set;
 pub mod scratch;
 pub mod servers;
 pub mod smtp;

@@ -30,6 +30,13 @@ impl Drop for Server {
 impl Server {
     /// A mongod, the only member of its replica set.
     pub async fn mongod() -> Self {
+        let server = Self::member().await;
+        initiate(&[server.port]).await;
+        server
+    }
+
+    /// A mongod that is to be a member of a replica set.
+    pub async fn member() -> Self {
         let (directory, port) = place();
         let mut server = Self {
             program: service("NATTER_TEST_MONGOD"),
@@ -41,6 +48,14 @@ impl Server {
                 "--bind_ip=127.0.0.1",
                 "--nounixsocket",
                 "--wiredTigerCacheSizeGB=0.25",
+                "--oplogSize=128",
+                "--setParameter=diagnosticDataCollectionEnabled=false",
+                // Whoever is killed leaves transactions open.
+                "--setParameter=transactionLifetimeLimitSeconds=5",
+                // After SIGTERM it would serve others for 15 s.
+                "--setParameter=shutdownTimeoutMillisForSignaledShutdown=500",
+                // For configureFailPoint.
+                "--setParameter=enableTestCommands=1",
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -49,7 +64,6 @@ impl Server {
             port,
         };
         server.start().await;
-        initiate(port).await;
         server
     }
 
@@ -67,6 +81,11 @@ impl Server {
         };
         server.start().await;
         server
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where to find it, under this scheme.
@@ -97,6 +116,18 @@ impl Server {
         }
     }
 
+    /// Tells it to stop, and waits until it has.
+    pub async fn stop(&mut self) {
+        self.signal("-TERM");
+        let mut child = self.child.take().expect("a running server");
+        let ended = async {
+            while child.try_wait().expect("a child").is_none() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, ended).await.expect("an end");
+    }
+
     /// Leaves it there, answering nothing.
     pub fn freeze(&self) {
         self.signal("-STOP");
@@ -122,24 +153,38 @@ fn place() -> (PathBuf, u16) {
     (directory, free.local_addr().expect("an address").port())
 }
 
-async fn initiate(port: u16) {
+/// A client of this very server, whatever it is a member of.
+pub async fn direct(port: u16) -> mongodb::Client {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
-    let client = mongodb::Client::with_uri_str(uri).await.expect("a client");
-    let admin = client.database("admin");
-    let host = format!("127.0.0.1:{port}");
-    let set = doc! { "_id": "rs0", "members": [{ "_id": 0, "host": host }] };
+    mongodb::Client::with_uri_str(uri).await.expect("a client")
+}
+
+/// Makes these servers a replica set, and waits until one of them can be written to.
+pub async fn initiate(ports: &[u16]) {
+    let mut clients = Vec::new();
+    for port in ports {
+        clients.push(direct(*port).await.database("admin"));
+    }
+    let member = |(id, port): (usize, &u16)| {
+        doc! { "_id": i32::try_from(id).unwrap_or_default(), "host": format!("127.0.0.1:{port}") }
+    };
+    let members: Vec<Document> = ports.iter().enumerate().map(member).collect();
+    let settings = doc! { "electionTimeoutMillis": 2000 };
+    let set = doc! { "_id": "rs0", "members": members, "settings": settings };
     let initiated: Document =
-        admin.run_command(doc! { "replSetInitiate": set }).await.expect("a replica set");
+        clients[0].run_command(doc! { "replSetInitiate": set }).await.expect("a replica set");
     assert!(initiated.contains_key("ok"));
-    let writable = async {
+    let elected = async {
         loop {
-            let hello = admin.run_command(doc! { "hello": 1 }).await;
-            if hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
-                return;
+            for client in &clients {
+                let hello = client.run_command(doc! { "hello": 1 }).await;
+                if hello.is_ok_and(|it| it.get_bool("isWritablePrimary").unwrap_or(false)) {
+                    return;
+                }
             }
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(PATIENCE, writable).await.expect("a primary");
+    timeout(PATIENCE, elected).await.expect("a primary");
 }
