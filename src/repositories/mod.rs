@@ -6,6 +6,7 @@ pub mod attachments;
 pub mod conversations;
 pub mod files;
 pub mod groups;
+pub mod indexing;
 pub mod keys;
 pub mod marks;
 pub mod members;
@@ -16,6 +17,7 @@ pub mod reactions;
 pub mod relations;
 pub mod revisions;
 pub mod schema;
+pub mod search;
 pub mod session_ends;
 pub mod sessions;
 pub mod store;
@@ -27,6 +29,7 @@ mod bson;
 mod deletions;
 mod embedded;
 mod turns;
+mod unindexed;
 mod verification;
 
 use accounts::Accounts;
@@ -35,6 +38,7 @@ use attachments::Attachments;
 use conversations::Conversations;
 use files::Files;
 use groups::Groups;
+use indexing::Indexing;
 use marks::MarksRepository;
 use members::Members;
 use messages::Messages;
@@ -43,6 +47,7 @@ use outbox::Outbox;
 use reactions::Reactions;
 use relations::Relations;
 use revisions::Revisions;
+use search::Search;
 use sessions::Sessions;
 use store::Store;
 use tokens::Tokens;
@@ -64,6 +69,8 @@ pub struct Repositories {
     pub groups: Groups,
     /// The bytes of files.
     pub files: Files,
+    /// What makes messages found.
+    pub indexing: Indexing,
     /// Read and delivered marks.
     pub marks: MarksRepository,
     /// Who is in which conversation.
@@ -80,6 +87,8 @@ pub struct Repositories {
     pub relations: Relations,
     /// What changes messages.
     pub revisions: Revisions,
+    /// Messages by their words.
+    pub search: Search,
     /// Signed-in devices.
     pub sessions: Sessions,
     /// Mailed tokens.
@@ -103,6 +112,7 @@ impl Repositories {
             conversations: Conversations::new(store),
             groups: Groups::new(store),
             files: Files::new(store),
+            indexing: Indexing::new(store, messages.clone()),
             marks: MarksRepository::new(store),
             members: Members::new(store),
             writer: Writer::new(&writers, Messages::new(&writers, shards)),
@@ -112,6 +122,7 @@ impl Repositories {
             reactions: Reactions::new(store),
             relations: Relations::new(store),
             revisions: Revisions::new(&writers, Messages::new(&writers, shards)),
+            search: Search::new(store),
             sessions: Sessions::new(store),
             tokens: Tokens::new(store),
             users: Users::new(store),

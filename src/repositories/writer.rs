@@ -2,7 +2,7 @@
 //!
 //! What belongs to a message is written with it or not at all: the message under the next number
 //! of its conversation, its exactly-once key, its row among its sender's own messages, the uses of
-//! its files, the conversation's summary and the marks of its members. Two writers on one
+//! its files, that search is to take it up, the conversation's summary and the marks of its members. Two writers on one
 //! conversation meet at its summary: the later one conflicts, and runs again on what is there now.
 
 mod plan;
@@ -22,6 +22,7 @@ use super::conversations::ConversationRow;
 use super::messages::{Messages, token};
 use super::notifications::Notifications;
 use super::store::{Abort, Store, within};
+use super::unindexed::Unindexed;
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -45,6 +46,7 @@ pub struct Writer {
     sends: Collection<SendRow>,
     uses: Collection<Document>,
     notifications: Notifications,
+    unindexed: Unindexed,
 }
 
 impl Writer {
@@ -60,6 +62,7 @@ impl Writer {
             sends: store.collection("sends"),
             uses: store.collection("attachment_uses"),
             notifications: Notifications::new(store),
+            unindexed: Unindexed::new(store),
         }
     }
 
@@ -232,6 +235,8 @@ impl Writer {
         self.update(session, "members", member_updates(&plan)).await?;
         let shard = self.messages.shard(plan.messages[0].id.conversation);
         shard.insert_many(&plan.messages).session(&mut *session).await.map_err(taken)?;
+        let unindexed = plan.messages.iter().map(|message| (message.id, message.at));
+        self.unindexed.add(session, unindexed).await.map_err(taken)?;
         self.sends.insert_many(&plan.sends).session(&mut *session).await.map_err(taken)?;
         if !plan.keys.is_empty() {
             let updates = plan.keys.iter().map(key_update).collect::<Result<Vec<_>, Abort>>()?;

@@ -13,6 +13,7 @@ mod notifications;
 mod profile;
 mod reply;
 mod revisions;
+mod search;
 mod sessions;
 mod users;
 
@@ -42,6 +43,7 @@ pub fn table() -> Vec<Endpoint> {
         notifications::ENDPOINTS,
         profile::ENDPOINTS,
         revisions::ENDPOINTS,
+        search::ENDPOINTS,
         sessions::ENDPOINTS,
         users::ENDPOINTS,
     ]
@@ -63,6 +65,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         notifications::routes(guards, services),
         profile::routes(guards, &services.profile),
         revisions::routes(guards, services),
+        search::routes(guards, &services.search),
         sessions::routes(guards, &services.sessions),
         users::routes(guards, &services.profiles),
     ]);

@@ -7,6 +7,7 @@ pub mod conversations;
 pub mod friends;
 pub mod groups;
 pub mod inbox;
+pub mod indexer;
 pub mod live;
 pub mod messages;
 pub mod notifications;
@@ -15,6 +16,7 @@ pub mod outgoing;
 pub mod passwords;
 pub mod profile;
 pub mod profiles;
+pub mod search;
 pub mod seed;
 pub mod sessions;
 pub mod tokens;
@@ -31,6 +33,7 @@ use conversations::Conversations;
 use friends::Friends;
 use groups::Groups;
 use inbox::Inbox;
+use indexer::Indexer;
 use live::LiveSessions;
 use messages::{Messages, View};
 use notifications::Notifications;
@@ -39,6 +42,7 @@ use outgoing::{Outgoing, ShardWriter};
 use passwords::Passwords;
 use profile::Profile;
 use profiles::Profiles;
+use search::Search;
 use sessions::Sessions;
 use tokens::{MailTokens, RefreshTokens};
 use tokio::sync::Notify;
@@ -69,6 +73,8 @@ pub struct Services {
     pub groups: Arc<Groups>,
     /// All of one's conversations.
     pub inbox: Arc<Inbox>,
+    /// Makes messages found; its task is to be run.
+    pub indexer: Arc<Indexer>,
     /// Sending and reading messages.
     pub messages: Arc<Messages>,
     /// What users are told of.
@@ -81,6 +87,8 @@ pub struct Services {
     pub profile: Arc<Profile>,
     /// How people look to others.
     pub profiles: Arc<Profiles>,
+    /// Finding messages.
+    pub search: Arc<Search>,
     /// Signed-in devices.
     pub sessions: Arc<Sessions>,
 }
@@ -128,6 +136,8 @@ impl Services {
             friends: Arc::new(Friends::new(repositories, profiles.clone(), cursors, clock)),
             groups: Arc::new(ground.groups(&profiles, &attachments)),
             inbox: Arc::new(ground.inbox(&conversations, &profiles)),
+            indexer: Arc::new(Indexer::new(repositories, clock)),
+            search: Arc::new(Search::new(repositories, &conversations, ground.cursors())),
             access,
             accounts,
             attachments,

@@ -21,6 +21,7 @@ mod queries;
 mod rate_limit;
 mod revisions;
 mod schema;
+mod search;
 mod seed;
 mod sessions;
 mod support;

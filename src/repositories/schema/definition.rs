@@ -26,6 +26,7 @@ embed!(
     "keys.json",
     "members.json",
     "message_keys.json",
+    "message_words.json",
     "messages.json",
     "meta.json",
     "notifications.json",
@@ -35,6 +36,7 @@ embed!(
     "sends.json",
     "sessions.json",
     "tokens.json",
+    "unindexed.json",
     "users.json",
 );
 
