@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::openapi::Docs;
 use super::reply::Found;
 use crate::domain::ids::ConversationId;
 use crate::domain::messages::Message;
@@ -27,6 +29,27 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[MESSAGES];
 pub(super) fn routes(guards: &Guards, search: &Arc<Search>) -> BoxedFilter<(Response,)> {
     let messages = guards.caller::<()>(&MESSAGES).and(query::<Wanted>()).and(with(search));
     messages.then(self::messages).map(respond).boxed()
+}
+
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Search", "Finding messages by their words.");
+    let words = json!({
+        "type": "string", "minLength": 2, "maxLength": 200, "examples": ["balloon red"],
+    });
+    let conversation = json!({
+        "type": "string",
+        "format": "uuid",
+        "examples": ["6f1c2f6e-5a0b-4c7e-9b8e-2f7f3f1f0a11"],
+    });
+    docs.route(&MESSAGES, "searchMessages", "Find messages by their words")
+        .says(
+            "Messages that have all of the words, in any order, whatever their case and \
+             diacritics, in the conversations that one is in. The newest 2000 matches are found.",
+        )
+        .needs_query("q", "Words. Punctuation is none, and nothing is an operator.", words)
+        .query("conversation_id", "Only in this conversation.", conversation)
+        .gives_page::<Message>("A page, newest first.")
+        .fails(&["not_found"]);
 }
 
 /// What is looked for, where, and which page of it.
