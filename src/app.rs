@@ -90,6 +90,7 @@ impl App {
         let attachments = self.services.attachments.clone();
         self.shutdown.spawn(|stop| collect_files(attachments, stop));
         self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
+        self.shutdown.spawn(|stop| self.services.indexer.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.deletion.clone().run(stop));
         for writer in self.writers {

@@ -5,7 +5,7 @@ use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Store, within};
+use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{InboxPosition, Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, UserId};
@@ -101,6 +101,15 @@ impl Conversations {
     /// When the store is away.
     pub async fn find(&self, id: ConversationId) -> Result<Option<Summary>> {
         Ok(within(self.rows.find_one(doc! { "_id": id })).await?.map(Into::into))
+    }
+
+    /// Several summaries, in no order.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn many(&self, ids: &[ConversationId]) -> Result<Vec<Summary>> {
+        let rows = all(self.rows.find(doc! { "_id": { "$in": ids.to_vec() } })).await?;
+        Ok(rows.into_iter().map(Into::into).collect())
     }
 
     /// Up to `limit` direct conversations of a user, the latest activity first, from after

@@ -8,6 +8,7 @@ pub mod departures;
 pub mod exports;
 pub mod files;
 pub mod groups;
+pub mod indexing;
 pub mod keys;
 pub mod lockouts;
 pub mod marks;
@@ -20,6 +21,7 @@ pub mod reactions;
 pub mod relations;
 pub mod revisions;
 pub mod schema;
+pub mod search;
 pub mod session_ends;
 pub mod sessions;
 pub mod store;
@@ -33,6 +35,7 @@ mod deletions;
 mod embedded;
 mod names;
 mod turns;
+mod unindexed;
 mod verification;
 
 use accounts::Accounts;
@@ -43,6 +46,7 @@ use departures::Departures;
 use exports::Exports;
 use files::Files;
 use groups::Groups;
+use indexing::Indexing;
 use lockouts::Lockouts;
 use marks::MarksRepository;
 use members::Members;
@@ -52,6 +56,7 @@ use outbox::Outbox;
 use reactions::Reactions;
 use relations::Relations;
 use revisions::Revisions;
+use search::Search;
 use sessions::Sessions;
 use store::Store;
 use tokens::Tokens;
@@ -77,6 +82,8 @@ pub struct Repositories {
     pub groups: Groups,
     /// The bytes of files.
     pub files: Files,
+    /// What makes messages found.
+    pub indexing: Indexing,
     /// Wrong passwords in a row.
     pub lockouts: Lockouts,
     /// Read and delivered marks.
@@ -95,6 +102,8 @@ pub struct Repositories {
     pub relations: Relations,
     /// What changes messages.
     pub revisions: Revisions,
+    /// Messages by their words.
+    pub search: Search,
     /// Signed-in devices.
     pub sessions: Sessions,
     /// Mailed tokens.
@@ -120,6 +129,7 @@ impl Repositories {
             exports: Exports::new(store),
             groups: Groups::new(store),
             files: Files::new(store),
+            indexing: Indexing::new(store, messages.clone()),
             lockouts: Lockouts::new(store),
             marks: MarksRepository::new(store),
             members: Members::new(store),
@@ -130,6 +140,7 @@ impl Repositories {
             reactions: Reactions::new(store),
             relations: Relations::new(store),
             revisions: Revisions::new(&writers, Messages::new(&writers, shards)),
+            search: Search::new(store),
             sessions: Sessions::new(store),
             tokens: Tokens::new(store),
             users: Users::new(store),

@@ -21,6 +21,7 @@ use super::notifications::Notifications;
 use super::reactions::Reactions;
 use super::store::{Abort, Store};
 use super::turns::Turns;
+use super::unindexed::Unindexed;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
@@ -40,6 +41,7 @@ pub struct Revisions {
     reactions: Reactions,
     notifications: Notifications,
     uses: AttachmentUses,
+    unindexed: Unindexed,
     turns: Turns,
 }
 
@@ -74,6 +76,7 @@ impl Revisions {
             reactions: Reactions::new(store),
             notifications: Notifications::new(store),
             uses: AttachmentUses::new(store),
+            unindexed: Unindexed::new(store),
             turns: Turns::new(),
         }
     }
@@ -96,6 +99,7 @@ impl Revisions {
                 };
                 let after = this.set(session, edit.message, set).await?;
                 this.revise(session, edit.message.conversation, doc! {}).await?;
+                this.unindexed.add(session, [(edit.message, edit.at)]).await?;
                 this.tell(session, &before, &edit).await?;
                 Ok(Changed { message: after.into(), changed: true })
             })

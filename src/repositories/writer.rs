@@ -2,8 +2,9 @@
 //!
 //! What belongs to a message is written with it or not at all: the message under the next number
 //! of its conversation, its exactly-once key, its row among its sender's own messages, the uses of
-//! its files, the conversation's summary and the marks of its members. Two writers on one
-//! conversation meet at its summary: the later one conflicts, and runs again on what is there now.
+//! its files, that search is to take it up, the conversation's summary and the marks of its
+//! members. Two writers on one conversation meet at its summary: the later one conflicts, and runs
+//! again on what is there now.
 
 mod batch;
 mod plan;
@@ -27,6 +28,7 @@ use super::conversations::ConversationRow;
 use super::messages::Messages;
 use super::notifications::Notifications;
 use super::store::{Abort, Store, within};
+use super::unindexed::Unindexed;
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -52,6 +54,7 @@ pub struct Writer {
     uses: Collection<Document>,
     notifications: Notifications,
     files: AttachmentUses,
+    unindexed: Unindexed,
 }
 
 impl Writer {
@@ -68,6 +71,7 @@ impl Writer {
             uses: store.collection("attachment_uses"),
             notifications: Notifications::new(store),
             files: AttachmentUses::new(store),
+            unindexed: Unindexed::new(store),
         }
     }
 
@@ -197,6 +201,9 @@ impl Writer {
         let shard = self.messages.shard(plan.messages[0].id.conversation);
         shard.insert_many(&plan.messages).session(&mut *session).await.map_err(taken)?;
         failpoint::reach("apply.messages");
+        let unindexed = plan.messages.iter().map(|message| (message.id, message.at));
+        self.unindexed.add(session, unindexed).await.map_err(taken)?;
+        failpoint::reach("apply.unindexed");
         self.sends.insert_many(&plan.sends).session(&mut *session).await.map_err(taken)?;
         failpoint::reach("apply.sends");
         if !plan.keys.is_empty() {

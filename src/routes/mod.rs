@@ -16,6 +16,7 @@ mod password;
 mod profile;
 mod reply;
 mod revisions;
+mod search;
 mod sessions;
 mod users;
 
@@ -48,6 +49,7 @@ pub fn table() -> Vec<Endpoint> {
         password::ENDPOINTS,
         profile::ENDPOINTS,
         revisions::ENDPOINTS,
+        search::ENDPOINTS,
         sessions::ENDPOINTS,
         users::ENDPOINTS,
     ]
@@ -66,6 +68,7 @@ fn describe(docs: &mut openapi::Docs) {
     conversations::describe(docs);
     messages::describe(docs);
     revisions::describe(docs);
+    search::describe(docs);
     attachments::describe(docs);
     groups::describe(docs);
     notifications::describe(docs);
@@ -92,6 +95,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         password::routes(guards, &services.passwords),
         profile::routes(guards, services),
         revisions::routes(guards, services),
+        search::routes(guards, &services.search),
         sessions::routes(guards, &services.sessions),
         users::routes(guards, &services.profiles),
     ]);

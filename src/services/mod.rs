@@ -11,6 +11,7 @@ pub mod friends;
 pub mod groups;
 pub mod guesses;
 pub mod inbox;
+pub mod indexer;
 pub mod live;
 pub mod messages;
 pub mod notifications;
@@ -20,6 +21,7 @@ pub mod password;
 pub mod passwords;
 pub mod profile;
 pub mod profiles;
+pub mod search;
 pub mod seed;
 pub mod sessions;
 pub mod tokens;
@@ -41,6 +43,7 @@ use friends::Friends;
 use ground::Hashers;
 use groups::Groups;
 use inbox::Inbox;
+use indexer::Indexer;
 use live::LiveSessions;
 use messages::Messages;
 use notifications::Notifications;
@@ -49,6 +52,7 @@ use outgoing::{Outgoing, ShardWriter};
 use password::PasswordChanges;
 use profile::Profile;
 use profiles::Profiles;
+use search::Search;
 use sessions::Sessions;
 
 use crate::cache::Redis;
@@ -81,6 +85,8 @@ pub struct Services {
     pub groups: Arc<Groups>,
     /// All of one's conversations.
     pub inbox: Arc<Inbox>,
+    /// Makes messages found; its task is to be run.
+    pub indexer: Arc<Indexer>,
     /// Sending and reading messages.
     pub messages: Arc<Messages>,
     /// What users are told of.
@@ -95,6 +101,8 @@ pub struct Services {
     pub profile: Arc<Profile>,
     /// How people look to others.
     pub profiles: Arc<Profiles>,
+    /// Finding messages.
+    pub search: Arc<Search>,
     /// Signed-in devices.
     pub sessions: Arc<Sessions>,
 }
@@ -126,13 +134,10 @@ impl Services {
         let outbox = Arc::new(ground.outbox()?);
         let sessions = Arc::new(ground.sessions(&access, &live));
         let hashers = Hashers::new(&ground);
-        let accounts = Arc::new(ground.accounts(&hashers, &sessions, &outbox));
-        let passwords = Arc::new(ground.passwords(&hashers, &live, &outbox));
         let attachments = Arc::new(Attachments::new(repositories, clock));
         let cache = ProfileCache::new(redis.clone());
         let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
-        let deletion = Arc::new(ground.deletion(hashers.guesses, &live, &cache));
-        let profiles = Arc::new(ground.profiles(cache));
+        let profiles = Arc::new(ground.profiles(cache.clone()));
         let shards = settings.messages.shards as usize;
         let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
         let conversations = Arc::new(Conversations::new(repositories, clock));
@@ -141,21 +146,23 @@ impl Services {
         let blocks = Arc::new(ground.blocks(&profiles));
         let exports = Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups));
         let services = Self {
+            accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
+            passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
+            deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             notifications: Arc::new(ground.notifications(&profiles)),
-            deletion,
             exports,
             friends,
             groups,
             inbox: Arc::new(ground.inbox(&conversations, &profiles)),
+            indexer: Arc::new(Indexer::new(repositories, clock)),
+            search: Arc::new(Search::new(repositories, &conversations, ground.cursors())),
             access,
-            accounts,
             attachments,
             conversations,
             live,
             outbox,
-            passwords,
             profile,
             profiles,
             sessions,

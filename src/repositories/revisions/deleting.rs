@@ -43,6 +43,7 @@ impl Revisions {
                     let told = NotificationId::mention(member.0, message);
                     this.notifications.withdraw(session, told).await?;
                 }
+                this.unindexed.add(session, [(message, at)]).await?;
                 this.deletions.add(session, message, row.sender, at).await?;
                 let summary = doc! { "_id": message.conversation };
                 let summary = this.conversations.find_one(summary).session(&mut *session).await?;

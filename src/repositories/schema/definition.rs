@@ -27,6 +27,7 @@ embed!(
     "lockouts.json",
     "members.json",
     "message_keys.json",
+    "message_words.json",
     "messages.json",
     "meta.json",
     "notifications.json",
@@ -36,6 +37,7 @@ embed!(
     "sends.json",
     "sessions.json",
     "tokens.json",
+    "unindexed.json",
     "users.json",
 );
 

@@ -161,6 +161,8 @@ mod tests {
             text: n.to_string(),
             attachments: Vec::new(),
             reply_to: None,
+            mentions: Vec::new(),
+            told: Vec::new(),
             once: None,
             at: Timestamp::from_millis(0),
             token: [0; 16],

@@ -36,7 +36,7 @@ enum Way {
 }
 
 /// Every failpoint there is, in the order of the sending path.
-const POINTS: [(&str, Way, Stored); 29] = [
+const POINTS: [(&str, Way, Stored); 34] = [
     ("send.asked", Way::Sending, Stored::No),
     ("send.allowed", Way::Sending, Stored::No),
     ("send.files", Way::Sending, Stored::No),
@@ -54,6 +54,7 @@ const POINTS: [(&str, Way, Stored); 29] = [
     ("apply.conversations", Way::Sending, Stored::No),
     ("apply.members", Way::Sending, Stored::No),
     ("apply.messages", Way::Sending, Stored::No),
+    ("apply.unindexed", Way::Sending, Stored::No),
     ("apply.sends", Way::Sending, Stored::No),
     ("apply.keys", Way::Sending, Stored::No),
     ("apply.held", Way::Sending, Stored::No),
