@@ -11,6 +11,7 @@ pub mod media_type;
 pub mod messages;
 pub mod notifications;
 pub mod page;
+pub mod population;
 pub mod relations;
 pub mod secrets;
 pub mod sessions;

@@ -29,7 +29,7 @@ use turns::Turns;
 
 /// A row of `groups`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Row {
+pub(super) struct Row {
     #[serde(rename = "_id", with = "id")]
     group: GroupId,
     group_name: String,

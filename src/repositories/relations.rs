@@ -1,5 +1,6 @@
 //! Relations: one row per pair of users, so that both sides always agree.
 
+mod bulk;
 mod row;
 
 use mongodb::bson::{Document, doc};

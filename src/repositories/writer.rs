@@ -6,6 +6,7 @@
 //! conversation meet at its summary: the later one conflicts, and runs again on what is there now.
 
 mod plan;
+mod talk;
 mod updates;
 
 use std::collections::HashMap;
@@ -15,7 +16,9 @@ use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
-use self::plan::{KeyRow, Plan, SendRow, key_of, member_key, same};
+pub(super) use self::plan::SendRow;
+use self::plan::{KeyRow, Plan, key_of, member_key, same};
+pub(super) use self::talk::TalkRows;
 use self::updates::{key_update, member_updates, summary_updates};
 use super::bson::binary;
 use super::conversations::ConversationRow;

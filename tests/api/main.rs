@@ -14,6 +14,7 @@ mod mail;
 mod messages;
 mod notifications;
 mod outages;
+mod population;
 mod profile;
 mod queries;
 mod rate_limit;

@@ -1,5 +1,6 @@
 //! How a relation is stored, found and changed: its row, its keys, its conditions.
 
+use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,18 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// What is left of a request of `from` to `to`, accepted or not.
+    pub(super) fn stood(from: UserId, to: UserId, accepted: bool, since: Timestamp) -> Self {
+        let (status, views) = if accepted {
+            let views = [(to, Standing::Accepted), (from, Standing::Accepted)];
+            (RelationStatus::Accepted, views)
+        } else {
+            (RelationStatus::Pending, [(from, Standing::Outgoing), (to, Standing::Incoming)])
+        };
+        let views = views.map(|(user, standing)| raw(view_bytes(user, standing))).into();
+        Self { key: raw(key_bytes(from, to)), requested_by: from, status, since, views }
+    }
+
     pub(super) fn standing(&self, reader: UserId) -> Standing {
         match self.status {
             RelationStatus::Accepted => Standing::Accepted,
@@ -43,12 +56,24 @@ impl Row {
 
 /// The key of a pair, the same from both sides.
 pub(super) fn key(one: UserId, other: UserId) -> Bson {
+    binary(key_bytes(one, other))
+}
+
+fn key_bytes(one: UserId, other: UserId) -> Vec<u8> {
     let (low, high) = if one <= other { (one, other) } else { (other, one) };
-    binary(pair(&low, &high))
+    pair(&low, &high)
+}
+
+fn raw(bytes: Vec<u8>) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes }
 }
 
 /// An entry of `views`: whose list, and which one.
 pub(super) fn view(user: UserId, standing: Standing) -> Bson {
+    binary(view_bytes(user, standing))
+}
+
+fn view_bytes(user: UserId, standing: Standing) -> Vec<u8> {
     let code = match standing {
         Standing::Accepted => 0,
         Standing::Incoming => 1,
@@ -56,7 +81,7 @@ pub(super) fn view(user: UserId, standing: Standing) -> Bson {
     };
     let mut bytes = user.bytes().to_vec();
     bytes.push(code);
-    binary(bytes)
+    bytes
 }
 
 /// Finds a request of `from` to `to`.
