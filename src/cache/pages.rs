@@ -24,7 +24,7 @@ pub async fn newest<E>(
     summary: &Summary,
     load: impl Future<Output = Result<Vec<StoredMessage>, E>>,
 ) -> Result<Vec<StoredMessage>, E> {
-    let key = format!("page:v1:{}:{}:{}", summary.id, summary.last_seq, summary.revision);
+    let key = format!("page:v2:{}:{}:{}", summary.id, summary.last_seq, summary.revision);
     if let Some(page) = redis.get(&key).await {
         return Ok(page);
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
 use super::ids::{ConversationId, UserId};
+use super::messages::Target;
 
 /// What sort of conversation it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,42 @@ pub struct Membership {
     pub muted_until: Option<Timestamp>,
 }
 
+impl Membership {
+    /// A user's place in a direct conversation that is not there yet.
+    #[must_use]
+    pub fn direct(conversation: ConversationId, user: UserId) -> Self {
+        Self {
+            conversation,
+            user,
+            kind: Kind::Direct,
+            role: Role::Member,
+            joined_at: Timestamp::from_millis(0),
+            joined_seq: 0,
+            read_seq: 0,
+            delivered_seq: 0,
+            own_total: 0,
+            own_at_read: 0,
+            noticed_seq: 0,
+            muted_until: None,
+        }
+    }
+}
+
+/// How far one member is, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The member.
+    pub user: UserId,
+    /// Read up to here.
+    pub read_seq: u64,
+    /// When that mark last moved; `None` where it has not since they joined.
+    pub read_at: Option<Timestamp>,
+    /// Delivered up to here.
+    pub delivered_seq: u64,
+    /// When that mark last moved.
+    pub delivered_at: Option<Timestamp>,
+}
+
 /// A message, as far as a summary remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastMessage {
@@ -85,6 +122,17 @@ pub struct LastMessage {
     pub sender: UserId,
     /// When.
     pub at: Timestamp,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+/// A place in an inbox; the latest activity is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct InboxPosition {
+    /// When the last one of the page was last active.
+    pub at: Timestamp,
+    /// Which one that was.
+    pub id: ConversationId,
 }
 
 /// A conversation, as the inbox and the history need to know it.
@@ -102,6 +150,10 @@ pub struct Summary {
     pub last_at: Timestamp,
     /// Counts every change to a message that is there already.
     pub revision: u64,
+    /// The greatest number of a deleted message; 0 where none is.
+    pub deleted_seq: u64,
+    /// The numbers of its pinned messages, in the order in which they were pinned.
+    pub pins: Vec<u64>,
     /// Its last message.
     pub last: Option<LastMessage>,
     /// The last message of anyone but the sender of [`last`](Self::last).
@@ -109,6 +161,19 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What of a summary is known from where a message goes.
+    #[must_use]
+    pub fn of_target(sender: UserId, target: Target) -> Self {
+        let (kind, members) = match target {
+            Target::User(peer) => (Kind::Direct, vec![sender, peer]),
+            Target::Group(_) => (Kind::Group, Vec::new()),
+        };
+        let last_at = Timestamp::from_millis(0);
+        let (last_seq, revision, deleted_seq, pins) = (0, 0, 0, Vec::new());
+        let (id, last, other) = (target.conversation(sender), None, None);
+        Self { id, kind, members, last_seq, last_at, revision, deleted_seq, pins, last, other }
+    }
+
     /// Of a direct conversation, the user at the other end; oneself, where one writes to oneself.
     #[must_use]
     pub fn peer_of(&self, user: UserId) -> Option<UserId> {

@@ -6,6 +6,7 @@ use super::attachments::Attachment;
 use super::clock::Timestamp;
 use super::conversations::Kind;
 use super::ids::{ConversationId, GroupId, MessageId, UserId};
+use crate::error::Error;
 
 /// Where a message goes. What it names decides the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub struct Draft {
     pub attachments: Vec<Attachment>,
     /// The number of the message that it answers.
     pub reply_to: Option<u64>,
+    /// Members whom it mentions, each once.
+    pub mentions: Vec<UserId>,
+    /// Those of them who are told.
+    pub told: Vec<UserId>,
     /// Its name for the sender's retries.
     pub once: Option<ExactlyOnce>,
     /// When the server took it.
@@ -78,10 +83,27 @@ pub struct StoredMessage {
     pub attachments: Vec<Attachment>,
     /// The number of the message that it answers.
     pub reply_to: Option<u64>,
+    /// Members whom it mentions.
+    pub mentions: Vec<UserId>,
+    /// Its reactions, in the order in which they first came.
+    pub reactions: Vec<ReactionCount>,
     /// The sender's name for it.
     pub client_message_id: Option<String>,
     /// When the server took it.
     pub at: Timestamp,
+    /// When its text last changed.
+    pub edited_at: Option<Timestamp>,
+    /// When it was deleted; nothing but its place is left then.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// How many members reacted to a message with one emoji.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReactionCount {
+    /// The emoji, as it was first given.
+    pub emoji: String,
+    /// How many; at least 1.
+    pub count: u64,
 }
 
 /// What came of a draft.
@@ -136,7 +158,22 @@ impl OthersMarks {
     }
 }
 
-/// What other members did to a message with one emoji.
+/// What came of a change to a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// The message after it.
+    pub message: StoredMessage,
+    /// Whether anything is different.
+    pub changed: bool,
+}
+
+/// A message that is deleted takes nothing new.
+#[must_use]
+pub fn message_deleted() -> Error {
+    Error::conflict("message_deleted", "the message was deleted")
+}
+
+/// What members did to a message with one emoji.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reaction {
     /// One emoji.

@@ -3,11 +3,13 @@
 pub mod attachments;
 pub mod clock;
 pub mod conversations;
+pub mod emoji;
 pub mod files;
 pub mod groups;
 pub mod ids;
 pub mod mails;
 pub mod media_type;
+pub mod mentions;
 pub mod messages;
 pub mod notifications;
 pub mod page;

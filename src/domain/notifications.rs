@@ -3,12 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::clock::Timestamp;
-use super::ids::{ConversationId, GroupId, InvalidId, UserId};
+use super::conversations::Kind;
+use super::ids::{ConversationId, GroupId, InvalidId, MessageId, UserId};
 
 /// What it tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +24,8 @@ pub enum NotificationKind {
     FriendAccepted,
     /// Someone added the reader to a group.
     GroupAdded,
+    /// Someone mentioned the reader in a message.
+    Mention,
 }
 
 impl NotificationKind {
@@ -32,6 +36,7 @@ impl NotificationKind {
             Self::FriendRequest => 2,
             Self::FriendAccepted => 3,
             Self::GroupAdded => 4,
+            Self::Mention => 5,
         }
     }
 }
@@ -73,6 +78,15 @@ impl NotificationId {
     #[must_use]
     pub fn group_added(user: UserId, group: GroupId) -> Self {
         Self::new(user, NotificationKind::GroupAdded, group.bytes())
+    }
+
+    /// The one that tells `user` of being mentioned in a message.
+    #[must_use]
+    pub fn mention(user: UserId, message: MessageId) -> Self {
+        let digest = digest(&SHA256, &message.bytes());
+        let mut subject = [0; 16];
+        subject.copy_from_slice(&digest.as_ref()[..16]);
+        Self::new(user, NotificationKind::Mention, subject)
     }
 
     /// Whose it is.
@@ -152,6 +166,8 @@ pub struct Notification {
     pub actor: UserId,
     /// The group it is about.
     pub group: Option<GroupId>,
+    /// The message it is about.
+    pub message: Option<MessageId>,
     /// Whether its reader has seen it.
     pub read: bool,
     /// When it happened.
@@ -164,7 +180,7 @@ impl Notification {
     pub fn friend_request(user: UserId, from: UserId, at: Timestamp) -> Self {
         let (id, kind) =
             (NotificationId::friend_request(user, from), NotificationKind::FriendRequest);
-        Self { id, kind, actor: from, group: None, read: false, at }
+        Self { id, kind, actor: from, group: None, message: None, read: false, at }
     }
 
     /// Tells `user` that `by` accepted.
@@ -172,14 +188,29 @@ impl Notification {
     pub fn friend_accepted(user: UserId, by: UserId, at: Timestamp) -> Self {
         let (id, kind) =
             (NotificationId::friend_accepted(user, by), NotificationKind::FriendAccepted);
-        Self { id, kind, actor: by, group: None, read: false, at }
+        Self { id, kind, actor: by, group: None, message: None, read: false, at }
     }
 
     /// Tells `user` that `by` added them to a group.
     #[must_use]
     pub fn group_added(user: UserId, by: UserId, group: GroupId, at: Timestamp) -> Self {
         let (id, kind) = (NotificationId::group_added(user, group), NotificationKind::GroupAdded);
-        Self { id, kind, actor: by, group: Some(group), read: false, at }
+        Self { id, kind, actor: by, group: Some(group), message: None, read: false, at }
+    }
+
+    /// Tells `user` that `by` mentions them in a message.
+    #[must_use]
+    pub fn mention(
+        user: UserId,
+        by: UserId,
+        kind: Kind,
+        message: MessageId,
+        at: Timestamp,
+    ) -> Self {
+        let group = (kind == Kind::Group).then(|| message.conversation.as_group());
+        let id = NotificationId::mention(user, message);
+        let message = Some(message);
+        Self { id, kind: NotificationKind::Mention, actor: by, group, message, read: false, at }
     }
 }
 

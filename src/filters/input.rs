@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use validator::ValidationError;
 
-use crate::domain::text::{Email, GroupName, Password, Username, Violation};
+use crate::domain::text::{Email, GroupName, MessageText, Password, Username, Violation};
 use crate::error::{Error, Result};
 
 /// `#[validate(custom(function = "input::username"))]`
@@ -39,6 +39,14 @@ pub fn password(text: &str) -> Result<(), ValidationError> {
 /// The rule that the text breaks.
 pub fn group_name(text: &str) -> Result<(), ValidationError> {
     rule(GroupName::parse(text))
+}
+
+/// `#[validate(custom(function = "input::message_text"))]`, for a text that may be empty.
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn message_text(text: &str) -> Result<(), ValidationError> {
+    rule(MessageText::parse(text, true))
 }
 
 /// The outcome of any `parse` as `validator` wants it.

@@ -68,6 +68,11 @@ impl Query {
         }
     }
 
+    /// `true` or `false`; absent is `false`.
+    pub fn flag(&mut self, name: &str) -> bool {
+        self.one_of(name, &[("true", true), ("false", false)]).unwrap_or(false)
+    }
+
     /// What the word of a parameter stands for; `None` where it is absent, or refused as unknown.
     pub fn one_of<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(name)?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bson::{date, id};
 use super::store::{Store, within};
 use crate::domain::clock::Timestamp;
-use crate::domain::conversations::{Kind, LastMessage, Summary};
+use crate::domain::conversations::{InboxPosition, Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 
@@ -19,6 +19,9 @@ pub(super) struct LastRow {
     pub sender: UserId,
     #[serde(with = "date")]
     pub at: Timestamp,
+    /// Whether it was deleted.
+    #[serde(default)]
+    pub deleted: bool,
 }
 
 /// A row of `conversations`.
@@ -35,6 +38,12 @@ pub(super) struct ConversationRow {
     pub last_at: Timestamp,
     /// Counts every change to a message that is there already.
     pub revision: u64,
+    /// The greatest number of a deleted message.
+    #[serde(default)]
+    pub deleted_seq: u64,
+    /// The numbers of pinned messages.
+    #[serde(default)]
+    pub pins: Vec<u64>,
     /// The last message.
     #[serde(default)]
     pub last: Option<LastRow>,
@@ -52,7 +61,7 @@ pub(super) struct Member(#[serde(with = "id")] pub UserId);
 
 impl From<LastRow> for LastMessage {
     fn from(row: LastRow) -> Self {
-        Self { seq: row.seq, sender: row.sender, at: row.at }
+        Self { seq: row.seq, sender: row.sender, at: row.at, deleted: row.deleted }
     }
 }
 
@@ -65,6 +74,8 @@ impl From<ConversationRow> for Summary {
             last_seq: row.last_seq,
             last_at: row.last_at,
             revision: row.revision,
+            deleted_seq: row.deleted_seq,
+            pins: row.pins,
             last: row.last.map(Into::into),
             other: row.other.map(Into::into),
         }
@@ -90,6 +101,29 @@ impl Conversations {
     /// When the store is away.
     pub async fn find(&self, id: ConversationId) -> Result<Option<Summary>> {
         Ok(within(self.rows.find_one(doc! { "_id": id })).await?.map(Into::into))
+    }
+
+    /// Up to `limit` direct conversations of a user, the latest activity first, from after
+    /// `before` on; inside a snapshot.
+    pub(super) async fn direct_in(
+        &self,
+        session: &mut ClientSession,
+        user: UserId,
+        before: Option<InboxPosition>,
+        limit: i64,
+    ) -> mongodb::error::Result<Vec<ConversationRow>> {
+        let mut wanted = doc! { "members": user };
+        if let Some(InboxPosition { at, id }) = before {
+            let same = doc! { "last_at": at, "_id": { "$lt": id } };
+            wanted.insert("$or", vec![doc! { "last_at": { "$lt": at } }, same]);
+        }
+        let find = self.rows.find(wanted).sort(doc! { "last_at": -1, "_id": -1 }).limit(limit);
+        let mut found = find.session(&mut *session).await?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next(session).await {
+            rows.push(row?);
+        }
+        Ok(rows)
     }
 
     /// Several summaries, in no order; inside a snapshot.

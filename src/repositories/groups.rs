@@ -5,7 +5,6 @@ mod join;
 mod leave;
 mod quota;
 mod summary;
-mod turns;
 
 use mongodb::bson::{Document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
@@ -18,6 +17,7 @@ use super::embedded::EmbeddedAttachment;
 use super::members::Members;
 use super::notifications::Notifications;
 use super::store::{Abort, Store, all, within};
+use super::turns::Turns;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Membership;
 use crate::domain::groups::{Group, GroupChange, NewGroup, only_managers};
@@ -25,7 +25,6 @@ use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
 use quota::Quota;
 use summary::Summaries;
-use turns::Turns;
 
 /// A row of `groups`.
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::bson::{date, id, optional_date, pair};
 use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
-use crate::domain::conversations::{Kind, Membership, Role};
+use crate::domain::conversations::{Kind, Membership, Receipt, Role};
 use crate::domain::groups::GroupPosition;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
@@ -39,6 +39,31 @@ pub(super) struct MemberRow {
     /// in that order.
     #[serde(default)]
     place: u32,
+}
+
+/// How far a member is.
+#[derive(Debug, Deserialize)]
+struct ReceiptRow {
+    #[serde(with = "id")]
+    user_id: UserId,
+    read_seq: u64,
+    #[serde(with = "optional_date", default)]
+    read_at: Option<Timestamp>,
+    delivered_seq: u64,
+    #[serde(with = "optional_date", default)]
+    delivered_at: Option<Timestamp>,
+}
+
+impl From<ReceiptRow> for Receipt {
+    fn from(row: ReceiptRow) -> Self {
+        Self {
+            user: row.user_id,
+            read_seq: row.read_seq,
+            read_at: row.read_at,
+            delivered_seq: row.delivered_seq,
+            delivered_at: row.delivered_at,
+        }
+    }
 }
 
 impl MemberRow {
@@ -169,6 +194,44 @@ impl Members {
         Ok(all(rows).await?.into_iter().map(Membership::from).collect())
     }
 
+    /// Those of some users who are in a conversation, in no order.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn some(
+        &self,
+        conversation: ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Membership>> {
+        let keys: Vec<Binary> = users.iter().map(|user| key(conversation, *user)).collect();
+        let rows = all(self.rows.find(doc! { "_id": { "$in": keys } })).await?;
+        Ok(rows.into_iter().map(Membership::from).collect())
+    }
+
+    /// How far up to `count` members are, in the order of their ids, from after `after` on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn receipts(
+        &self,
+        conversation: ConversationId,
+        after: Option<UserId>,
+        count: usize,
+    ) -> Result<Vec<Receipt>> {
+        let bound = |user: [u8; 16]| key(conversation, UserId::from_bytes(user));
+        let mut range = doc! { "$lte": bound([0xff; 16]) };
+        match after {
+            Some(after) => range.insert("$gt", key(conversation, after)),
+            None => range.insert("$gte", bound([0; 16])),
+        };
+        let rows = self.rows.clone_with_type::<ReceiptRow>();
+        let rows = rows
+            .find(doc! { "_id": range })
+            .sort(doc! { "_id": 1 })
+            .limit(i64::try_from(count).unwrap_or(i64::MAX));
+        Ok(all(rows).await?.into_iter().map(Receipt::from).collect())
+    }
+
     /// Whether a user is in any of these conversations.
     ///
     /// # Errors
@@ -189,6 +252,21 @@ impl Members {
     ) -> Result<Option<Membership>, DriverError> {
         let row = self.rows.find_one(doc! { "_id": key(conversation, user) });
         Ok(row.session(session).await?.map(Membership::from))
+    }
+
+    /// Mutes a conversation for a user, or ends that; whether they are in it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn mute(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+        until: Option<Timestamp>,
+    ) -> Result<bool> {
+        let row = doc! { "_id": key(conversation, user) };
+        let set = doc! { "$set": { "muted_until": until } };
+        Ok(within(self.rows.update_one(row, set)).await?.matched_count == 1)
     }
 
     /// Lets people in.

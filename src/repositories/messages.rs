@@ -7,12 +7,13 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::bson::{binary, date, id};
+use super::bson::{binary, date, id, optional_date};
+use super::conversations::Member;
 use super::embedded::EmbeddedAttachment;
 use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::domain::messages::StoredMessage;
+use crate::domain::messages::{ReactionCount, StoredMessage};
 use crate::error::Result;
 
 /// A row of a message shard.
@@ -33,8 +34,16 @@ pub(super) struct MessageRow {
     pub reply_to: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<Member>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<ReactionCount>,
     #[serde(with = "date")]
     pub at: Timestamp,
+    #[serde(with = "optional_date", default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    #[serde(with = "optional_date", default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
 }
 
 impl From<MessageRow> for StoredMessage {
@@ -45,8 +54,12 @@ impl From<MessageRow> for StoredMessage {
             text: row.text,
             attachments: row.attachments.into_iter().map(Into::into).collect(),
             reply_to: row.reply_to,
+            mentions: row.mentions.into_iter().map(|member| member.0).collect(),
+            reactions: row.reactions,
             client_message_id: row.client_message_id,
             at: row.at,
+            edited_at: row.edited_at,
+            deleted_at: row.deleted_at,
         }
     }
 }
@@ -66,7 +79,7 @@ fn bound(conversation: ConversationId, seq: u64) -> Bson {
 }
 
 /// Keys of a conversation from `first` to `last`, both included.
-fn range(conversation: ConversationId, first: u64, last: u64) -> Document {
+pub(super) fn range(conversation: ConversationId, first: u64, last: u64) -> Document {
     doc! { "_id": { "$gte": bound(conversation, first), "$lte": bound(conversation, last) } }
 }
 
@@ -153,6 +166,24 @@ impl Messages {
         let mut messages = self.scan(conversation, (first, last), limit, 1).await?;
         messages.reverse();
         Ok(messages)
+    }
+
+    /// The last message that stands of anyone but these, with a number from `first` to `last`.
+    /// Reads what they wrote and what was deleted after it, and it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn last_standing(
+        &self,
+        conversation: ConversationId,
+        (first, last): (u64, u64),
+        without: &[UserId],
+    ) -> Result<Option<StoredMessage>> {
+        let mut wanted = range(conversation, first, last);
+        wanted.insert("sender", doc! { "$nin": without.to_vec() });
+        wanted.insert("deleted_at", doc! { "$exists": false });
+        let row = self.shard(conversation).find_one(wanted).sort(doc! { "_id": -1 });
+        Ok(within(row).await?.map(Into::into))
     }
 
     async fn scan(

@@ -13,7 +13,9 @@ pub mod members;
 pub mod messages;
 pub mod notifications;
 pub mod outbox;
+pub mod reactions;
 pub mod relations;
+pub mod revisions;
 pub mod schema;
 pub mod session_ends;
 pub mod sessions;
@@ -23,7 +25,9 @@ pub mod users;
 pub mod writer;
 
 mod bson;
+mod deletions;
 mod embedded;
+mod turns;
 mod verification;
 
 use accounts::Accounts;
@@ -37,7 +41,9 @@ use members::Members;
 use messages::Messages;
 use notifications::Notifications;
 use outbox::Outbox;
+use reactions::Reactions;
 use relations::Relations;
+use revisions::Revisions;
 use sessions::Sessions;
 use store::Store;
 use tokens::Tokens;
@@ -69,8 +75,12 @@ pub struct Repositories {
     pub notifications: Notifications,
     /// Mails on their way.
     pub outbox: Outbox,
+    /// Who reacted to what.
+    pub reactions: Reactions,
     /// Friendships and requests.
     pub relations: Relations,
+    /// What changes messages.
+    pub revisions: Revisions,
     /// Signed-in devices.
     pub sessions: Sessions,
     /// Mailed tokens.
@@ -100,7 +110,9 @@ impl Repositories {
             messages,
             notifications: Notifications::new(store),
             outbox: Outbox::new(store),
+            reactions: Reactions::new(store),
             relations: Relations::new(store),
+            revisions: Revisions::new(&writers, Messages::new(&writers, shards)),
             sessions: Sessions::new(store),
             tokens: Tokens::new(store),
             users: Users::new(store),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::bson::{date, id, optional_id};
 use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{GroupId, UserId};
+use crate::domain::ids::{ConversationId, GroupId, MessageId, UserId};
 use crate::domain::notifications::{
     Notification, NotificationId, NotificationKind, NotificationPosition,
 };
@@ -27,6 +27,8 @@ pub(super) struct Row {
     actor_id: UserId,
     #[serde(with = "optional_id", default)]
     group_id: Option<GroupId>,
+    #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
+    message_id: Option<MessageId>,
     read: bool,
     #[serde(with = "date")]
     created_at: Timestamp,
@@ -40,6 +42,7 @@ impl From<&Notification> for Row {
             r#type: notification.kind,
             actor_id: notification.actor,
             group_id: notification.group,
+            message_id: notification.message,
             read: notification.read,
             created_at: notification.at,
         }
@@ -53,6 +56,7 @@ impl From<Row> for Notification {
             kind: row.r#type,
             actor: row.actor_id,
             group: row.group_id,
+            message: row.message_id,
             read: row.read,
             at: row.created_at,
         }
@@ -173,6 +177,21 @@ impl Notifications {
     /// When the store is away.
     pub async fn mark_all_read(&self, user: UserId) -> Result<()> {
         self.set_read(doc! { "user_id": user, "read": false }).await
+    }
+
+    /// Marks a user's mentions in a conversation as read, up to and including message `seq`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn read_mentions(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        seq: u64,
+    ) -> Result<()> {
+        let (first, last) = (MessageId::new(conversation, 0), MessageId::new(conversation, seq));
+        let range = doc! { "$gte": first, "$lte": last };
+        self.set_read(doc! { "user_id": user, "message_id": range, "read": false }).await
     }
 
     async fn set_read(&self, which: Document) -> Result<()> {

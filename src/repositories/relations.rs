@@ -1,5 +1,6 @@
 //! Relations: one row per pair of users, so that both sides always agree.
 
+mod blocks;
 mod bulk;
 mod row;
 

@@ -1,7 +1,7 @@
 //! Accounts: one row each. One that nobody verified within a day counts as absent, whether its
 //! row is still there or not.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use mongodb::Collection;
@@ -185,6 +185,27 @@ impl Users {
         };
         let rows = self.rows.clone_with_type::<Document>();
         Ok(within(rows.find_one(shown).projection(doc! { "_id": 1 })).await?.is_some())
+    }
+
+    /// Whose names these are, of those who can be found; by the key (lower case) of the name.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn named_exactly(&self, keys: &[&str]) -> Result<HashMap<String, UserId>> {
+        #[derive(Deserialize)]
+        struct Named {
+            #[serde(rename = "_id", with = "id")]
+            id: UserId,
+            username_key: String,
+        }
+        let named = doc! {
+            "username_key": { "$in": keys.to_vec(), "$gt": "" },
+            "verified": true,
+            "deleted_at": null,
+        };
+        let rows = self.rows.clone_with_type::<Named>();
+        let found = all(rows.find(named).projection(doc! { "username_key": 1 })).await?;
+        Ok(found.into_iter().map(|row| (row.username_key, row.id)).collect())
     }
 
     /// Those of `users` that can be written to and added: verified, not deleted.

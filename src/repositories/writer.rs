@@ -23,6 +23,7 @@ use self::updates::{key_update, member_updates, summary_updates};
 use super::bson::binary;
 use super::conversations::ConversationRow;
 use super::messages::{Messages, token};
+use super::notifications::Notifications;
 use super::store::{Abort, Store, within};
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Draft, Sent};
@@ -46,6 +47,7 @@ pub struct Writer {
     keys: Collection<KeyRow>,
     sends: Collection<SendRow>,
     uses: Collection<Document>,
+    notifications: Notifications,
 }
 
 impl Writer {
@@ -60,6 +62,7 @@ impl Writer {
             keys: store.collection("message_keys"),
             sends: store.collection("sends"),
             uses: store.collection("attachment_uses"),
+            notifications: Notifications::new(store),
         }
     }
 
@@ -240,6 +243,7 @@ impl Writer {
         if !plan.uses.is_empty() {
             self.uses.insert_many(&plan.uses).session(&mut *session).await.map_err(taken)?;
         }
+        self.notifications.raise_first(session, &plan.told).await.map_err(taken)?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! `POST /conversations/{conversation_id}/read`.
+//! The inbox: `GET /conversations`, and `…/{conversation_id}`, `…/read`, `…/mute`.
 
 use std::sync::Arc;
 
@@ -8,29 +8,78 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::any_of;
 use super::reply::Found;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::ConversationId;
+use crate::domain::page::Page;
 use crate::error::{Error, Result};
 use crate::filters::body::json;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::{Caller, Guards};
+use crate::filters::input;
 use crate::filters::problem::respond;
+use crate::filters::query::{PageQuery, query};
 use crate::filters::with;
 use crate::services::Services;
 use crate::services::conversations::{Conversations, ReadState};
+use crate::services::inbox::{Conversation, Inbox};
 
 const READ: Endpoint = Endpoint::post("/conversations/{conversation_id}/read", Class::Write).json();
 
-pub(super) const ENDPOINTS: &[Endpoint] = &[READ];
+const LIST: Endpoint = Endpoint::get("/conversations", Class::Read);
+const ONE: Endpoint = Endpoint::get("/conversations/{conversation_id}", Class::Read);
+const MUTE: Endpoint = Endpoint::put("/conversations/{conversation_id}/mute", Class::Write).json();
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[LIST, ONE, READ, MUTE];
 
 pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
-    guards
-        .caller::<(ConversationId,)>(&READ)
-        .and(json::<MarkRead>(&READ))
-        .and(with(&services.conversations))
-        .then(read)
-        .map(respond)
-        .boxed()
+    let inbox = with(&services.inbox);
+    let list = guards.caller::<()>(&LIST).and(query::<PageQuery>()).and(inbox.clone());
+    let list = list.then(self::list).map(respond).boxed();
+    let one = guards.caller::<(ConversationId,)>(&ONE).and(inbox.clone());
+    let one = one.then(self::one).map(respond).boxed();
+    let read = guards.caller::<(ConversationId,)>(&READ).and(json::<MarkRead>(&READ));
+    let read = read.and(with(&services.conversations)).then(self::read).map(respond).boxed();
+    let mute = guards.caller::<(ConversationId,)>(&MUTE).and(json::<Mute>(&MUTE)).and(inbox);
+    let mute = mute.then(self::mute).map(respond).boxed();
+    any_of([list, one, read, mute])
+}
+
+async fn list(
+    (): (),
+    caller: Caller,
+    page: PageQuery,
+    inbox: Arc<Inbox>,
+) -> Result<Found<Page<Conversation>>> {
+    inbox.page(caller.user, page.limit, page.cursor.as_deref()).await.map(Found)
+}
+
+async fn one(
+    (conversation,): (ConversationId,),
+    caller: Caller,
+    inbox: Arc<Inbox>,
+) -> Result<Found<Conversation>> {
+    inbox.one(caller.user, conversation).await.map(Found)
+}
+
+#[derive(Debug, Deserialize, Validate)]
+struct Mute {
+    /// Null ends it; it must be given, so that nothing is unmuted by mistake.
+    #[serde(default, deserialize_with = "input::nullable")]
+    #[validate(required)]
+    #[expect(clippy::option_option, reason = "absent and null differ")]
+    muted_until: Option<Option<Timestamp>>,
+}
+
+async fn mute(
+    (conversation,): (ConversationId,),
+    caller: Caller,
+    input: Mute,
+    inbox: Arc<Inbox>,
+) -> Result<Found<Conversation>> {
+    let until = input::required("muted_until", input.muted_until)?;
+    inbox.mute(caller.user, conversation, until).await.map(Found)
 }
 
 #[derive(Debug, Deserialize, Validate)]

@@ -23,10 +23,10 @@ use crate::filters::problem::respond;
 use crate::filters::query::{Query, QueryInput, query};
 use crate::filters::with;
 use crate::services::Services;
-use crate::services::messages::{Delivery, History, Mark, Messages, NewMessage};
+use crate::services::messages::{Delivery, History, Mark, Messages, NewMessage, Which};
 
 /// Bodies that take a message's text: 8000 characters may be 96 KiB of escapes.
-const TEXT_LIMIT: u64 = 128 * 1024;
+pub(super) const TEXT_LIMIT: u64 = 128 * 1024;
 
 const SEND: Endpoint = Endpoint::post("/messages", Class::Write).json_up_to(TEXT_LIMIT);
 const WITH_USER: Endpoint = Endpoint::get("/messages/{user_id}", Class::Read);
@@ -52,7 +52,7 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
         .boxed();
     let history = guards
         .caller::<(ConversationId,)>(&HISTORY)
-        .and(query::<HistoryQuery>())
+        .and(query::<ConversationQuery>())
         .and(messages)
         .then(history)
         .map(respond)
@@ -151,17 +151,34 @@ struct HistoryQuery {
 impl QueryInput for HistoryQuery {
     fn read(query: &mut Query) -> Self {
         let limit = query.limit();
-        let (before, after) = (query.text("before"), query.text("after"));
-        if before.is_some() && after.is_some() {
-            query.refuse("after", "conflict", "at most one of before and after");
-        }
         let read = |text: String| text.parse::<MessageId>().map_err(|_| not_a_mark());
-        let mark = match (before, after) {
-            (Some(before), _) => read(before).map(Mark::Before),
-            (None, Some(after)) => read(after).map(Mark::After),
-            (None, None) => Ok(Mark::Newest),
-        };
-        Self { limit, mark }
+        let mut mark = None;
+        for name in ["before", "after", "around"] {
+            let Some(text) = query.text(name) else { continue };
+            if mark.is_some() {
+                query.refuse(name, "conflict", "at most one of before, after and around");
+            }
+            mark = Some(read(text).map(|message| match name {
+                "before" => Mark::Before(message),
+                "after" => Mark::After(message),
+                _ => Mark::Around(message),
+            }));
+        }
+        Self { limit, mark: mark.unwrap_or(Ok(Mark::Newest)) }
+    }
+}
+
+/// Which page of which messages.
+struct ConversationQuery {
+    page: HistoryQuery,
+    which: Which,
+}
+
+impl QueryInput for ConversationQuery {
+    fn read(query: &mut Query) -> Self {
+        let page = HistoryQuery::read(query);
+        let which = if query.flag("pinned") { Which::Pinned } else { Which::All };
+        Self { page, which }
     }
 }
 
@@ -181,8 +198,10 @@ async fn with_user(
 async fn history(
     (conversation,): (ConversationId,),
     caller: Caller,
-    page: HistoryQuery,
+    query: ConversationQuery,
     messages: Arc<Messages>,
 ) -> Result<Found<History>> {
-    messages.history(caller.user, conversation, page.mark?, page.limit).await.map(Found)
+    let ConversationQuery { page, which } = query;
+    let found = messages.history(caller.user, conversation, which, page.mark?, page.limit);
+    found.await.map(Found)
 }

@@ -12,6 +12,7 @@ mod messages;
 mod notifications;
 mod profile;
 mod reply;
+mod revisions;
 mod sessions;
 mod users;
 
@@ -40,6 +41,7 @@ pub fn table() -> Vec<Endpoint> {
         messages::ENDPOINTS,
         notifications::ENDPOINTS,
         profile::ENDPOINTS,
+        revisions::ENDPOINTS,
         sessions::ENDPOINTS,
         users::ENDPOINTS,
     ]
@@ -60,6 +62,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         messages::routes(guards, services),
         notifications::routes(guards, services),
         profile::routes(guards, &services.profile),
+        revisions::routes(guards, services),
         sessions::routes(guards, &services.sessions),
         users::routes(guards, &services.profiles),
     ]);

@@ -56,9 +56,8 @@ struct ListQuery {
 
 impl QueryInput for ListQuery {
     fn read(query: &mut Query) -> Self {
-        let unread = query.one_of("unread", &[("true", true), ("false", false)]);
         Self {
-            unread_only: unread.unwrap_or(false),
+            unread_only: query.flag("unread"),
             cursor: query.text("cursor"),
             limit: query.limit(),
         }

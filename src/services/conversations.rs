@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::domain::clock::Clock;
 use crate::domain::conversations::{Kind, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::{Error, Result};
@@ -9,6 +10,7 @@ use crate::repositories::Repositories;
 use crate::repositories::conversations::Conversations as Rows;
 use crate::repositories::marks::MarksRepository;
 use crate::repositories::members::Members;
+use crate::repositories::notifications::Notifications;
 
 /// Where a reader stands after marking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,16 +29,20 @@ pub struct Conversations {
     rows: Rows,
     members: Members,
     marks: MarksRepository,
+    notifications: Notifications,
+    clock: Clock,
 }
 
 impl Conversations {
     /// The rules over these repositories.
     #[must_use]
-    pub fn new(repositories: &Repositories) -> Self {
+    pub fn new(repositories: &Repositories, clock: &Clock) -> Self {
         Self {
             rows: repositories.conversations.clone(),
             members: repositories.members.clone(),
             marks: repositories.marks.clone(),
+            notifications: repositories.notifications.clone(),
+            clock: clock.clone(),
         }
     }
 
@@ -75,8 +81,10 @@ impl Conversations {
         if message.conversation != id || !(1..=summary.last_seq).contains(&message.seq) {
             return Err(Error::not_found());
         }
-        let marks = self.marks.read_up_to(id, reader, message.seq).await?;
+        let marks = self.marks.read_up_to(id, reader, message.seq, self.clock.now()).await?;
         let marks = marks.ok_or_else(Error::not_found)?;
+        // Not one step with the mark, but repeated with it: reading again mends what a crash left.
+        self.notifications.read_mentions(reader, id, marks.read_seq).await?;
         Ok(ReadState {
             conversation_id: id,
             read_seq: marks.read_seq,

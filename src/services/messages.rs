@@ -1,21 +1,30 @@
 //! Messages: who may send what; how history reads is in `history`.
 
 mod history;
+mod mentions;
+mod receipts;
+mod revisions;
 mod view;
 
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-pub use self::history::{History, Mark};
-use self::view::{Place, place, shown};
+pub use self::history::{History, Mark, Which};
+pub use self::receipts::MessageReceipt;
+pub use self::revisions::Gesture;
+pub use self::view::View;
 use super::conversations::Conversations;
 use super::outgoing::Outgoing;
 use crate::cache::Redis;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, random_bytes};
+use crate::domain::conversations::Summary;
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
-use crate::domain::messages::{Draft, ExactlyOnce, Message, Sent, Status, Target};
+use crate::domain::messages::{
+    Draft, ExactlyOnce, Message, OthersMarks, Sent, Target, message_deleted,
+};
+use crate::domain::page::Cursors;
 use crate::domain::text::MessageText;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
@@ -54,6 +63,8 @@ pub struct Messages {
     conversations: Arc<Conversations>,
     outgoing: Outgoing,
     redis: Redis,
+    view: View,
+    cursors: Cursors,
     clock: Clock,
     require_friendship: bool,
 }
@@ -66,11 +77,20 @@ impl Messages {
         conversations: Arc<Conversations>,
         outgoing: Outgoing,
         redis: Redis,
+        cursors: Cursors,
         clock: &Clock,
         require_friendship: bool,
     ) -> Self {
-        let (repositories, clock) = (repositories.clone(), clock.clone());
-        Self { repositories, conversations, outgoing, redis, clock, require_friendship }
+        Self {
+            repositories: repositories.clone(),
+            conversations,
+            outgoing,
+            redis,
+            view: View::new(repositories),
+            cursors,
+            clock: clock.clone(),
+            require_friendship,
+        }
     }
 
     /// Sends a message; what comes back is durable.
@@ -91,8 +111,8 @@ impl Messages {
         match self.outgoing.send(draft).await? {
             Sent::Before(first) => self.replay(sender, first).await,
             Sent::New(stored) => {
-                let status = self.first_status(sender, new.target, stored.id).await?;
-                let message = shown(&stored, &place(sender, new.target), status);
+                let (summary, marks) = self.first_sight(sender, new.target, stored.id).await?;
+                let message = view::sent(&stored, &summary, &marks);
                 Ok(Delivery { message, replayed: false })
             }
         }
@@ -128,12 +148,15 @@ impl Messages {
             client_message_id: name.clone(),
             fingerprint: fingerprint(conversation, new, &attachments),
         });
+        let mentioned = self.mentioned(sender, conversation, new.text.as_str()).await?;
         Ok(Draft {
             sender,
             target: new.target,
             text: new.text.as_str().to_owned(),
             attachments,
             reply_to: new.reply_to.map(|message| message.seq),
+            mentions: mentioned.all,
+            told: mentioned.told,
             once,
             at: self.clock.now(),
             token: random_bytes(),
@@ -164,30 +187,42 @@ impl Messages {
 
     async fn check_reply(&self, draft: &Draft, reply_to: Option<MessageId>) -> Result<()> {
         let Some(reply_to) = reply_to else { return Ok(()) };
-        let is_here = reply_to.conversation == draft.conversation();
-        if is_here && self.repositories.messages.find(reply_to).await?.is_some() {
-            return Ok(());
+        let found = if reply_to.conversation == draft.conversation() {
+            self.repositories.messages.find(reply_to).await?
+        } else {
+            None
+        };
+        match found {
+            Some(message) if message.deleted_at.is_some() => Err(message_deleted()),
+            Some(_) => Ok(()),
+            None => {
+                let message = "must be a message of the same conversation";
+                Err(Error::field("reply_to", "unknown", message))
+            }
         }
-        Err(Error::field("reply_to", "unknown", "must be a message of the same conversation"))
     }
 
     async fn replay(&self, sender: UserId, first: MessageId) -> Result<Delivery> {
-        let summary = self.conversations.open(sender, first.conversation).await?;
-        let stored = self.repositories.messages.find(first).await?.ok_or_else(Error::not_found)?;
-        let marks = self.repositories.marks.lowest_in(&summary).await?;
-        let status = marks.status(stored.sender, first.seq);
-        let message = shown(&stored, &Place::of(&summary), status);
+        let message = self.one(sender, first.conversation, first).await?;
         Ok(Delivery { message, replayed: true })
     }
 
-    /// The status of a message just sent: nobody else has seen it, unless there is nobody else.
-    async fn first_status(&self, sender: UserId, target: Target, id: MessageId) -> Result<Status> {
+    /// What a message just sent looks like: nobody else has seen it, unless there is nobody else.
+    async fn first_sight(
+        &self,
+        sender: UserId,
+        target: Target,
+        id: MessageId,
+    ) -> Result<(Summary, OthersMarks)> {
         match target {
-            Target::User(peer) if peer == sender => Ok(Status::Read),
-            Target::User(_) => Ok(Status::Sent),
+            Target::User(peer) => {
+                let unseen = Some((peer, 0)).filter(|_| peer != sender);
+                let marks = OthersMarks { read: [unseen, None], delivered: [unseen, None] };
+                Ok((Summary::of_target(sender, target), marks))
+            }
             Target::Group(_) => {
                 let marks = self.repositories.marks.lowest(id.conversation).await?;
-                Ok(marks.status(sender, id.seq))
+                Ok((Summary::of_target(sender, target), marks))
             }
         }
     }

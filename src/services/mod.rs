@@ -6,6 +6,7 @@ pub mod attachments;
 pub mod conversations;
 pub mod friends;
 pub mod groups;
+pub mod inbox;
 pub mod live;
 pub mod messages;
 pub mod notifications;
@@ -29,8 +30,9 @@ use attachments::Attachments;
 use conversations::Conversations;
 use friends::Friends;
 use groups::Groups;
+use inbox::Inbox;
 use live::LiveSessions;
-use messages::Messages;
+use messages::{Messages, View};
 use notifications::Notifications;
 use outbox::Outbox;
 use outgoing::{Outgoing, ShardWriter};
@@ -65,6 +67,8 @@ pub struct Services {
     pub friends: Arc<Friends>,
     /// Making and changing groups.
     pub groups: Arc<Groups>,
+    /// All of one's conversations.
+    pub inbox: Arc<Inbox>,
     /// Sending and reading messages.
     pub messages: Arc<Messages>,
     /// What users are told of.
@@ -117,12 +121,13 @@ impl Services {
         let profiles = Arc::new(Profiles { users, cache, cursors: cursors.clone() });
         let shards = settings.messages.shards as usize;
         let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
-        let conversations = Arc::new(Conversations::new(repositories));
+        let conversations = Arc::new(Conversations::new(repositories, clock));
         let services = Self {
             messages: Arc::new(ground.messages(conversations.clone(), outgoing)),
             notifications: Arc::new(ground.notifications(&profiles)),
             friends: Arc::new(Friends::new(repositories, profiles.clone(), cursors, clock)),
             groups: Arc::new(ground.groups(&profiles, &attachments)),
+            inbox: Arc::new(ground.inbox(&conversations, &profiles)),
             access,
             accounts,
             attachments,
@@ -209,13 +214,25 @@ impl Ground<'_> {
             conversations,
             outgoing,
             self.redis.clone(),
+            self.cursors(),
             self.clock,
             self.settings.messages.require_friendship,
         )
     }
 
     fn notifications(&self, profiles: &Arc<Profiles>) -> Notifications {
-        Notifications::new(self.repositories, profiles.clone(), self.cursors())
+        Notifications::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+    }
+
+    fn inbox(&self, conversations: &Arc<Conversations>, profiles: &Arc<Profiles>) -> Inbox {
+        Inbox {
+            repositories: self.repositories.clone(),
+            conversations: conversations.clone(),
+            profiles: profiles.clone(),
+            view: View::new(self.repositories),
+            cursors: self.cursors(),
+            clock: self.clock.clone(),
+        }
     }
 
     fn groups(&self, profiles: &Arc<Profiles>, attachments: &Arc<Attachments>) -> Groups {

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::support::{Actor, Answer, TestApp};
 
 /// Every name that some JSON row takes as a field.
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 23] = [
     "all",
     "attachments",
     "client_message_id",
@@ -29,6 +29,7 @@ const FIELDS: [&str; 22] = [
     "members",
     "message",
     "message_id",
+    "muted_until",
     "new_password",
     "password",
     "profile_picture",
@@ -47,6 +48,7 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 fn filled(row: &Endpoint) -> String {
     with_parameters(row, |name| match name {
         "message_id" => MessageId::new(ConversationId::random(), 1).to_string(),
+        "emoji" => "%F0%9F%91%8D".to_owned(),
         _ => UserId::random().to_string(),
     })
 }

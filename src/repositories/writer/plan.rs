@@ -14,6 +14,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Draft, Sent, StoredMessage, Target};
+use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
 
 /// How long an exactly-once key is kept; clients are promised 24 hours.
@@ -48,6 +49,7 @@ pub(super) struct Plan {
     pub sends: Vec<SendRow>,
     pub keys: Vec<KeyRow>,
     pub uses: Vec<Document>,
+    pub told: Vec<Notification>,
     pub conversations: HashMap<ConversationId, ConversationRow>,
     /// Who sent how much in all, by the key of their row; only those who send now.
     pub own_totals: HashMap<Vec<u8>, (ConversationId, UserId, u64)>,
@@ -80,6 +82,7 @@ impl Plan {
                 self.conversations.get_mut(&id).ok_or_else(Error::not_found)?
             }
         };
+        let kind = summary.kind;
         let message = next(summary, draft);
         let nth = own.unwrap_or(0) + 1;
         self.own_totals.insert(member, (id, draft.sender, nth));
@@ -88,14 +91,25 @@ impl Plan {
             let row = key_row(&key, message, once.fingerprint, draft.at);
             known.insert(key, row);
         }
+        Ok(Sent::New(self.record(draft, message, kind, nth)))
+    }
+
+    /// The rows of a draft that has its number.
+    fn record(&mut self, draft: &Draft, message: MessageId, kind: Kind, nth: u64) -> StoredMessage {
         self.sends.push(SendRow { key: own_key(draft.sender, message), n: nth });
         self.uses.extend(draft.attachments.iter().map(|file| {
             let key = [file.id.bytes().as_slice(), &message.bytes()].concat();
             doc! { "_id": binary(key) }
         }));
+        self.told.extend(
+            draft
+                .told
+                .iter()
+                .map(|user| Notification::mention(*user, draft.sender, kind, message, draft.at)),
+        );
         let row = message_row(draft, message, nth);
         self.messages.push(row.clone());
-        Ok(Sent::New(StoredMessage::from(row)))
+        row.into()
     }
 }
 
@@ -149,7 +163,8 @@ fn next(summary: &mut ConversationRow, draft: &Draft) -> MessageId {
     if summary.last.is_some_and(|before| before.sender != draft.sender) {
         summary.other = summary.last;
     }
-    summary.last = Some(LastRow { seq: message.seq, sender: draft.sender, at: draft.at });
+    summary.last =
+        Some(LastRow { seq: message.seq, sender: draft.sender, at: draft.at, deleted: false });
     summary.last_seq = message.seq;
     summary.last_at = summary.last_at.max(draft.at);
     message
@@ -167,6 +182,8 @@ fn begun(draft: &Draft, peer: UserId) -> ConversationRow {
         last_seq: 0,
         last_at: draft.at,
         revision: 0,
+        deleted_seq: 0,
+        pins: Vec::new(),
         last: None,
         other: None,
         created_at: draft.at,
@@ -182,7 +199,11 @@ fn message_row(draft: &Draft, id: MessageId, nth: u64) -> MessageRow {
         text: draft.text.clone(),
         attachments: draft.attachments.iter().map(Into::into).collect(),
         reply_to: draft.reply_to,
+        mentions: draft.mentions.iter().copied().map(Member).collect(),
+        reactions: Vec::new(),
         client_message_id: draft.once.as_ref().map(|once| once.client_message_id.clone()),
         at: draft.at,
+        edited_at: None,
+        deleted_at: None,
     }
 }

@@ -50,7 +50,10 @@ impl TalkRows {
             *at_read += u64::from(read.get(&message.sender).is_some_and(|r| message.id.seq <= *r));
         }
         let members = (1..).zip(&talk.members).map(|(place, member)| {
-            member_row(&summary, place, member, own.get(&member.user).copied().unwrap_or_default())
+            let own = own.get(&member.user).copied().unwrap_or_default();
+            let mut row = member_row(&summary, place, member, own)?;
+            row.extend(marked_at(member, &plan.messages));
+            Ok(row)
         });
         Ok(Self {
             conversation: summary.id,
@@ -71,6 +74,8 @@ fn opened(group: &NewGroup) -> ConversationRow {
         last_seq: 0,
         last_at: group.at,
         revision: 0,
+        deleted_seq: 0,
+        pins: Vec::new(),
         last: None,
         other: None,
         created_at: group.at,
@@ -81,12 +86,11 @@ fn opened(group: &NewGroup) -> ConversationRow {
 /// absent.
 fn summary_row(summary: &ConversationRow) -> Result<Document> {
     let mut row = serialize_to_document(summary).map_err(Error::internal)?;
-    if summary.kind == Kind::Group {
-        row.remove("members");
-    }
-    if summary.last_seq == 0 {
-        row.remove("last");
-        row.remove("other");
+    let is_group = summary.kind == Kind::Group;
+    let unset = [("members", is_group), ("deleted_seq", true), ("pins", true)];
+    let silent = ["last", "other"].map(|name| (name, summary.last_seq == 0));
+    for (name, _) in unset.into_iter().chain(silent).filter(|(_, is_unset)| *is_unset) {
+        row.remove(name);
     }
     Ok(row)
 }
@@ -118,6 +122,14 @@ fn member_row(
         muted_until: None,
     };
     serialize_to_document(&MemberRow::at_place(row, place)).map_err(Error::internal)
+}
+
+/// When a member's marks were moved, if they ever were: as soon as there was what they cover.
+fn marked_at(member: &Place, messages: &[MessageRow]) -> Document {
+    let marks = [("read_at", member.read_seq), ("delivered_at", member.delivered_seq)];
+    let moved = marks.into_iter().filter(|(_, seq)| *seq > member.joined_seq);
+    let at = |seq: u64| messages.get(usize::try_from(seq - 1).ok()?).map(|message| message.at);
+    moved.filter_map(|(name, seq)| Some((name.to_owned(), at(seq)?.into()))).collect()
 }
 
 /// As the first message made it and later ones and marks have changed it.

@@ -23,7 +23,9 @@ pub(super) fn int(seq: u64) -> i64 {
 
 fn last(row: Option<LastRow>) -> Bson {
     row.map_or(Bson::Null, |row| {
-        Bson::Document(doc! { "seq": int(row.seq), "sender": row.sender, "at": row.at })
+        Bson::Document(doc! {
+            "seq": int(row.seq), "sender": row.sender, "at": row.at, "deleted": row.deleted,
+        })
     })
 }
 

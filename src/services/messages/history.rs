@@ -1,13 +1,14 @@
 //! Pages of history.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::Messages;
-use super::view::{Place, shown};
 use crate::cache::pages;
 use crate::domain::conversations::Summary;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::domain::messages::{Message, OthersMarks, StoredMessage};
+use crate::domain::messages::{Message, StoredMessage};
 use crate::domain::page::Limit;
 use crate::error::{Error, Result};
 
@@ -20,6 +21,17 @@ pub enum Mark {
     Before(MessageId),
     /// The one next to a message, on its newer side.
     After(MessageId),
+    /// The one with a message in its middle.
+    Around(MessageId),
+}
+
+/// Which messages of a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// Those that are pinned.
+    Pinned,
 }
 
 /// A page of history, newest first.
@@ -48,7 +60,7 @@ impl Messages {
         limit: Limit,
     ) -> Result<History> {
         if let Some(summary) = self.conversations.direct(reader, peer).await? {
-            return self.page(&summary, mark, limit).await;
+            return self.page(reader, &summary, mark, limit).await;
         }
         if self.repositories.users.public(&[peer]).await?.is_empty() {
             return Err(Error::not_found());
@@ -72,25 +84,50 @@ impl Messages {
         &self,
         reader: UserId,
         conversation: ConversationId,
+        which: Which,
         mark: Mark,
         limit: Limit,
     ) -> Result<History> {
         let summary = self.conversations.open(reader, conversation).await?;
-        self.page(&summary, mark, limit).await
+        match which {
+            Which::All => self.page(reader, &summary, mark, limit).await,
+            Which::Pinned => self.pinned(reader, &summary, mark, limit).await,
+        }
     }
 
-    async fn page(&self, summary: &Summary, mark: Mark, limit: Limit) -> Result<History> {
-        let (stored, marks) = tokio::try_join!(
-            Box::pin(self.stored_page(summary, mark, limit.get())),
-            Box::pin(self.repositories.marks.lowest_in(summary)),
-        )?;
-        let place = Place::of(summary);
-        let status = |m: &StoredMessage, marks: &OthersMarks| marks.status(m.sender, m.id.seq);
-        let items: Vec<Message> =
-            stored.iter().map(|m| shown(m, &place, status(m, &marks))).collect();
+    async fn page(
+        &self,
+        reader: UserId,
+        summary: &Summary,
+        mark: Mark,
+        limit: Limit,
+    ) -> Result<History> {
+        let stored = Box::pin(self.stored_page(summary, mark, limit.get()));
+        let items = self.view.page(reader, summary, stored).await?;
         // Numbers have no gaps: there is an older page unless this one begins with the first.
         let older_cursor = items.last().filter(|m| m.seq > 1).map(|m| m.id);
         let newer_cursor = items.first().filter(|m| m.seq < summary.last_seq).map(|m| m.id);
+        Ok(History { conversation_id: summary.id, items, older_cursor, newer_cursor })
+    }
+
+    /// A page of the pinned messages, in the order of the history.
+    async fn pinned(
+        &self,
+        reader: UserId,
+        summary: &Summary,
+        mark: Mark,
+        limit: Limit,
+    ) -> Result<History> {
+        let mut pins = summary.pins.clone();
+        pins.sort_unstable_by_key(|seq| std::cmp::Reverse(*seq));
+        let part = part_of(&pins, known_mark(summary, mark)?, limit.get());
+        let id = |seq: &u64| MessageId::new(summary.id, *seq);
+        let page: Vec<MessageId> = pins[part.clone()].iter().map(id).collect();
+        let mut stored = self.repositories.messages.many(&page).await?;
+        stored.sort_by_key(|message| std::cmp::Reverse(message.id.seq));
+        let items = self.view.of(reader, &[summary], &stored).await?;
+        let older_cursor = items.last().filter(|_| part.end < pins.len()).map(|m| m.id);
+        let newer_cursor = items.first().filter(|_| part.start > 0).map(|m| m.id);
         Ok(History { conversation_id: summary.id, items, older_cursor, newer_cursor })
     }
 
@@ -101,9 +138,8 @@ impl Messages {
         limit: usize,
     ) -> Result<Vec<StoredMessage>> {
         let (id, last) = (summary.id, summary.last_seq);
-        let is_known = |m: MessageId| m.conversation == id && (1..=last).contains(&m.seq);
         let messages = &self.repositories.messages;
-        match mark {
+        match known_mark(summary, mark)? {
             Mark::Newest if limit <= pages::PAGE => {
                 let load = messages.newest(id, (1, last), pages::PAGE);
                 let mut page = pages::newest(&self.redis, summary, load).await?;
@@ -111,13 +147,83 @@ impl Messages {
                 Ok(page)
             }
             Mark::Newest => messages.newest(id, (1, last), limit).await,
-            Mark::Before(m) if is_known(m) => messages.newest(id, (1, m.seq - 1), limit).await,
-            Mark::After(m) if is_known(m) => messages.oldest(id, (m.seq + 1, last), limit).await,
-            Mark::Before(_) | Mark::After(_) => Err(bad_mark()),
+            Mark::Before(m) => messages.newest(id, (1, m.seq - 1), limit).await,
+            Mark::After(m) => messages.oldest(id, (m.seq + 1, last), limit).await,
+            Mark::Around(m) => {
+                let (first, last) = around(m.seq, last, limit);
+                messages.newest(id, (first, last), limit).await
+            }
         }
     }
 }
 
+/// A mark that is a message of this conversation.
+fn known_mark(summary: &Summary, mark: Mark) -> Result<Mark> {
+    match mark {
+        Mark::Newest => Ok(mark),
+        Mark::Before(m) | Mark::After(m) | Mark::Around(m) => {
+            let is_known = m.conversation == summary.id && (1..=summary.last_seq).contains(&m.seq);
+            if is_known { Ok(mark) } else { Err(bad_mark()) }
+        }
+    }
+}
+
+/// The numbers of a page with `seq` in its middle: up to half of the others on each side, and no
+/// more than there are.
+fn around(seq: u64, last: u64, limit: usize) -> (u64, u64) {
+    let others = limit as u64 - 1;
+    let newer = others / 2;
+    (seq.saturating_sub(others - newer).max(1), (seq + newer).min(last))
+}
+
+/// Which of some numbers, the greatest first, make the page at a mark.
+fn part_of(pins: &[u64], mark: Mark, limit: usize) -> Range<usize> {
+    let newer_than = |seq: u64| pins.iter().take_while(|pin| **pin > seq).count();
+    let older_from = |seq: u64| pins.iter().take_while(|pin| **pin >= seq).count();
+    let (start, end) = match mark {
+        Mark::Newest => (0, limit),
+        Mark::Before(m) => (older_from(m.seq), older_from(m.seq) + limit),
+        Mark::After(m) => {
+            let end = newer_than(m.seq);
+            (end.saturating_sub(limit), end)
+        }
+        Mark::Around(m) => {
+            let (newer, older) = ((limit - 1) / 2, (limit - 1) - (limit - 1) / 2);
+            (newer_than(m.seq).saturating_sub(newer), older_from(m.seq) + older)
+        }
+    };
+    start..end.min(pins.len())
+}
+
 fn bad_mark() -> Error {
     Error::malformed("invalid_cursor", "the mark is not a message of this conversation")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_around_a_message_has_half_on_each_side() {
+        assert_eq!(around(10, 20, 5), (8, 12));
+        assert_eq!(around(10, 20, 4), (8, 11));
+        assert_eq!(around(10, 20, 1), (10, 10));
+        assert_eq!(around(1, 20, 5), (1, 3));
+        assert_eq!(around(20, 20, 5), (18, 20));
+    }
+
+    #[test]
+    fn pins_are_paged_as_history_is() {
+        let at = |seq| MessageId::new(ConversationId::from_bytes([0; 16]), seq);
+        let pins = [9, 7, 5, 3, 1];
+        let page = |mark, limit| pins[part_of(&pins, mark, limit)].to_vec();
+        assert_eq!(page(Mark::Newest, 2), [9, 7]);
+        assert_eq!(page(Mark::Before(at(7)), 2), [5, 3]);
+        assert_eq!(page(Mark::Before(at(6)), 2), [5, 3]);
+        assert_eq!(page(Mark::After(at(3)), 2), [7, 5]);
+        assert_eq!(page(Mark::After(at(4)), 9), [9, 7, 5]);
+        assert_eq!(page(Mark::Around(at(5)), 3), [7, 5, 3]);
+        assert_eq!(page(Mark::Around(at(6)), 3), [7, 5]);
+        assert_eq!(page(Mark::Before(at(1)), 2), Vec::<u64>::new());
+    }
 }

@@ -1,38 +1,113 @@
-//! Stored messages as clients see them.
+//! Stored messages as a reader sees them.
+
+use std::collections::HashMap;
 
 use crate::domain::conversations::{Kind, Summary};
-use crate::domain::ids::{MessageId, UserId};
-use crate::domain::messages::{Message, Status, StoredMessage, Target};
+use crate::domain::emoji::fold;
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::domain::messages::{Message, OthersMarks, Reaction, StoredMessage};
+use crate::error::{Error, Result};
+use crate::repositories::Repositories;
+use crate::repositories::marks::MarksRepository;
+use crate::repositories::reactions::{Reacted, Reactions};
 
-/// Where messages are: what of a conversation each of its messages repeats.
-pub(super) struct Place {
-    kind: Kind,
-    members: Vec<UserId>,
+/// Shows messages: with their status, and what the reader did to them.
+#[derive(Debug, Clone)]
+pub struct View {
+    marks: MarksRepository,
+    reactions: Reactions,
 }
 
-impl Place {
-    pub fn of(summary: &Summary) -> Self {
-        Self { kind: summary.kind, members: summary.members.clone() }
+impl View {
+    /// The view of these repositories.
+    #[must_use]
+    pub fn new(repositories: &Repositories) -> Self {
+        let Repositories { marks, reactions, .. } = repositories.clone();
+        Self { marks, reactions }
+    }
+
+    /// Messages of these conversations, in their order.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn of(
+        &self,
+        reader: UserId,
+        summaries: &[&Summary],
+        stored: &[StoredMessage],
+    ) -> Result<Vec<Message>> {
+        let (marks, reacted) =
+            tokio::try_join!(self.marks.lowest_in(summaries), self.reacted(reader, stored))?;
+        let summaries: HashMap<ConversationId, &Summary> =
+            summaries.iter().map(|summary| (summary.id, *summary)).collect();
+        let shown = stored.iter().map(|message| {
+            let conversation = message.id.conversation;
+            let parts = summaries.get(&conversation).zip(marks.get(&conversation));
+            let (summary, marks) =
+                parts.ok_or_else(|| Error::internal("a message of no conversation"))?;
+            Ok(shown(message, summary, marks, &reacted))
+        });
+        shown.collect()
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn one(
+        &self,
+        reader: UserId,
+        summary: &Summary,
+        stored: StoredMessage,
+    ) -> Result<Message> {
+        let mut shown = self.of(reader, &[summary], &[stored]).await?;
+        shown.pop().ok_or_else(|| Error::internal("a message that is not shown"))
+    }
+
+    /// Messages of one conversation, while they are being read by `load`.
+    ///
+    /// # Errors
+    /// `load`'s own; or the store is away.
+    pub async fn page(
+        &self,
+        reader: UserId,
+        summary: &Summary,
+        load: impl Future<Output = Result<Vec<StoredMessage>>>,
+    ) -> Result<Vec<Message>> {
+        let (stored, marks) =
+            tokio::try_join!(load, Box::pin(self.marks.lowest_in(std::slice::from_ref(&summary))))?;
+        let reacted = self.reacted(reader, &stored).await?;
+        let marks = marks.get(&summary.id).ok_or_else(|| Error::internal("no marks"))?;
+        Ok(stored.iter().map(|message| shown(message, summary, marks, &reacted)).collect())
+    }
+
+    /// What the reader did to those that have reactions.
+    async fn reacted(&self, reader: UserId, stored: &[StoredMessage]) -> Result<Reacted> {
+        let with_reactions = stored.iter().filter(|message| !message.reactions.is_empty());
+        let ids: Vec<MessageId> = with_reactions.map(|message| message.id).collect();
+        self.reactions.of(reader, &ids).await
     }
 }
 
-/// Where a message of `sender` to this target is.
-pub(super) fn place(sender: UserId, target: Target) -> Place {
-    match target {
-        Target::User(peer) => Place { kind: Kind::Direct, members: vec![sender, peer] },
-        Target::Group(_) => Place { kind: Kind::Group, members: Vec::new() },
-    }
-}
-
-/// A message there, that has come so far.
-pub(super) fn shown(stored: &StoredMessage, place: &Place, status: Status) -> Message {
+/// A message of this conversation.
+fn shown(
+    stored: &StoredMessage,
+    summary: &Summary,
+    marks: &OthersMarks,
+    reacted: &Reacted,
+) -> Message {
     let id = stored.id;
-    let other = place.members.iter().find(|member| **member != stored.sender);
-    let is_direct = place.kind == Kind::Direct;
+    let other = summary.members.iter().find(|member| **member != stored.sender);
+    let is_direct = summary.kind == Kind::Direct;
+    let reactions = stored.reactions.iter().map(|one| Reaction {
+        reacted: reacted.contains(&(id, fold(&one.emoji))),
+        emoji: one.emoji.clone(),
+        count: one.count,
+    });
     Message {
         id,
         conversation_id: id.conversation,
-        conversation_type: place.kind,
+        conversation_type: summary.kind,
         seq: id.seq,
         sender_id: stored.sender,
         recipient_user_id: is_direct.then(|| other.copied().unwrap_or(stored.sender)),
@@ -40,13 +115,18 @@ pub(super) fn shown(stored: &StoredMessage, place: &Place, status: Status) -> Me
         message: stored.text.clone(),
         attachments: stored.attachments.clone(),
         reply_to: stored.reply_to.map(|seq| MessageId::new(id.conversation, seq)),
-        mentions: Vec::new(),
-        reactions: Vec::new(),
-        pinned: false,
-        status,
+        mentions: stored.mentions.clone(),
+        reactions: reactions.collect(),
+        pinned: summary.pins.contains(&id.seq),
+        status: marks.status(stored.sender, id.seq),
         client_message_id: stored.client_message_id.clone(),
         created_at: stored.at,
-        edited_at: None,
-        deleted_at: None,
+        edited_at: stored.edited_at,
+        deleted_at: stored.deleted_at,
     }
+}
+
+/// A message that has just been sent: nobody has done anything to it yet.
+pub(super) fn sent(stored: &StoredMessage, summary: &Summary, marks: &OthersMarks) -> Message {
+    shown(stored, summary, marks, &Reacted::new())
 }

@@ -118,6 +118,8 @@ fn draft(dice: &mut Dice, sender: UserId, target: Target, before: usize, at: Tim
         text: text(dice),
         attachments: Vec::new(),
         reply_to: answers.then_some(answered.max(1) as u64),
+        mentions: Vec::new(),
+        told: Vec::new(),
         once: None,
         at,
         token: dice.bytes(),

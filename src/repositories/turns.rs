@@ -1,4 +1,5 @@
-//! Taking turns: what this instance changes of one group, it changes one after another.
+//! Taking turns: what this instance changes of one group or conversation, it changes one after
+//! another.
 //!
 //! Transactions alone keep it right, but many at once on one row mostly make each other start
 //! again: 50 adds at once took four times as long without this.
@@ -9,13 +10,13 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
-use crate::domain::ids::GroupId;
+use crate::domain::ids::ConversationId;
 
-/// How many groups can have their turn at once; more share.
+/// How many conversations can have their turn at once; more share.
 const LANES: usize = 64;
 
 /// How long to wait for a turn; after that it is tried without.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Clone)]
 pub(super) struct Turns(Arc<[Mutex<()>]>);
@@ -25,9 +26,12 @@ impl Turns {
         Self((0..LANES).map(|_| Mutex::new(())).collect())
     }
 
-    /// Waits for this group's turn, which lasts until the guard is dropped.
-    pub(super) async fn of(&self, group: GroupId) -> Option<MutexGuard<'_, ()>> {
-        let lane = usize::from(group.bytes()[15]) % LANES;
+    /// Waits for the turn of a group or conversation, which lasts until the guard is dropped.
+    pub(super) async fn of(
+        &self,
+        conversation: impl Into<ConversationId>,
+    ) -> Option<MutexGuard<'_, ()>> {
+        let lane = usize::from(conversation.into().bytes()[15]) % LANES;
         timeout(PATIENCE, self.0[lane].lock()).await.ok()
     }
 }

@@ -1,0 +1,104 @@
+//! Deleted messages, one row each under the message's key: what unread counts leave out.
+
+use std::collections::HashMap;
+
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::Error as DriverError;
+use mongodb::{ClientSession, Collection};
+use serde::{Deserialize, Serialize};
+
+use super::bson::{date, id};
+use super::store::Store;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+
+/// A row of `deletions`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Row {
+    #[serde(rename = "_id", with = "id")]
+    message: MessageId,
+    #[serde(with = "id")]
+    sender: UserId,
+    #[serde(with = "date")]
+    at: Timestamp,
+}
+
+/// The collection `deletions`.
+#[derive(Debug, Clone)]
+pub(super) struct Deletions {
+    rows: Collection<Row>,
+}
+
+/// Numbers from after `after` to before `before` of a conversation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Between {
+    pub conversation: ConversationId,
+    pub after: u64,
+    pub before: u64,
+}
+
+impl Between {
+    fn range(self) -> Document {
+        let bound = |seq| Bson::from(MessageId::new(self.conversation, seq));
+        doc! { "_id": { "$gt": bound(self.after), "$lt": bound(self.before) } }
+    }
+}
+
+impl Deletions {
+    pub fn new(store: &Store) -> Self {
+        Self { rows: store.collection("deletions") }
+    }
+
+    /// Notes that a message was deleted.
+    pub async fn add(
+        &self,
+        session: &mut ClientSession,
+        message: MessageId,
+        sender: UserId,
+        at: Timestamp,
+    ) -> Result<(), DriverError> {
+        self.rows.insert_one(Row { message, sender, at }).session(session).await?;
+        Ok(())
+    }
+
+    /// The numbers of a sender's deleted messages there.
+    pub async fn of_sender(
+        &self,
+        session: &mut ClientSession,
+        between: Between,
+        sender: UserId,
+    ) -> Result<Vec<u64>, DriverError> {
+        let mut found = self.rows.find(between.range()).session(&mut *session).await?;
+        let mut deleted = Vec::new();
+        while let Some(row) = found.next(session).await {
+            let row = row?;
+            if row.sender == sender {
+                deleted.push(row.message.seq);
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// How many messages of anyone but `reader` were deleted in each of these ranges, which are
+    /// of different conversations.
+    pub async fn of_others(
+        &self,
+        session: &mut ClientSession,
+        ranges: &[Between],
+        reader: UserId,
+    ) -> Result<HashMap<ConversationId, u64>, DriverError> {
+        let mut counts = HashMap::new();
+        if ranges.is_empty() {
+            return Ok(counts);
+        }
+        let ranges: Vec<Document> = ranges.iter().map(|between| between.range()).collect();
+        let mut found = self.rows.find(doc! { "$or": ranges }).session(&mut *session).await?;
+        while let Some(row) = found.next(session).await {
+            let row = row?;
+            if row.sender != reader {
+                *counts.entry(row.message.conversation).or_default() += 1;
+            }
+        }
+        Ok(counts)
+    }
+}

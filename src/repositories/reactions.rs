@@ -1,0 +1,123 @@
+//! Reactions: a row for each member, message and emoji; how many there are is in the message.
+
+use std::collections::{BTreeMap, HashSet};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use mongodb::bson::{Binary, Bson, Document, doc};
+use mongodb::error::Error as DriverError;
+use mongodb::{ClientSession, Collection};
+use serde::{Deserialize, Serialize};
+
+use super::bson::{binary, date};
+use super::store::{Store, all};
+use crate::domain::clock::Timestamp;
+use crate::domain::emoji::{Emoji, fold};
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::error::{Error, Result};
+
+/// A row of `reactions`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Row {
+    #[serde(rename = "_id")]
+    key: Binary,
+    emoji: String,
+    #[serde(with = "date")]
+    at: Timestamp,
+}
+
+/// Which messages a reader reacted to, and how: the emoji [folded](fold).
+pub type Reacted = HashSet<(MessageId, String)>;
+
+/// The collection `reactions`.
+#[derive(Debug, Clone)]
+pub struct Reactions {
+    rows: Collection<Row>,
+}
+
+impl Reactions {
+    /// The reactions of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { rows: store.collection("reactions") }
+    }
+
+    /// How a reader reacted to some messages, by one range for each conversation they are of.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn of(&self, reader: UserId, messages: &[MessageId]) -> Result<Reacted> {
+        let mut ranges: BTreeMap<ConversationId, (u64, u64)> = BTreeMap::new();
+        for message in messages {
+            let (first, last) =
+                ranges.entry(message.conversation).or_insert((message.seq, message.seq));
+            (*first, *last) = ((*first).min(message.seq), (*last).max(message.seq));
+        }
+        if ranges.is_empty() {
+            return Ok(Reacted::new());
+        }
+        let ranges: Vec<Document> = ranges
+            .into_iter()
+            .map(|(conversation, (first, last))| {
+                let bound =
+                    |seq, end| binary(bytes(reader, MessageId::new(conversation, seq), end));
+                doc! { "_id": { "$gte": bound(first, [0; 8]), "$lte": bound(last, [0xff; 8]) } }
+            })
+            .collect();
+        let rows = all(self.rows.find(doc! { "$or": ranges })).await?;
+        rows.iter().map(|row| Ok((message_of(&row.key)?, fold(&row.emoji)))).collect()
+    }
+
+    /// Notes a reaction; `false` if it was there.
+    pub(super) async fn add(
+        &self,
+        session: &mut ClientSession,
+        (user, message): (UserId, MessageId),
+        emoji: &Emoji,
+        at: Timestamp,
+    ) -> Result<bool, DriverError> {
+        let key = key(user, message, emoji);
+        let there = self.rows.find_one(doc! { "_id": key.clone() }).session(&mut *session).await?;
+        if there.is_some() {
+            return Ok(false);
+        }
+        let row = doc! { "$setOnInsert": { "emoji": emoji.as_str(), "at": at } };
+        self.rows.update_one(doc! { "_id": key }, row).upsert(true).session(session).await?;
+        Ok(true)
+    }
+
+    /// Forgets a reaction; `false` if there was none.
+    pub(super) async fn remove(
+        &self,
+        session: &mut ClientSession,
+        (user, message): (UserId, MessageId),
+        emoji: &Emoji,
+    ) -> Result<bool, DriverError> {
+        let row = doc! { "_id": key(user, message, emoji) };
+        Ok(self.rows.delete_one(row).session(session).await?.deleted_count == 1)
+    }
+}
+
+fn bytes(user: UserId, message: MessageId, end: [u8; 8]) -> Vec<u8> {
+    let conversation: &[u8] = &message.conversation.bytes();
+    [conversation, &user.bytes(), &message.seq.to_be_bytes(), &end].concat()
+}
+
+fn key(user: UserId, message: MessageId, emoji: &Emoji) -> Bson {
+    let digest = digest(&SHA256, emoji.folded().as_bytes());
+    let mut end = [0; 8];
+    end.copy_from_slice(&digest.as_ref()[..8]);
+    binary(bytes(user, message, end))
+}
+
+fn message_of(key: &Binary) -> Result<MessageId> {
+    let part = |from: usize, to: usize| key.bytes.get(from..to);
+    let conversation = part(0, 16).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+    let seq = part(32, 40).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    match (conversation, seq) {
+        (Some(conversation), Some(seq)) => {
+            let conversation = ConversationId::from_bytes(conversation);
+            Ok(MessageId::new(conversation, u64::from_be_bytes(seq)))
+        }
+        _ => Err(Error::internal("a reaction of another length")),
+    }
+}

@@ -1,0 +1,175 @@
+//! Changes to messages that are there already: edits, deletions, reactions, pins. Each is one
+//! transaction with all that follows from it, and raises its conversation's revision, so that no
+//! page of history that was cached before it is used again.
+//!
+//! What changes a message meets every other change of its conversation at the summary, the writer
+//! included: of two that run at once one starts again on what the other left.
+
+mod deleting;
+mod pins;
+mod reacting;
+
+use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
+use mongodb::options::ReturnDocument;
+use mongodb::{ClientSession, Collection};
+
+use super::attachment_uses::AttachmentUses;
+use super::conversations::ConversationRow;
+use super::deletions::Deletions;
+use super::messages::{MessageRow, Messages};
+use super::notifications::Notifications;
+use super::reactions::Reactions;
+use super::store::{Abort, Store};
+use super::turns::Turns;
+use crate::domain::clock::Timestamp;
+use crate::domain::conversations::Kind;
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::domain::messages::{Changed, message_deleted};
+use crate::domain::notifications::{Notification, NotificationId};
+use crate::error::{Error, Result};
+
+/// Changes messages.
+#[derive(Debug, Clone)]
+pub struct Revisions {
+    store: Store,
+    messages: Messages,
+    conversations: Collection<ConversationRow>,
+    members: Collection<Document>,
+    sends: Collection<Document>,
+    deletions: Deletions,
+    reactions: Reactions,
+    notifications: Notifications,
+    uses: AttachmentUses,
+    turns: Turns,
+}
+
+/// Another text for a message.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// Which message.
+    pub message: MessageId,
+    /// What it is to say.
+    pub text: String,
+    /// Members whom it then mentions.
+    pub mentions: Vec<UserId>,
+    /// Those of them who are told, unless they were mentioned before.
+    pub told: Vec<UserId>,
+    /// What sort of conversation it is in.
+    pub kind: Kind,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Revisions {
+    /// What changes the messages of these shards.
+    #[must_use]
+    pub fn new(store: &Store, messages: Messages) -> Self {
+        Self {
+            store: store.clone(),
+            messages,
+            conversations: store.collection("conversations"),
+            members: store.collection("members"),
+            sends: store.collection("sends"),
+            deletions: Deletions::new(store),
+            reactions: Reactions::new(store),
+            notifications: Notifications::new(store),
+            uses: AttachmentUses::new(store),
+            turns: Turns::new(),
+        }
+    }
+
+    /// Gives a message another text; the same text changes nothing.
+    ///
+    /// # Errors
+    /// Not found; `message_deleted`; the store is away.
+    pub async fn edit(&self, edit: &Edit) -> Result<Changed> {
+        let _turn = self.turns.of(edit.message.conversation).await;
+        let (this, edit) = (self.clone(), edit.clone());
+        self.store
+            .transact(async move |session| {
+                let before = this.standing(session, edit.message).await?;
+                if before.text == edit.text {
+                    return Ok(Changed { message: before.into(), changed: false });
+                }
+                let set = doc! {
+                    "text": &edit.text, "mentions": edit.mentions.clone(), "edited_at": edit.at,
+                };
+                let after = this.set(session, edit.message, set).await?;
+                this.revise(session, edit.message.conversation, doc! {}).await?;
+                this.tell(session, &before, &edit).await?;
+                Ok(Changed { message: after.into(), changed: true })
+            })
+            .await
+    }
+
+    /// Those newly mentioned are told, those no longer mentioned are not any more.
+    async fn tell(
+        &self,
+        session: &mut ClientSession,
+        before: &MessageRow,
+        edit: &Edit,
+    ) -> Result<(), Abort> {
+        let was = |user: &UserId| before.mentions.iter().any(|member| member.0 == *user);
+        let told: Vec<Notification> = edit
+            .told
+            .iter()
+            .filter(|user| !was(user))
+            .map(|user| {
+                Notification::mention(*user, before.sender, edit.kind, edit.message, edit.at)
+            })
+            .collect();
+        for member in before.mentions.iter().filter(|member| !edit.mentions.contains(&member.0)) {
+            let id = NotificationId::mention(member.0, edit.message);
+            self.notifications.withdraw(session, id).await?;
+        }
+        self.notifications.raise_first(session, &told).await?;
+        Ok(())
+    }
+
+    /// A message that can be changed.
+    async fn standing(
+        &self,
+        session: &mut ClientSession,
+        id: MessageId,
+    ) -> Result<MessageRow, Abort> {
+        let row = self.find(session, id).await?;
+        if row.deleted_at.is_some() { Err(message_deleted().into()) } else { Ok(row) }
+    }
+
+    async fn find(&self, session: &mut ClientSession, id: MessageId) -> Result<MessageRow, Abort> {
+        let row = self.messages.shard(id.conversation).find_one(doc! { "_id": id });
+        Ok(row.session(session).await?.ok_or_else(Error::not_found)?)
+    }
+
+    async fn set(
+        &self,
+        session: &mut ClientSession,
+        id: MessageId,
+        set: Document,
+    ) -> Result<MessageRow, Abort> {
+        let row = self
+            .messages
+            .shard(id.conversation)
+            .find_one_and_update(doc! { "_id": id }, doc! { "$set": set })
+            .return_document(ReturnDocument::After);
+        Ok(row.session(session).await?.ok_or_else(Error::not_found)?)
+    }
+
+    /// Raises the revision of a conversation, and changes what else there is to change of it.
+    async fn revise(
+        &self,
+        session: &mut ClientSession,
+        conversation: ConversationId,
+        mut change: Document,
+    ) -> Result<(), Abort> {
+        change.insert("$inc", doc! { "revision": 1_i64 });
+        let row = doc! { "_id": conversation };
+        let revised = self.conversations.update_one(row, change).session(session).await?;
+        // A group that ended meanwhile takes its conversation along.
+        if revised.matched_count == 1 { Ok(()) } else { Err(Error::not_found().into()) }
+    }
+}
+
+fn stored(value: &impl serde::Serialize) -> Result<Bson> {
+    serialize_to_bson(value).map_err(Error::internal)
+}

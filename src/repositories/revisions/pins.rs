@@ -1,0 +1,64 @@
+//! Pinning: the numbers of a conversation's pinned messages, in its summary.
+
+use mongodb::bson::doc;
+
+use super::Revisions;
+use crate::domain::ids::MessageId;
+use crate::domain::messages::Changed;
+use crate::error::{Error, Result};
+
+/// Most pinned messages of one conversation.
+const MAX_PINS: usize = 50;
+
+impl Revisions {
+    /// Pins a message; one that is pinned stays so.
+    ///
+    /// # Errors
+    /// Not found; `message_deleted`; `validation_failed` on `message_id` for one pin too many; the
+    /// store is away.
+    pub async fn pin(&self, message: MessageId) -> Result<Changed> {
+        let _turn = self.turns.of(message.conversation).await;
+        let this = self.clone();
+        self.store
+            .transact(async move |session| {
+                let row = this.standing(session, message).await?;
+                let summary = doc! { "_id": message.conversation };
+                let summary = this.conversations.find_one(summary).session(&mut *session).await?;
+                let pins = summary.ok_or_else(Error::not_found)?.pins;
+                if pins.contains(&message.seq) {
+                    return Ok(Changed { message: row.into(), changed: false });
+                }
+                if pins.len() >= MAX_PINS {
+                    return Err(too_many_pins().into());
+                }
+                let seq = i64::try_from(message.seq).map_err(Error::internal)?;
+                let pushed = doc! { "$push": { "pins": seq } };
+                this.revise(session, message.conversation, pushed).await?;
+                Ok(Changed { message: row.into(), changed: true })
+            })
+            .await
+    }
+
+    /// Unpins a message; one that is not pinned stays so.
+    ///
+    /// # Errors
+    /// Not found; `message_deleted`; the store is away.
+    pub async fn unpin(&self, message: MessageId) -> Result<Changed> {
+        let _turn = self.turns.of(message.conversation).await;
+        let this = self.clone();
+        self.store
+            .transact(async move |session| {
+                let row = this.standing(session, message).await?;
+                let seq = i64::try_from(message.seq).map_err(Error::internal)?;
+                let pinned = doc! { "_id": message.conversation, "pins": seq };
+                let pulled = doc! { "$pull": { "pins": seq }, "$inc": { "revision": 1_i64 } };
+                let update = this.conversations.update_one(pinned, pulled).session(session).await?;
+                Ok(Changed { message: row.into(), changed: update.matched_count == 1 })
+            })
+            .await
+    }
+}
+
+fn too_many_pins() -> Error {
+    Error::field("message_id", "too_many", "at most 50 pinned messages in a conversation")
+}

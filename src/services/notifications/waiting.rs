@@ -1,0 +1,90 @@
+//! What waits for a reader in a conversation: its last unread message that is to be told of.
+
+use std::collections::HashSet;
+
+use super::Notifications;
+use crate::domain::conversations::LastMessage;
+use crate::domain::ids::{MessageId, UserId};
+use crate::error::Result;
+use crate::repositories::marks::Marks;
+
+/// A conversation with an unread message.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub marks: Marks,
+    /// The last unread message that stands, from someone the reader has not blocked.
+    pub last: LastMessage,
+}
+
+impl Waiting {
+    pub fn new(marks: Marks) -> Option<Self> {
+        marks.waiting().map(|last| Self { marks, last })
+    }
+
+    /// Whether the reader marked its notification as read.
+    pub fn is_noticed(&self) -> bool {
+        self.marks.noticed_seq >= self.last.seq
+    }
+
+    pub fn message(&self) -> MessageId {
+        MessageId::new(self.marks.summary.id, self.last.seq)
+    }
+}
+
+impl Notifications {
+    /// What waits in some groups of a reader, without those that are muted. Where the last
+    /// message was deleted, or is of someone the reader has blocked, an earlier one waits, if
+    /// there is one.
+    pub(super) async fn waiting_in(
+        &self,
+        reader: UserId,
+        groups: Vec<Marks>,
+    ) -> Result<Vec<Waiting>> {
+        let now = self.clock.now();
+        let loud = groups.into_iter().filter(|marks| !marks.is_muted(now));
+        let mut waiting: Vec<Waiting> = loud.filter_map(Waiting::new).collect();
+        let senders: HashSet<UserId> = waiting.iter().map(|one| one.last.sender).collect();
+        let senders: Vec<UserId> = senders.into_iter().collect();
+        let blocked = self.repositories.relations.blocked_by(reader, &senders).await?;
+        let (earlier, mut found): (Vec<_>, Vec<_>) = waiting
+            .drain(..)
+            .partition(|one| one.last.deleted || blocked.contains(&one.last.sender));
+        for one in earlier {
+            found.extend(self.earlier(reader, one, &blocked).await?);
+        }
+        Ok(found)
+    }
+
+    async fn earlier(
+        &self,
+        reader: UserId,
+        one: Waiting,
+        blocked: &HashSet<UserId>,
+    ) -> Result<Option<Waiting>> {
+        let marks = one.marks;
+        let mut without: Vec<UserId> = blocked.iter().copied().chain([reader]).collect();
+        let range = (marks.read_seq + 1, marks.summary.last_seq);
+        loop {
+            let messages = &self.repositories.messages;
+            let found = messages.last_standing(marks.summary.id, range, &without).await?;
+            let Some(found) = found else { return Ok(None) };
+            let sender = found.sender;
+            let is_blocked = self.repositories.relations.blocked_by(reader, &[sender]).await?;
+            if is_blocked.is_empty() {
+                let last = LastMessage { seq: found.id.seq, sender, at: found.at, deleted: false };
+                return Ok(Some(Waiting { marks, last }));
+            }
+            without.push(sender);
+        }
+    }
+
+    /// Marks the notification of a conversation as read, up to what is there now.
+    pub(super) async fn notice(&self, reader: UserId, marks: &Marks) -> Result<()> {
+        match marks.waiting() {
+            Some(last) if marks.noticed_seq < last.seq => {
+                self.repositories.marks.notice(marks.summary.id, reader, last.seq).await
+            }
+            _ => Ok(()),
+        }
+    }
+}
