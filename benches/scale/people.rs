@@ -29,13 +29,14 @@ pub fn one_of<T>(things: &[T]) -> Option<&T> {
     things.get(usize::try_from(pick).ok()?)
 }
 
-/// Signs in so many of a population's users, the busy ones as often as they are busy, and finds
-/// out where they write. Only those with a friend count.
+/// Signs in so many of a population's users, spread over all of them by how busy they are, so that
+/// those of another population have the same places in it; and finds out where they write. Of
+/// those, the ones with a friend count.
 pub async fn sign_in(connector: &Connector, users: u32, count: u32) -> Result<Vec<Person>> {
     let mut connection = connector.open().await?;
     let mut people = Vec::new();
-    while people.len() < count as usize {
-        let unit = chance();
+    for number in 0..count {
+        let unit = (f64::from(number) + 0.5) / f64::from(count);
         let body =
             json!({ "email": address(part(users, unit * unit * unit)), "password": PASSWORD });
         let login = connection.post("/login", None, &body).await?.expect(StatusCode::OK)?;

@@ -103,19 +103,15 @@ impl Populator {
         let begun = self.begin(population).await?;
         let shape = Arc::new(Shape::new(population));
         let blocks = shape.blocks();
-        let mut progress = Progress { done: 0, of: blocks.iter().map(|(_, rows)| rows).sum() };
-        let mut rest = Vec::new();
-        for (number, (block, rows)) in (1..).zip(blocks) {
-            if number > begun.done {
-                rest.push((number, block, rows))
-            } else {
-                progress.done += rows
-            }
-        }
+        let of = blocks.iter().map(|(_, rows)| rows).sum();
+        let (there, rest): (Vec<_>, Vec<_>) =
+            (1..).zip(blocks).partition(|(number, _)| *number <= begun.done);
+        let done = there.iter().map(|(_, (_, rows))| rows).sum();
+        let mut progress = Progress { done, of };
         report(progress);
         let hash: Arc<str> = begun.password_hash.into();
         let mut making = stream::iter(rest)
-            .map(|(number, block, rows)| {
+            .map(|(number, (block, rows))| {
                 let (rows_there, shape, hash) = (self.rows.clone(), shape.clone(), hash.clone());
                 let put =
                     move || put(rows_there.clone(), shape.clone(), hash.clone(), block.clone());
@@ -132,16 +128,16 @@ impl Populator {
         Ok(shape.populated())
     }
 
+    /// What the store remembers of this population; its first row, where there is none.
     async fn begin(&self, population: Population) -> Result<Begun> {
-        let begun = match self.rows.begun().await? {
-            Some(begun) => begun,
-            None => {
-                let password = Password::parse(PASSWORD);
-                let password = password.map_err(|rule| Error::internal(rule.message))?;
-                let password_hash = self.passwords.turn().await?.hash(password).await?;
-                let new = Begun { population, version: VERSION, password_hash, done: 0 };
-                self.rows.begin(new).await?
-            }
+        let begun = if let Some(begun) = self.rows.begun().await? {
+            begun
+        } else {
+            let password = Password::parse(PASSWORD);
+            let password = password.map_err(|rule| Error::internal(rule.message))?;
+            let password_hash = self.passwords.turn().await?.hash(password).await?;
+            let new = Begun { population, version: VERSION, password_hash, done: 0 };
+            self.rows.begin(new).await?
         };
         if (begun.population, begun.version) == (population, VERSION) {
             return Ok(begun);

@@ -116,48 +116,48 @@ fn summary_is_the_last_message(summary: &Document, said: &[&Document]) {
 
 /// Each member's totals are those of the messages, and what waits for them is there.
 fn members_are_exact(summary: &Document, said: &[&Document], places: &[&Document]) {
-    let is_direct = summary.get_str("kind") == Ok("direct");
-    let mut written = 0;
-    for place in places {
-        let me = bytes(place, "user_id");
-        let own: Vec<u64> = (1..)
-            .zip(said)
-            .filter(|(_, row)| bytes(row, "sender") == me)
-            .map(|(seq, _)| seq)
-            .collect();
-        written += own.len();
-        let [read, joined, delivered] =
-            ["read_seq", "joined_seq", "delivered_seq"].map(|field| number(place, field));
-        assert!(joined <= read && read <= delivered && delivered <= said.len() as u64);
-        assert!(own.first().is_none_or(|first| *first > joined), "nobody writes before they join");
-        assert_eq!(number(place, "own_total"), own.len() as u64);
-        let at_read = own.iter().filter(|seq| **seq <= read).count() as u64;
-        assert_eq!(number(place, "own_at_read"), at_read);
-        let counted = said.len() as u64 - read - (own.len() as u64 - at_read);
-        assert_eq!(counted, unread(said, place));
-        let waiting =
-            (1..).zip(said).filter(|(seq, row)| *seq > read && bytes(row, "sender") != me).last();
-        let waiting = waiting.filter(|_| is_direct);
-        assert_eq!(
-            place.get_datetime("waiting_at").ok(),
-            waiting.map(|(_, row)| row.get_datetime("at").expect("a time"))
-        );
-        assert_eq!(
-            place.get_i64("waiting_seq").ok(),
-            waiting.map(|(seq, _)| i64::try_from(seq).expect("few"))
-        );
-    }
+    let is_direct = summary.get_str("kind").is_ok_and(|kind| kind == "direct");
+    let written: usize = places.iter().map(|place| totals_are_exact(said, place)).sum();
     assert_eq!(written, said.len(), "only members write");
+    for place in places {
+        what_waits_is_there(said, place, is_direct);
+    }
     if is_direct {
         let members = summary.get_array("members").expect("members");
         assert_eq!(members.len(), places.len());
-        let ids: Vec<UserId> = places
-            .iter()
-            .map(|row| UserId::from_bytes(bytes(row, "user_id").try_into().expect("16")))
-            .collect();
+        let id = |place: &Document| bytes(place, "user_id").try_into().expect("16 bytes");
+        let ids: Vec<UserId> = places.iter().map(|row| UserId::from_bytes(id(row))).collect();
         let id = ConversationId::direct(ids[0], ids[ids.len() - 1]);
         assert_eq!(id.bytes().to_vec(), bytes(summary, "_id"));
     }
+}
+
+/// Returns how many messages a member wrote.
+fn totals_are_exact(said: &[&Document], place: &Document) -> usize {
+    let me = bytes(place, "user_id");
+    let own = (1..).zip(said).filter(|(_, row)| bytes(row, "sender") == me);
+    let own: Vec<u64> = own.map(|(seq, _)| seq).collect();
+    let [read, joined, delivered] =
+        ["read_seq", "joined_seq", "delivered_seq"].map(|field| number(place, field));
+    assert!(joined <= read && read <= delivered && delivered <= said.len() as u64);
+    assert!(own.first().is_none_or(|first| *first > joined), "nobody writes before they join");
+    assert_eq!(number(place, "own_total"), own.len() as u64);
+    let at_read = own.iter().filter(|seq| **seq <= read).count() as u64;
+    assert_eq!(number(place, "own_at_read"), at_read);
+    let counted = said.len() as u64 - read - (own.len() as u64 - at_read);
+    assert_eq!(counted, unread(said, place));
+    own.len()
+}
+
+/// In a direct conversation, the last message of the other after the read mark.
+fn what_waits_is_there(said: &[&Document], place: &Document, is_direct: bool) {
+    let (me, read) = (bytes(place, "user_id"), number(place, "read_seq"));
+    let after = (1_u64..).zip(said).filter(|(seq, _)| is_direct && *seq > read);
+    let waiting = after.filter(|(_, row)| bytes(row, "sender") != me).last();
+    let at = waiting.map(|(_, row)| row.get_datetime("at").expect("a time"));
+    assert_eq!(place.get_datetime("waiting_at").ok(), at);
+    let seq = waiting.map(|(seq, _)| i64::try_from(seq).expect("few"));
+    assert_eq!(place.get_i64("waiting_seq").ok(), seq);
 }
 
 /// The rows that `sends` must have for a conversation; each message says the same.
@@ -178,11 +178,15 @@ fn groups_are_counted(all: &All, places: &BTreeMap<Vec<u8>, Vec<&Document>>) {
     for group in &all["groups"] {
         let members = &places[&bytes(group, "_id")];
         assert_eq!(number(group, "member_count"), members.len() as u64);
-        let owners: Vec<_> =
-            members.iter().filter(|row| row.get_str("role") == Ok("owner")).collect();
+        let owners: Vec<_> = members
+            .iter()
+            .filter(|row| row.get_str("role").is_ok_and(|role| role == "owner"))
+            .collect();
         assert_eq!(owners.len(), 1);
         assert_eq!(bytes(owners[0], "user_id"), bytes(group, "owner_id"));
-        members.iter().for_each(|row| *of_user.entry(bytes(row, "user_id")).or_default() += 1);
+        for row in members {
+            *of_user.entry(bytes(row, "user_id")).or_default() += 1;
+        }
     }
     for user in &all["users"] {
         let counted = of_user.remove(&bytes(user, "_id")).unwrap_or(0);
