@@ -54,8 +54,8 @@ impl Reporter {
     #[must_use]
     pub fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = "{elapsed_precise} {wide_bar} {percent:>3} %  {human_pos} of {human_len} \
-                         rows, {per_sec}, {eta} left";
+            let style =
+                "{elapsed_precise} {wide_bar} {percent:>3} % of {human_len} rows, {eta} left";
             let style = ProgressStyle::with_template(style);
             ProgressBar::no_length()
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
@@ -76,6 +76,8 @@ impl Reporter {
             bar.set_position(done);
             if done == of {
                 bar.finish();
+                // It leaves the cursor at its end.
+                eprintln!();
             }
         } else if done == of || self.told.is_none_or(|told| told.elapsed() >= LINE_INTERVAL) {
             eprintln!("{done} of {of} rows");
