@@ -1,8 +1,9 @@
-.PHONY: help run test fmt lint fmt-check clippy doc deny
+.PHONY: help run test contract fmt lint fmt-check clippy doc deny
 
 help:
 	@echo 'make run    natter on https://localhost:8443 with its own MongoDB, Redis and demo data'
 	@echo 'make test   all tests against a throw-away MongoDB and Redis; ARGS=… goes to cargo test'
+	@echo 'make contract  the service against its OpenAPI document; ARGS=… goes to Schemathesis'
 	@echo 'make fmt    format the code'
 	@echo 'make lint   formatting, clippy, docs and dependencies, warnings denied'
 
@@ -12,6 +13,9 @@ run:
 
 test:
 	@exec env --default-signal=INT dev/test $(ARGS)
+
+contract:
+	@exec env --default-signal=INT dev/contract $(ARGS)
 
 fmt:
 	cargo fmt

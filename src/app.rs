@@ -39,7 +39,7 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often counters that are back at a full quota are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How often uploads that never ended are looked for.
+/// How often files are looked for that never ended, or that nothing refers to.
 const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
 /// One instance: bound, composed, not yet serving.
@@ -92,9 +92,10 @@ impl App {
     pub async fn run(self) {
         self.shutdown.spawn(|stop| forget_idle(self.limits, stop));
         let attachments = self.services.attachments.clone();
-        self.shutdown.spawn(|stop| collect_uploads(attachments, stop));
+        self.shutdown.spawn(|stop| collect_files(attachments, stop));
         self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
+        self.shutdown.spawn(|stop| self.services.deletion.clone().run(stop));
         for writer in self.writers {
             self.shutdown.spawn(|stop| writer.run(stop));
         }
@@ -155,15 +156,23 @@ async fn forget_idle(limits: Arc<RateLimits>, stop: CancellationToken) {
     }
 }
 
-async fn collect_uploads(attachments: Arc<Attachments>, stop: CancellationToken) {
+async fn collect_files(attachments: Arc<Attachments>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(COLLECT_INTERVAL);
+    let round = async || {
+        match attachments.collect_abandoned().await {
+            Ok(0) => {}
+            Ok(uploads) => tracing::info!(event = "uploads_collected", uploads),
+            Err(error) => tracing::warn!(event = "uploads_collected", %error),
+        }
+        match attachments.collect_unused().await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(event = "attachments_collected", files),
+            Err(error) => tracing::warn!(event = "attachments_collected", %error),
+        }
+    };
     loop {
         tokio::select! {
-            _ = tick.tick() => match attachments.collect_abandoned().await {
-                Ok(0) => {}
-                Ok(uploads) => tracing::info!(event = "uploads_collected", uploads),
-                Err(error) => tracing::warn!(event = "uploads_collected", %error),
-            },
+            _ = tick.tick() => round().await,
             () = stop.cancelled() => return,
         }
     }

@@ -58,6 +58,8 @@ pub enum Command {
     },
     /// Ask the instance on this machine whether it is alive; exit code 0 if it is
     Healthcheck(Sources),
+    /// Print the OpenAPI document of the HTTP interface; needs no settings
+    Openapi,
 }
 
 /// Instead of a fixture, a population of any size. Stopped halfway, it goes on where it was.
@@ -96,10 +98,14 @@ impl Cli {
     #[must_use]
     pub fn load_options(&self) -> LoadOptions {
         let before = &self.sources;
-        let (Command::Serve(after)
-        | Command::Indexes { sources: after, .. }
-        | Command::Seed { sources: after, .. }
-        | Command::Healthcheck(after)) = &self.command;
+        let none = Sources::default();
+        let after = match &self.command {
+            Command::Serve(after)
+            | Command::Indexes { sources: after, .. }
+            | Command::Seed { sources: after, .. }
+            | Command::Healthcheck(after) => after,
+            Command::Openapi => &none,
+        };
         let config = after.config.as_ref().or(before.config.as_ref());
         let set = before.set.iter().chain(&after.set);
         LoadOptions::from_process(config.cloned(), set.cloned().collect())

@@ -46,13 +46,16 @@ pub enum Kind {
 }
 
 /// One bad field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// The field as the client spelt it; nested ones with dots and indexes (`members.3`).
+    #[schema(example = "limit")]
     pub field: String,
     /// A stable, machine-readable reason: `required`, `invalid_type`, `too_long`, …
+    #[schema(example = "out_of_range")]
     pub code: Cow<'static, str>,
     /// The reason for people.
+    #[schema(example = "a whole number from 1 to 100")]
     pub message: Cow<'static, str>,
 }
 
@@ -188,7 +191,7 @@ impl Error {
     /// Too many requests: `rate_limited` or `account_locked`; to be repeated after `retry_after`.
     #[must_use]
     pub fn limited(code: &'static str, retry_after: Duration) -> Self {
-        let mut error = Self::new(Kind::Limited, code, "too many requests; see Retry-After");
+        let mut error = Self::new(Kind::Limited, code, "too many attempts; see Retry-After");
         error.0.retry_after = Some(retry_after);
         error
     }

@@ -1,5 +1,6 @@
 //! The `natter` command.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -16,6 +17,9 @@ fn main() -> ExitCode {
     // is installed already, which is then the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Openapi) {
+        return print_openapi();
+    }
     let settings = match Settings::load(&cli.load_options()) {
         Ok(settings) => settings,
         Err(error) => {
@@ -30,6 +34,15 @@ fn main() -> ExitCode {
             eprintln!("natter: {failure}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Written, not printed: whoever reads may stop early, as `head` does.
+fn print_openapi() -> ExitCode {
+    let document = natter::routes::openapi::document();
+    match writeln!(std::io::stdout(), "{document:#}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -52,5 +65,6 @@ async fn run(command: Command, settings: Settings) -> Result<(), Failure> {
             Ok(())
         }
         Command::Healthcheck(_) => Ok(healthcheck::run(&settings.server).await?),
+        Command::Openapi => Ok(()),
     }
 }

@@ -1,14 +1,16 @@
 //! Conversations and who is in them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::clock::Timestamp;
 use super::ids::{ConversationId, UserId};
 use super::messages::Target;
 
 /// What sort of conversation it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ConversationType)]
 pub enum Kind {
     /// Between two users, or of one with themselves.
     Direct,
@@ -17,7 +19,7 @@ pub enum Kind {
 }
 
 /// What a member of a group may do. In a direct conversation everyone is a plain member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everything; each group has exactly one.

@@ -6,6 +6,9 @@ use super::ids::UserId;
 /// The most bytes that a file may have.
 pub const MAX_SIZE: u64 = 5 * 1024 * 1024;
 
+/// The most bytes that all files of a message may have together.
+pub const MAX_TOGETHER: u64 = 5 * 1024 * 1024;
+
 /// The most pixels that an image may have.
 pub const MAX_PIXELS: u64 = 40_000_000;
 

@@ -88,6 +88,24 @@ pub fn only_managers() -> Error {
     Error::forbidden("forbidden", "only the owner and admins may do this")
 }
 
+/// A member may not do what only the owner may.
+#[must_use]
+pub fn only_the_owner() -> Error {
+    Error::forbidden("forbidden", "only the owner may do this")
+}
+
+/// An owner cannot just give up being one.
+#[must_use]
+pub fn groups_need_an_owner() -> Error {
+    Error::field("role", "owner_needed", "a group needs an owner: make someone else the owner")
+}
+
+/// The picture that a group is to have cannot be one.
+#[must_use]
+pub fn not_a_picture() -> Error {
+    Error::field("group_picture", "unknown", "not an image that you have uploaded")
+}
+
 /// The group has as many members as it may have.
 #[must_use]
 pub fn group_full() -> Error {

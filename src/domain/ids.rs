@@ -7,6 +7,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::clock::random_bytes;
@@ -33,9 +35,10 @@ fn hashed<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Uuid {
 }
 
 macro_rules! uuid_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $example:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+        #[schema(value_type = String, format = "uuid", example = $example)]
         pub struct $name(Uuid);
 
         impl $name {
@@ -102,23 +105,23 @@ macro_rules! uuid_id {
 
 uuid_id! {
     /// An account.
-    UserId
+    UserId, "3f2b8c1e-5d47-4a9e-9c60-1b7e8a2d4f53"
 }
 uuid_id! {
     /// One signed-in device of an account.
-    SessionId
+    SessionId, "5a0c7d2e-91b4-4f36-8e57-d3c1b9a60f28"
 }
 uuid_id! {
     /// A group; its conversation has the same id.
-    GroupId
+    GroupId, "c4e8f1a2-6b5d-4073-9e2c-8a7f0d3b1c96"
 }
 uuid_id! {
     /// A conversation, direct or a group's.
-    ConversationId
+    ConversationId, "419e219f-2589-8863-a0e1-0c9bc696139a"
 }
 uuid_id! {
     /// An uploaded file.
-    AttachmentId
+    AttachmentId, "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 }
 
 impl From<GroupId> for ConversationId {
@@ -183,6 +186,16 @@ impl MessageId {
         }
     }
 }
+
+impl PartialSchema for MessageId {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new().schema_type(Type::String).description(Some("A message."));
+        let object = object.pattern(Some("^[A-Za-z0-9_-]{32}$"));
+        object.examples(["QZ4hnyWJiGOg4QybxpYTmgAAAAAAAAAH"]).into()
+    }
+}
+
+impl ToSchema for MessageId {}
 
 impl FromStr for MessageId {
     type Err = InvalidId;

@@ -13,6 +13,8 @@ pub enum MailKind {
     Resend,
     /// An account that wants this address: the same, for the change.
     ConfirmEmail,
+    /// Someone asked for a new password, with this address. Looked up like [`MailKind::Resend`].
+    ResetPassword,
     /// To the old address, once it is replaced: a warning, without a link.
     EmailChanged,
 }
@@ -25,6 +27,7 @@ impl MailKind {
             Self::Verify => "verify",
             Self::Resend => "resend",
             Self::ConfirmEmail => "confirm_email",
+            Self::ResetPassword => "reset_password",
             Self::EmailChanged => "email_changed",
         }
     }
@@ -32,9 +35,18 @@ impl MailKind {
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Verify, Self::Resend, Self::ConfirmEmail, Self::EmailChanged]
+        [Self::Verify, Self::Resend, Self::ConfirmEmail, Self::ResetPassword, Self::EmailChanged]
             .into_iter()
             .find(|kind| kind.name() == name)
+    }
+
+    /// The path that its link leads to.
+    #[must_use]
+    pub fn page(self) -> &'static str {
+        match self {
+            Self::ResetPassword => "/password/reset",
+            _ => "/verify",
+        }
     }
 }
 

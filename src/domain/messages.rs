@@ -1,11 +1,12 @@
 //! Messages: as they are sent, as they are kept, as clients see them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::attachments::Attachment;
 use super::clock::Timestamp;
 use super::conversations::Kind;
-use super::ids::{ConversationId, GroupId, MessageId, UserId};
+use super::ids::{AttachmentId, ConversationId, GroupId, MessageId, UserId};
 use crate::error::Error;
 
 /// Where a message goes. What it names decides the conversation.
@@ -68,6 +69,17 @@ impl Draft {
     pub fn conversation(&self) -> ConversationId {
         self.target.conversation(self.sender)
     }
+
+    /// Its files.
+    pub fn files(&self) -> impl Iterator<Item = AttachmentId> {
+        self.attachments.iter().map(|file| file.id)
+    }
+}
+
+/// A file that a message names cannot be sent by its sender.
+#[must_use]
+pub fn unknown_attachment() -> Error {
+    Error::field("attachments", "unknown", "each must be a file that you uploaded")
 }
 
 /// A message as it is kept.
@@ -116,8 +128,9 @@ pub enum Sent {
 }
 
 /// How far a message has come: the least that all other members have reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = MessageStatus)]
 pub enum Status {
     /// Stored.
     Sent,
@@ -174,18 +187,21 @@ pub fn message_deleted() -> Error {
 }
 
 /// What members did to a message with one emoji.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reaction {
     /// One emoji.
+    #[schema(example = "👍")]
     pub emoji: String,
     /// How many members reacted with it.
+    #[schema(example = 2)]
     pub count: u64,
     /// Whether the reader did.
     pub reacted: bool,
 }
 
 /// A message as clients see it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(example = json!({"recipient_user_id": "8d1f6a70-2c3b-4e85-b1d9-6f0a5c7e2b94", "client_message_id": "a3f1-42"}))]
 pub struct Message {
     /// Opaque and stable.
     pub id: MessageId,
@@ -194,6 +210,7 @@ pub struct Message {
     /// What sort of conversation that is.
     pub conversation_type: Kind,
     /// Its number there: 1, 2, 3 … without a gap.
+    #[schema(example = 7)]
     pub seq: u64,
     /// Who sent it.
     pub sender_id: UserId,
@@ -202,12 +219,15 @@ pub struct Message {
     /// Which group, in a group's conversation.
     pub group_id: Option<GroupId>,
     /// Its text, byte for byte.
+    #[schema(example = "Hello, Grace!")]
     pub message: String,
     /// Its files.
+    #[schema(example = json!([]))]
     pub attachments: Vec<Attachment>,
     /// The message that it answers.
     pub reply_to: Option<MessageId>,
     /// Members whom it mentions.
+    #[schema(example = json!([]))]
     pub mentions: Vec<UserId>,
     /// What others did to it.
     pub reactions: Vec<Reaction>,
@@ -216,6 +236,7 @@ pub struct Message {
     /// How far it has come.
     pub status: Status,
     /// The sender's own name for it.
+    #[schema(example = "a3f1-42")]
     pub client_message_id: Option<String>,
     /// When the server took it.
     pub created_at: Timestamp,

@@ -7,6 +7,7 @@ pub mod emoji;
 pub mod files;
 pub mod groups;
 pub mod ids;
+pub mod lockouts;
 pub mod mails;
 pub mod media_type;
 pub mod mentions;

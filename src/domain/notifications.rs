@@ -7,14 +7,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::clock::Timestamp;
 use super::conversations::Kind;
 use super::ids::{ConversationId, GroupId, InvalidId, MessageId, UserId};
 
 /// What it tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = NotificationType)]
 pub enum NotificationKind {
     /// Unread messages of one conversation; derived from the read mark, never stored.
     Message,
@@ -44,7 +46,8 @@ impl NotificationKind {
 /// Which notification: whose, of what kind, and about whom or what. The same event raised twice
 /// has the same id, and so is one notification. As text, 44 characters of URL-safe Base64
 /// (RFC 4648 §5) over its 33 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{44}$", example = "jR9qcCw7ToWx2W8KXH4rlAFBniGfJYmIY6DhDJvGlhOa")]
 pub struct NotificationId([u8; 33]);
 
 impl NotificationId {

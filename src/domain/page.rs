@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use super::ids::UserId;
 use super::secrets::MacKey;
@@ -34,7 +35,7 @@ impl Default for Limit {
 }
 
 /// One page of a list and the cursor of the next, `None` at the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Page<T> {
     /// In the order of the list.
     pub items: Vec<T>,

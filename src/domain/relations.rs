@@ -1,9 +1,11 @@
-//! Friendship: one relation per pair of users, seen from either side.
+//! Friendship and blocks: one relation per pair of users, seen from either side.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::clock::Timestamp;
 use super::ids::UserId;
+use crate::error::Error;
 
 /// How a relation looks from one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,7 +41,7 @@ impl Standing {
 }
 
 /// The state of a relation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RelationStatus {
     /// Asked, not answered.
@@ -49,7 +51,7 @@ pub enum RelationStatus {
 }
 
 /// Which way a request goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// To the reader.
@@ -76,4 +78,40 @@ pub struct RelationPosition {
     pub since: Timestamp,
     /// The other one in it.
     pub user: UserId,
+}
+
+/// That one user has blocked another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Whom.
+    pub user: UserId,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A place in the list of those whom one has blocked, the last first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockPosition {
+    /// When the last one of the page was blocked.
+    pub at: Timestamp,
+    /// Who that was.
+    pub user: UserId,
+}
+
+/// Nothing may begin between these two: one has blocked the other, or is gone. It does not say
+/// which.
+#[must_use]
+pub fn recipient_unavailable() -> Error {
+    Error::forbidden("recipient_unavailable", "this user cannot be reached")
+}
+
+/// One is not one's own friend, and cannot be blocked by oneself.
+///
+/// # Errors
+/// `cannot_friend_self` if both are the same.
+pub fn not_oneself(user: UserId, other: UserId) -> Result<(), Error> {
+    if user == other {
+        return Err(Error::invalid("cannot_friend_self", "that is yourself"));
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::clock::Timestamp;
 use super::ids::{SessionId, UserId};
@@ -39,22 +40,27 @@ pub struct Session {
 }
 
 /// What signing in or refreshing gives.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SignedIn {
     /// The JWT for `Authorization: Bearer`.
+    #[schema(example = "eyJhbGciOiJFZERTQSIsImtpZCI6IjEifQ.eyJzdWIiOiIzZjJiOGMxZSJ9.c2lnbmF0dXJl")]
     pub access_token: String,
     /// Always `Bearer` (RFC 6750).
+    #[schema(value_type = String, pattern = "^Bearer$", example = "Bearer")]
     pub token_type: &'static str,
     /// Seconds until the access token expires.
+    #[schema(example = 3600, minimum = 1)]
     pub expires_in: i64,
     /// The opaque token that gives the next pair, once.
+    #[schema(example = "q1Zb0l2mT8fJxwY5sHk3Rg")]
     pub refresh_token: String,
     /// Who signed in.
     pub user: User,
 }
 
 /// A session as its owner sees it in the list of devices.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Session)]
 pub struct SignedInDevice {
     /// Its id.
     pub id: SessionId,
@@ -63,9 +69,12 @@ pub struct SignedInDevice {
     /// When it was last seen, to within a minute.
     pub last_used_at: Timestamp,
     /// Its last address.
+    #[schema(example = "203.0.113.7")]
     pub ip: String,
     /// What its last client called itself.
+    #[schema(example = "Mozilla/5.0")]
     pub user_agent: Option<String>,
     /// Whether it is the one that asks.
+    #[schema(example = true)]
     pub current: bool,
 }

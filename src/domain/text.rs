@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use validator::ValidateEmail;
 
 /// The rule that a text breaks: a stable code and a sentence for people.
@@ -63,8 +64,14 @@ const RESERVED: &[&str] = &[
 
 /// A user's public name: 3 to 32 of `A-Za-z0-9._-`, the first a letter or digit; unique ignoring
 /// case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(
+    min_length = 3,
+    max_length = 32,
+    pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    example = "ada"
+)]
 pub struct Username(String);
 
 impl Username {
@@ -107,8 +114,9 @@ impl Username {
 
 /// An e-mail address, at most 254 bytes (RFC 5321 §4.5.3.1.3), valid as HTML defines it; unique
 /// ignoring case.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String, format = Email, max_length = 254, example = "ada@example.com")]
 pub struct Email(String);
 
 impl Email {
@@ -147,7 +155,8 @@ impl fmt::Debug for Email {
 
 /// A new password: at least 8 characters, at most the 72 bytes that bcrypt reads, no NUL (where
 /// bcrypt would stop). Never shown.
-#[derive(Clone)]
+#[derive(Clone, ToSchema)]
+#[schema(value_type = String, format = Password, min_length = 8, max_length = 72, example = "correct horse ada")]
 pub struct Password(String);
 
 impl Password {
@@ -182,8 +191,9 @@ impl fmt::Debug for Password {
 }
 
 /// What a group is called: 1 to 100 characters, not all of them blank, no control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(min_length = 1, max_length = 100, example = "Analytical engines")]
 pub struct GroupName(String);
 
 impl GroupName {
@@ -216,8 +226,9 @@ impl GroupName {
 
 /// The text of a message: at most 8000 characters, kept byte for byte; empty only beside an
 /// attachment, otherwise with at least one visible character.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(max_length = 8000, example = "Hello, Grace!")]
 pub struct MessageText(String);
 
 impl MessageText {

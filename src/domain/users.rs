@@ -1,23 +1,28 @@
 //! People: how an account looks to its owner, and to everyone else.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::attachments::Attachment;
 use super::clock::Timestamp;
 use super::ids::UserId;
+use super::text::{Email, Username};
 
 /// An account as its owner sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct User {
     /// Its id.
     pub id: UserId,
     /// Its public name.
+    #[schema(value_type = Username)]
     pub username: String,
     /// The address that it signs in with.
+    #[schema(value_type = Email)]
     pub email: String,
     /// The address that it will have once the link mailed there is used.
     pub pending_email: Option<String>,
     /// Whether the owner has shown to receive mail at `email`.
+    #[schema(example = true)]
     pub verified: bool,
     /// An image of the four kinds that are shown.
     pub profile_picture: Option<Attachment>,
@@ -26,11 +31,12 @@ pub struct User {
 }
 
 /// An account as everyone else sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PublicUser {
     /// Its id.
     pub id: UserId,
     /// Its name; `None` once deleted.
+    #[schema(example = "grace")]
     pub username: Option<String>,
     /// Its picture; `None` once deleted.
     pub profile_picture: Option<Attachment>,

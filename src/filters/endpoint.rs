@@ -2,11 +2,12 @@
 
 use std::str::FromStr;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
+use super::json_or_multipart::claims_form;
 use super::path::segments;
 use super::problem;
 use crate::domain::ids::{MessageId, UserId};
@@ -91,6 +92,13 @@ pub enum Body {
     },
     /// A form with a file (RFC 7578).
     Multipart,
+    /// Either: a JSON object, or a form with the same fields and files.
+    JsonOrMultipart {
+        /// Most bytes of JSON, or of a form's fields.
+        limit: u64,
+        /// The rate limit that forms count against.
+        form_class: Class,
+    },
 }
 
 /// One row of the route table.
@@ -175,6 +183,23 @@ impl Endpoint {
     pub const fn multipart(mut self) -> Self {
         self.body = Body::Multipart;
         self
+    }
+
+    /// The same, reading a JSON object of up to `limit` bytes or a multipart form, which counts
+    /// against `form_class`.
+    #[must_use]
+    pub const fn json_or_multipart(mut self, limit: u64, form_class: Class) -> Self {
+        self.body = Body::JsonOrMultipart { limit, form_class };
+        self
+    }
+
+    /// The rate limit that a request with these headers counts against.
+    #[must_use]
+    pub fn class_of(&self, headers: &HeaderMap) -> Option<Class> {
+        match self.body {
+            Body::JsonOrMultipart { form_class, .. } if claims_form(headers) => Some(form_class),
+            _ => self.class,
+        }
     }
 
     /// Whether `path` is one of this row's, with well-formed parameters.

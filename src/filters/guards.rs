@@ -67,21 +67,22 @@ impl Guards {
     }
 
     /// Path, method, access token and rate limit of any other route: its parameters and the
-    /// caller. A bad token is charged to the address, and is 429 once that has spent its quota.
+    /// caller. Where the row takes JSON and forms, the media type says which limit. A bad token is charged to the address, and is 429 once that has spent its quota.
     ///
     /// # Panics
     /// When the table says that the route is public.
     #[must_use]
     pub fn caller<P: PathParams>(&self, endpoint: &Endpoint) -> BoxedFilter<(P, Caller)> {
         assert_eq!(endpoint.access, Access::Bearer, "{} is public", endpoint.path);
-        let (guards, class) = (self.clone(), endpoint.class);
-        at::<P>(endpoint)
+        let (guards, endpoint) = (self.clone(), *endpoint);
+        at::<P>(&endpoint)
             .and(client(self.trusted.clone()))
             .and(context())
             .and(warp::header::headers_cloned())
             .and_then(move |params, client, context: Arc<RequestContext>, headers: HeaderMap| {
                 let guards = guards.clone();
                 async move {
+                    let class = endpoint.class_of(&headers);
                     let caller = guards.identify(class, client, &context, &headers).await?;
                     Ok::<_, Rejection>((params, caller))
                 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer};
 use validator::ValidationError;
 
@@ -79,6 +80,18 @@ pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     value: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
+}
+
+/// `#[serde(default, deserialize_with = "input::word")]`: one of the words of an enum. By itself
+/// serde would take an object for a variant with content, and call its type right.
+///
+/// # Errors
+/// When the value is not text, or no word of `T`.
+pub fn word<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    let word = Option::<String>::deserialize(value)?;
+    word.map(|word| T::deserialize(word.into_deserializer())).transpose()
 }
 
 /// The domain type of a field that may be absent.

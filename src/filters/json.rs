@@ -29,14 +29,22 @@ pub fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T> {
     let value = Strict { depth: 0 }.deserialize(&mut parser).map_err(|error| malformed(&error))?;
     parser.end().map_err(|error| malformed(&error))?;
     match value {
-        Value::Object(object) => from_object(object),
+        Value::Object(object) => from_object(object, Vec::new(), |_| {}),
         _ => Err(Error::field("", "invalid_type", "the body must be a JSON object")),
     }
 }
 
-fn from_object<T: DeserializeOwned + Validate>(mut object: Map<String, Value>) -> Result<T> {
-    let mut errors: Vec<FieldError> = Vec::new();
-    let input: T = loop {
+/// The input of fields that were read otherwise, with what is wrong with others already;
+/// `complete` adds what is no field before the rules are checked.
+///
+/// # Errors
+/// `validation_failed` with every bad field, `errors` among them.
+pub fn from_object<T: DeserializeOwned + Validate>(
+    mut object: Map<String, Value>,
+    mut errors: Vec<FieldError>,
+    complete: impl FnOnce(&mut T),
+) -> Result<T> {
+    let mut input: T = loop {
         let value = Value::Object(object);
         match serde_path_to_error::deserialize(&value) {
             Ok(input) => break input,
@@ -55,6 +63,7 @@ fn from_object<T: DeserializeOwned + Validate>(mut object: Map<String, Value>) -
             }
         }
     };
+    complete(&mut input);
     if let Err(broken) = input.validate() {
         let wrong: Vec<String> = errors.iter().map(|e| root(&e.field).to_owned()).collect();
         let rules = broken_rules("", broken.errors());

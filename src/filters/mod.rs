@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod guards;
 pub mod input;
 pub mod json;
+pub mod json_or_multipart;
 pub mod multipart;
 pub mod path;
 pub mod problem;

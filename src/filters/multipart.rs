@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -16,7 +16,8 @@ use super::body::EXCESS;
 use super::endpoint::{Body, Endpoint};
 use crate::error::{Error, Kind, Result};
 
-/// Bytes that a form may have besides its file: boundaries, part headers, other fields.
+/// Bytes that a form may have besides its files and the fields that are read: boundaries, part
+/// headers, other fields.
 const AROUND: u64 = 64 * 1024;
 
 /// Bytes that are read on without a pause, and so are held at once.
@@ -39,13 +40,13 @@ pub fn multipart(
         move |headers: HeaderMap, body| async move {
             let boundary = boundary(&headers)
                 .ok_or_else(|| Error::unsupported_media("multipart/form-data with a boundary"));
-            Ok::<_, Rejection>(Form::new(body, boundary?, limit))
+            Ok::<_, Rejection>(Form::new(body, boundary?, limit, 0))
         },
     )
 }
 
 /// The boundary that `Content-Type` names, of 1 to 70 characters (RFC 2046 §5.1.1).
-fn boundary(headers: &HeaderMap) -> Option<String> {
+pub(super) fn boundary(headers: &HeaderMap) -> Option<String> {
     let mut given = headers.get_all(http::header::CONTENT_TYPE).iter();
     let (content_type, None) = (given.next()?, given.next()) else { return None };
     let boundary = multer::parse_boundary(content_type.to_str().ok()?).ok()?;
@@ -64,13 +65,15 @@ pub struct Part {
 }
 
 impl Form {
-    fn new<S, B>(body: S, boundary: String, limit: u64) -> Self
+    /// `fields` is how many bytes there may be in fields that are read.
+    pub(super) fn new<S, B>(body: S, boundary: String, limit: u64, fields: u64) -> Self
     where
         S: Stream<Item = Result<B, warp::Error>> + Send + 'static,
         B: Buf,
     {
         let body = body.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining())));
-        let source = Source { body: Box::pin(body), limit, read: 0, burst: 0, headers: None };
+        let most = limit + fields + AROUND;
+        let source = Source { body: Box::pin(body), limit, most, read: 0, burst: 0, headers: None };
         let source = Arc::new(Mutex::new(source));
         let parts = multer::Multipart::new(Feed(source.clone()), boundary);
         Self { parts, source }
@@ -103,7 +106,7 @@ impl Form {
                 Some(Err(error)) => rest = rest.and(Err(error)),
             }
             let source = feed.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if source.read > source.limit + EXCESS {
+            if source.read > source.most.max(source.limit + EXCESS) {
                 break;
             }
         }
@@ -128,6 +131,22 @@ impl Part {
         let disposition = self.field.headers().get(http::header::CONTENT_DISPOSITION);
         let extended = disposition.and_then(|value| extended(value.as_bytes()));
         extended.map(Cow::Owned).or_else(|| self.field.file_name().map(Cow::Borrowed))
+    }
+
+    /// The part as text, `most` bytes of it at most.
+    ///
+    /// # Errors
+    /// `malformed_multipart`, also for what is not UTF-8; `payload_too_large`.
+    pub async fn text(mut self, most: u64) -> Result<String> {
+        let mut text = BytesMut::new();
+        while let Some(bytes) = self.chunk().await? {
+            if (text.len() + bytes.len()) as u64 > most {
+                return Err(Error::too_large(most));
+            }
+            text.extend_from_slice(&bytes);
+        }
+        let text = String::from_utf8(text.into());
+        text.map_err(|_| Error::malformed("malformed_multipart", "a field is not valid UTF-8"))
     }
 
     /// The next bytes of the part; `None` at its end.
@@ -155,6 +174,8 @@ struct Source {
     body: Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>,
     /// Most bytes of files.
     limit: u64,
+    /// Most bytes of the whole body.
+    most: u64,
     /// Bytes of the whole body so far.
     read: u64,
     /// Bytes since the last pause.
@@ -190,7 +211,7 @@ impl Source {
                 self.read += piece.len() as u64;
                 self.burst += piece.len();
                 self.headers = self.headers.map(|read| read + piece.len());
-                if self.read > self.limit + AROUND {
+                if self.read > self.most {
                     Some(Err(Error::too_large(self.limit)))
                 } else {
                     Some(Ok(piece))

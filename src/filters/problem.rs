@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 use warp::reply::Response;
 use warp::{Rejection, Reply};
 
@@ -16,14 +18,28 @@ use crate::error::{Error, FieldError, Kind};
 impl warp::reject::Reject for Error {}
 
 /// The problem type, title and so on of RFC 9457 §3, with our members.
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem<'a> {
+    /// Always `about:blank`: the code tells them apart.
+    #[schema(example = "about:blank")]
     r#type: &'static str,
+    /// What the status says.
+    #[schema(example = "Not Found")]
     title: &'static str,
+    /// The status again.
+    #[schema(example = 404, minimum = 400, maximum = 599)]
     status: u16,
+    /// A sentence for people.
+    #[schema(example = "there is nothing here")]
     detail: &'a str,
+    /// Stable, for programs.
+    #[schema(example = "not_found")]
     code: &'static str,
+    /// As in `X-Request-Id`.
+    #[schema(example = "a1b2c3d4")]
     request_id: &'a str,
+    /// With `validation_failed` only: every bad field.
+    #[schema(required = false, example = json!([]))]
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
 }
@@ -80,6 +96,22 @@ pub fn render(error: &Error, request_id: &str) -> Vec<u8> {
         errors: error.field_errors(),
     };
     serde_json::to_vec(&problem).unwrap_or_default()
+}
+
+/// How a problem with this code looks, for the document that describes the service.
+pub(crate) fn render_example(status: u16, code: &'static str, detail: &str) -> Value {
+    let status = StatusCode::from_u16(status).unwrap_or_default();
+    let errors = [FieldError::new("limit", "out_of_range", "a whole number from 1 to 100")];
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail,
+        code,
+        request_id: "a1b2c3d4",
+        errors: if code == "validation_failed" { &errors } else { &[] },
+    };
+    serde_json::to_value(problem).unwrap_or_default()
 }
 
 /// A handler's outcome as a response.

@@ -24,6 +24,7 @@ pub(super) fn of(mail: &Mail, link: Option<&str>) -> Text {
     match mail.kind {
         MailKind::Verify | MailKind::Resend => verify(name, link),
         MailKind::ConfirmEmail => confirm_email(name, link),
+        MailKind::ResetPassword => reset_password(name, link),
         MailKind::EmailChanged => email_changed(name),
     }
 }
@@ -59,6 +60,23 @@ fn confirm_email(name: &str, link: &str) -> Text {
          If you did not ask for this, ignore this mail.\n"
     );
     Text { subject: "Confirm your new e-mail address", body }
+}
+
+fn reset_password(name: &str, link: &str) -> Text {
+    let body = format!(
+        "Hello {name},\n\
+         \n\
+         someone, probably you, asked for a new password for your natter account. Open\n\
+         this link to choose one.\n\
+         \n\
+         {link}\n\
+         \n\
+         The link works once, within an hour. You will then have to sign in again on all\n\
+         your devices.\n\
+         \n\
+         If you did not ask for this, ignore this mail: your password stays as it is.\n"
+    );
+    Text { subject: "Choose a new password", body }
 }
 
 fn email_changed(name: &str) -> Text {
@@ -133,6 +151,7 @@ mod tests {
         insta::assert_snapshot!(shown(MailKind::Verify));
         insta::assert_snapshot!(shown(MailKind::ConfirmEmail));
         insta::assert_snapshot!(shown(MailKind::EmailChanged));
+        insta::assert_snapshot!(shown(MailKind::ResetPassword));
         assert_eq!(shown(MailKind::Resend), shown(MailKind::Verify));
     }
 

@@ -2,29 +2,37 @@
 //! so that no account waits for a mail that was never queued.
 
 use mongodb::ClientSession;
-use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
+use super::attachment_uses::AttachmentUses;
+use super::bson::raw;
 use super::embedded::EmbeddedAttachment;
+use super::lockouts::Lockouts;
 use super::outbox::{self, Outbox};
+use super::sessions::Sessions;
 use super::store::{Abort, Store, duplicate, failed, within_raw};
 use super::tokens::{self, Tokens};
 use super::users::{self, Users, present};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::mails::Mail;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 
-/// The collections `users`, `tokens` and `outbox` together.
+/// The collections `users`, `tokens` and `outbox` together, and what else an account's password
+/// opens or closes.
 #[derive(Debug, Clone)]
 pub struct Accounts {
     pub(super) store: Store,
     pub(super) users: Users,
     pub(super) tokens: Tokens,
     pub(super) outbox: Outbox,
+    pub(super) sessions: Sessions,
+    pub(super) lockouts: Lockouts,
+    pub(super) uses: AttachmentUses,
 }
 
 /// An account to be made.
@@ -82,6 +90,9 @@ impl Accounts {
             users: Users::new(store),
             tokens: Tokens::new(store),
             outbox: Outbox::new(store),
+            sessions: Sessions::new(store),
+            lockouts: Lockouts::new(store),
+            uses: AttachmentUses::new(store),
         }
     }
 
@@ -131,7 +142,7 @@ impl Accounts {
     ) -> Result<(), Abort> {
         if let Some(digest) = letter.digest {
             let token = tokens::Row {
-                digest: Binary { subtype: BinarySubtype::Generic, bytes: digest.to_vec() },
+                digest: raw(digest),
                 kind: tokens::VERIFY.to_owned(),
                 user_id: letter.user,
                 email_key: letter.mail.to.key(),
@@ -139,7 +150,7 @@ impl Accounts {
             };
             self.tokens.rows.insert_one(token).session(&mut *session).await?;
         }
-        let mail = outbox::Row::new(&letter.mail, now, letter.expires_at);
+        let mail = outbox::Row::new(&letter.mail, Some(letter.user), now, letter.expires_at);
         self.outbox.rows.insert_one(mail).session(&mut *session).await?;
         Ok(())
     }
@@ -148,7 +159,8 @@ impl Accounts {
     /// it, both or neither; `None` if it has another address now, or is gone.
     ///
     /// # Errors
-    /// `email_taken`, `username_taken`; or the store is away.
+    /// `email_taken`, `username_taken`; `validation_failed` for a picture that is gone by now; or
+    /// the store is away.
     pub async fn change(
         &self,
         user: UserId,
@@ -157,20 +169,38 @@ impl Accounts {
         letter: Option<&Letter>,
         now: Timestamp,
     ) -> Result<Option<User>> {
-        let (this, letter) = (self.clone(), letter.cloned());
+        let (this, letter, change) = (self.clone(), letter.cloned(), change.clone());
         let as_read = present(doc! { "_id": user, "email_key": email.key() }, now);
-        let set = change.as_update();
         let body = async move |session: &mut ClientSession| {
-            let update = doc! { "$set": set.clone() };
+            let before = this.users.rows.find_one(as_read.clone()).session(&mut *session).await?;
+            let update = doc! { "$set": change.as_update() };
             let row = this.users.rows.find_one_and_update(as_read.clone(), update);
             let row = row.return_document(ReturnDocument::After).session(&mut *session).await;
             let Some(row) = row.map_err(conflict)? else { return Ok(None) };
+            let shown = [before.as_ref(), Some(&row)].map(|row| Some(row?.picture.as_ref()?.id));
+            this.show(shown, now, session).await?;
             if let Some(letter) = &letter {
                 this.post(letter, now, session).await?;
             }
             Ok(Some(row.into()))
         };
         self.store.transact(body).await
+    }
+
+    /// Keeps the new picture, and lets the old one go.
+    async fn show(
+        &self,
+        [before, after]: [Option<AttachmentId>; 2],
+        now: Timestamp,
+        session: &mut ClientSession,
+    ) -> Result<(), Abort> {
+        if before == after {
+            return Ok(());
+        }
+        if !self.uses.hold(session, after).await? {
+            return Err(not_a_picture().into());
+        }
+        Ok(self.uses.let_go(session, before, now).await?)
     }
 }
 
@@ -197,6 +227,12 @@ impl AccountChange {
         }
         set
     }
+}
+
+/// The picture that an account is to have cannot be one.
+#[must_use]
+pub fn not_a_picture() -> Error {
+    Error::field("profile_picture", "unknown", "an image of yours: PNG, JPEG, GIF or WebP")
 }
 
 /// The conflict of an address.

@@ -1,16 +1,19 @@
 //! Where files are used: a row per file and message, or group whose picture it is. Written and
 //! removed in the transaction of the message or group, so that who may read a file follows at once.
+//! A profile picture is a use as well, told by the row of its uploader.
+
+mod unused;
 
 use std::collections::BTreeSet;
 
-use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, doc};
+use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
-use super::bson::binary;
+use super::bson::{binary, raw};
 use super::store::{Store, within};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId};
 use crate::error::{Error, Result};
 
@@ -42,10 +45,13 @@ impl Use {
     }
 }
 
-/// The collection `attachment_uses`.
+/// The collection `attachment_uses`, and what it means for the rows of `attachments`.
 #[derive(Debug, Clone)]
 pub struct AttachmentUses {
+    store: Store,
     rows: Collection<Row>,
+    files: Collection<Document>,
+    users: Collection<Document>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,35 +64,47 @@ impl AttachmentUses {
     /// The uses of a store's files.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("attachment_uses") }
+        Self {
+            store: store.clone(),
+            rows: store.collection("attachment_uses"),
+            files: store.collection("attachments"),
+            users: store.collection("users"),
+        }
     }
 
     /// Notes uses that are not there yet; one given twice (the same file twice in a message)
-    /// counts once.
+    /// counts once. `false` if a file is not there any more: the transaction must then end.
     pub(super) async fn add(
         &self,
         session: &mut ClientSession,
         uses: impl IntoIterator<Item = Use>,
-    ) -> Result<(), DriverError> {
+    ) -> Result<bool, DriverError> {
         let uses: BTreeSet<Use> = uses.into_iter().collect();
-        let subtype = BinarySubtype::Generic;
-        let rows = uses.into_iter().map(|it| Row { key: Binary { subtype, bytes: it.key() } });
-        let rows: Vec<Row> = rows.collect();
+        if !self.hold(session, uses.iter().map(|it| it.attachment)).await? {
+            return Ok(false);
+        }
+        let rows: Vec<Row> = uses.into_iter().map(|it| Row { key: raw(it.key()) }).collect();
         if !rows.is_empty() {
             self.rows.insert_many(rows).session(session).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Forgets uses; those that are not there are none.
+    /// Forgets uses; those that are not there are none. `at` is when they ended.
     pub(super) async fn remove(
         &self,
         session: &mut ClientSession,
         uses: impl IntoIterator<Item = Use>,
+        at: Timestamp,
     ) -> Result<(), DriverError> {
-        let keys: Vec<_> = uses.into_iter().map(|it| binary(it.key())).collect();
-        if !keys.is_empty() {
-            self.rows.delete_many(doc! { "_id": { "$in": keys } }).session(session).await?;
+        let uses: BTreeSet<Use> = uses.into_iter().collect();
+        if uses.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<_> = uses.iter().map(|it| binary(it.key())).collect();
+        let delete = self.rows.delete_many(doc! { "_id": { "$in": keys } });
+        if delete.session(&mut *session).await?.deleted_count > 0 {
+            self.let_go(session, uses.iter().map(|it| it.attachment), at).await?;
         }
         Ok(())
     }
@@ -117,20 +135,25 @@ impl AttachmentUses {
         attachment: AttachmentId,
         after: Option<ConversationId>,
     ) -> Result<Option<ConversationId>> {
-        // Bounds have the length of all keys: BinData compares by length first.
-        let key = |conversation: [u8; 16], seq| {
-            let conversation = ConversationId::from_bytes(conversation);
-            binary(Use { attachment, conversation, seq }.key())
-        };
-        let mut range = match after {
-            None => doc! { "$gte": key([0; 16], 0) },
-            Some(after) => doc! { "$gt": key(after.bytes(), u64::MAX) },
-        };
-        range.insert("$lte", key([0xff; 16], u64::MAX));
+        let mut range = all_of(attachment);
+        if let Some(conversation) = after {
+            let last = Use { attachment, conversation, seq: u64::MAX };
+            range.insert("$gt", binary(last.key()));
+        }
         let first = self.rows.find_one(doc! { "_id": range }).sort(doc! { "_id": 1 });
         let Some(row) = within(first).await? else { return Ok(None) };
         let conversation = row.key.bytes.get(16..32).and_then(|bytes| bytes.try_into().ok());
         let conversation = conversation.map(ConversationId::from_bytes);
         conversation.ok_or_else(|| Error::internal("a use of another length")).map(Some)
     }
+}
+
+/// The range of keys of all uses of a file; its bounds have the length of all keys, because
+/// BinData compares by length first.
+fn all_of(attachment: AttachmentId) -> Document {
+    let key = |conversation: [u8; 16], seq| {
+        let conversation = ConversationId::from_bytes(conversation);
+        binary(Use { attachment, conversation, seq }.key())
+    };
+    doc! { "$gte": key([0; 16], 0), "$lte": key([0xff; 16], u64::MAX) }
 }

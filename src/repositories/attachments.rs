@@ -86,11 +86,17 @@ impl Attachments {
         Ok(())
     }
 
-    /// Makes a file whose bytes are all stored readable. `None`: it was given up meanwhile.
+    /// Makes a file whose bytes are all stored readable; nothing refers to it yet. `None`: it was
+    /// given up meanwhile.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn finish(&self, id: AttachmentId, content: &Content) -> Result<Option<StoredFile>> {
+    pub async fn finish(
+        &self,
+        id: AttachmentId,
+        content: &Content,
+        now: Timestamp,
+    ) -> Result<Option<StoredFile>> {
         let size = |size: u64| i64::try_from(size).map_err(Error::internal);
         let preview = content.preview.as_ref().map(|preview| {
             size(preview.size)
@@ -98,6 +104,7 @@ impl Attachments {
         });
         let ready = doc! {
             "state": "ready",
+            "unused_since": now,
             "content_type": &content.content_type,
             "size": size(content.size)?,
             "sha256": binary(content.sha256),
@@ -125,14 +132,35 @@ impl Attachments {
     /// # Errors
     /// When the store is away.
     pub async fn abandoned(&self, before: Timestamp, limit: i64) -> Result<Vec<AttachmentId>> {
+        let abandoned = doc! { "state": "uploading", "created_at": { "$lt": before } };
+        self.keys(abandoned, limit).await
+    }
+
+    /// Files that ended, and whose bytes may still be there; at most `limit`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn ended(&self, limit: i64) -> Result<Vec<AttachmentId>> {
+        self.keys(doc! { "state": "deleting" }, limit).await
+    }
+
+    /// Forgets a file that ended, once its bytes are gone.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn erase(&self, id: AttachmentId) -> Result<()> {
+        within(self.rows.delete_one(doc! { "_id": id, "state": "deleting" })).await?;
+        Ok(())
+    }
+
+    async fn keys(&self, filter: Document, limit: i64) -> Result<Vec<AttachmentId>> {
         #[derive(Deserialize)]
         struct Key {
             #[serde(rename = "_id", with = "id")]
             id: AttachmentId,
         }
-        let abandoned = doc! { "state": "uploading", "created_at": { "$lt": before } };
         let keys = self.rows.clone_with_type::<Key>();
-        let keys = keys.find(abandoned).projection(doc! { "_id": 1 }).limit(limit);
+        let keys = keys.find(filter).projection(doc! { "_id": 1 }).limit(limit);
         Ok(all(keys).await?.into_iter().map(|key| key.id).collect())
     }
 
@@ -154,6 +182,26 @@ impl Attachments {
             doc! { "_id": { "$in": ids.to_vec() }, "uploader": uploader, "state": "ready" };
         let mut rows = all(self.rows.find(own)).await?;
         rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
+        let files = rows.into_iter().map(StoredFile::try_from);
+        files.map(|file| file.map(|file| file.attachment)).collect()
+    }
+
+    /// Up to `count` files that a user has uploaded, in the order of their ids, from the one after
+    /// `after` on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn uploaded(
+        &self,
+        uploader: UserId,
+        after: Option<AttachmentId>,
+        count: i64,
+    ) -> Result<Vec<Attachment>> {
+        let mut own = doc! { "uploader": uploader, "state": "ready" };
+        if let Some(after) = after {
+            own.insert("_id", doc! { "$gt": after });
+        }
+        let rows = all(self.rows.find(own).sort(doc! { "_id": 1 }).limit(count)).await?;
         let files = rows.into_iter().map(StoredFile::try_from);
         files.map(|file| file.map(|file| file.attachment)).collect()
     }

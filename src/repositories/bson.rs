@@ -34,9 +34,14 @@ macro_rules! stored {
 }
 stored!(AttachmentId, ConversationId, GroupId, MessageId, NotificationId, SessionId, UserId);
 
-/// Raw bytes, subtype 0.
+/// Raw bytes, subtype 0: what a field of a row holds.
+pub(super) fn raw(bytes: impl Into<Vec<u8>>) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes: bytes.into() }
+}
+
+/// The same as a value of a query.
 pub(super) fn binary(bytes: impl Into<Vec<u8>>) -> Bson {
-    Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.into() })
+    Bson::Binary(raw(bytes))
 }
 
 /// Two ids as one key, in this order.
@@ -53,14 +58,13 @@ impl From<Timestamp> for Bson {
 /// `#[serde(with = "id")]`: an id in a document.
 pub(super) mod id {
     use mongodb::bson::Binary;
-    use mongodb::bson::spec::BinarySubtype;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::StoredId;
+    use super::{StoredId, raw};
 
     pub fn serialize<S: Serializer>(id: &impl StoredId, to: S) -> Result<S::Ok, S::Error> {
-        Binary { subtype: BinarySubtype::Generic, bytes: id.to_bytes() }.serialize(to)
+        raw(id.to_bytes()).serialize(to)
     }
 
     pub fn deserialize<'de, I: StoredId, D: Deserializer<'de>>(from: D) -> Result<I, D::Error> {
@@ -72,17 +76,14 @@ pub(super) mod id {
 /// `#[serde(with = "optional_id", default)]`: an id or null.
 pub(super) mod optional_id {
     use mongodb::bson::Binary;
-    use mongodb::bson::spec::BinarySubtype;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::StoredId;
+    use super::{StoredId, raw};
 
     #[expect(clippy::ref_option, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(id: &Option<impl StoredId>, to: S) -> Result<S::Ok, S::Error> {
-        let binary =
-            id.as_ref().map(|id| Binary { subtype: BinarySubtype::Generic, bytes: id.to_bytes() });
-        binary.serialize(to)
+        id.as_ref().map(|id| raw(id.to_bytes())).serialize(to)
     }
 
     pub fn deserialize<'de, I: StoredId, D: Deserializer<'de>>(

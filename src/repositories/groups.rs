@@ -4,6 +4,7 @@ mod create;
 mod join;
 mod leave;
 mod quota;
+mod roles;
 mod summary;
 
 use mongodb::bson::{Document, doc, serialize_to_bson};
@@ -16,11 +17,12 @@ use super::bson::{date, id};
 use super::embedded::EmbeddedAttachment;
 use super::members::Members;
 use super::notifications::Notifications;
+use super::relations::Relations;
 use super::store::{Abort, Store, all, within};
 use super::turns::Turns;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Membership;
-use crate::domain::groups::{Group, GroupChange, NewGroup, only_managers};
+use crate::domain::groups::{Group, GroupChange, NewGroup, not_a_picture, only_managers};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
 use quota::Quota;
@@ -88,6 +90,7 @@ pub struct Groups {
     rows: Collection<Row>,
     members: Members,
     notifications: Notifications,
+    relations: Relations,
     uses: AttachmentUses,
     quota: Quota,
     summaries: Summaries,
@@ -103,6 +106,7 @@ impl Groups {
             rows: store.collection("groups"),
             members: Members::new(store),
             notifications: Notifications::new(store),
+            relations: Relations::new(store),
             uses: AttachmentUses::new(store),
             quota: Quota::new(store),
             summaries: Summaries::new(store),
@@ -154,8 +158,10 @@ impl Groups {
                 let row = row.ok_or_else(Error::not_found)?;
                 let after = row.picture_use();
                 if before != after {
-                    this.uses.remove(session, before).await?;
-                    this.uses.add(session, after).await?;
+                    this.uses.remove(session, before, at).await?;
+                    if !this.uses.add(session, after).await? {
+                        return Err(not_a_picture().into());
+                    }
                 }
                 Ok(Group::from(row))
             })

@@ -1,12 +1,13 @@
 //! Members: one row per member and conversation. Whoever has left or was removed has no row.
 
-use mongodb::bson::spec::BinarySubtype;
+mod changes;
+
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
-use super::bson::{date, id, optional_date, pair};
+use super::bson::{date, id, optional_date, pair, raw};
 use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Receipt, Role};
@@ -115,7 +116,7 @@ impl From<MemberRow> for Membership {
 
 /// The key of a user's row in a conversation.
 pub(super) fn key(conversation: ConversationId, user: UserId) -> Binary {
-    Binary { subtype: BinarySubtype::Generic, bytes: pair(&conversation, &user) }
+    raw(pair(&conversation, &user))
 }
 
 /// What a user's row in a direct conversation holds when its first message makes it.

@@ -3,11 +3,10 @@
 
 use futures_util::TryStreamExt;
 use mongodb::Collection;
-use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::bson::{binary, date, id, optional_date};
+use super::bson::{binary, date, id, optional_date, raw};
 use super::conversations::Member;
 use super::embedded::EmbeddedAttachment;
 use super::store::{Store, all, within};
@@ -208,7 +207,7 @@ impl Messages {
 
 /// A random token as it is stored.
 pub(super) fn token(token: [u8; 16]) -> Binary {
-    Binary { subtype: BinarySubtype::Generic, bytes: token.to_vec() }
+    raw(token)
 }
 
 #[cfg(test)]

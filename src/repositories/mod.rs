@@ -5,14 +5,18 @@ pub mod attachment_uses;
 pub mod attachments;
 pub mod bulk;
 pub mod conversations;
+pub mod departures;
+pub mod exports;
 pub mod files;
 pub mod groups;
 pub mod keys;
+pub mod lockouts;
 pub mod marks;
 pub mod members;
 pub mod messages;
 pub mod notifications;
 pub mod outbox;
+pub mod password;
 pub mod reactions;
 pub mod relations;
 pub mod revisions;
@@ -25,8 +29,10 @@ pub mod users;
 pub mod writer;
 
 mod bson;
+mod deletion;
 mod deletions;
 mod embedded;
+mod names;
 mod turns;
 mod verification;
 
@@ -34,8 +40,11 @@ use accounts::Accounts;
 use attachment_uses::AttachmentUses;
 use attachments::Attachments;
 use conversations::Conversations;
+use departures::Departures;
+use exports::Exports;
 use files::Files;
 use groups::Groups;
+use lockouts::Lockouts;
 use marks::MarksRepository;
 use members::Members;
 use messages::Messages;
@@ -61,10 +70,16 @@ pub struct Repositories {
     pub attachments: Attachments,
     /// Conversation summaries.
     pub conversations: Conversations,
+    /// What deleted accounts have left behind.
+    pub departures: Departures,
+    /// What someone has written and uploaded.
+    pub exports: Exports,
     /// Groups, and who comes and goes.
     pub groups: Groups,
     /// The bytes of files.
     pub files: Files,
+    /// Wrong passwords in a row.
+    pub lockouts: Lockouts,
     /// Read and delivered marks.
     pub marks: MarksRepository,
     /// Who is in which conversation.
@@ -102,8 +117,11 @@ impl Repositories {
             attachment_uses: AttachmentUses::new(store),
             attachments: Attachments::new(store),
             conversations: Conversations::new(store),
+            departures: Departures::new(store),
+            exports: Exports::new(store),
             groups: Groups::new(store),
             files: Files::new(store),
+            lockouts: Lockouts::new(store),
             marks: MarksRepository::new(store),
             members: Members::new(store),
             writer: Writer::new(&writers, Messages::new(&writers, shards)),

@@ -25,7 +25,7 @@ pub(super) struct Row {
     r#type: NotificationKind,
     #[serde(with = "id")]
     actor_id: UserId,
-    #[serde(with = "optional_id", default)]
+    #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
     group_id: Option<GroupId>,
     #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
     message_id: Option<MessageId>,
@@ -110,6 +110,28 @@ impl Notifications {
         id: NotificationId,
     ) -> Result<(), DriverError> {
         self.rows.delete_one(doc! { "_id": id }).session(session).await?;
+        Ok(())
+    }
+
+    /// Takes back what a user was told of a group's conversation, which they are leaving.
+    pub(super) async fn withdraw_of_conversation(
+        &self,
+        session: &mut ClientSession,
+        user: UserId,
+        conversation: ConversationId,
+    ) -> Result<(), DriverError> {
+        let about = doc! { "group_id": conversation, "user_id": user };
+        self.rows.delete_many(about).session(session).await?;
+        Ok(())
+    }
+
+    /// Takes back what anyone was told of a group's conversation, which ends.
+    pub(super) async fn withdraw_all_of_conversation(
+        &self,
+        session: &mut ClientSession,
+        conversation: ConversationId,
+    ) -> Result<(), DriverError> {
+        self.rows.delete_many(doc! { "group_id": conversation }).session(session).await?;
         Ok(())
     }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use mongodb::Collection;
-use mongodb::bson::{Binary, doc, spec::BinarySubtype};
+use mongodb::bson::{Binary, doc};
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
-use super::bson::date;
+use super::bson::{date, optional_id, raw};
 use super::store::{Store, within};
 use crate::domain::clock::{Timestamp, random_bytes};
+use crate::domain::ids::UserId;
 use crate::domain::mails::{Mail, MailKind};
 use crate::domain::text::Email;
 use crate::error::{Error, Result};
@@ -30,6 +31,9 @@ pub(super) struct Row {
     kind: String,
     to: String,
     username: String,
+    /// Whose mail it is, as far as that is known: it goes with the account.
+    #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
+    user_id: Option<UserId>,
     nonce: Option<Binary>,
     attempts: i32,
     #[serde(with = "date")]
@@ -41,13 +45,19 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(mail: &Mail, now: Timestamp, expires_at: Timestamp) -> Self {
+    pub(super) fn new(
+        mail: &Mail,
+        user: Option<UserId>,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
         Self {
-            id: bytes(random_bytes::<16>()),
+            user_id: user,
+            id: raw(random_bytes::<16>()),
             kind: mail.kind.name().to_owned(),
             to: mail.to.as_str().to_owned(),
             username: mail.username.clone(),
-            nonce: mail.nonce.map(bytes),
+            nonce: mail.nonce.map(raw),
             attempts: 0,
             next_attempt_at: now,
             created_at: now,
@@ -59,7 +69,9 @@ impl Row {
 /// A mail that is this instance's to send for a minute.
 #[derive(Debug)]
 pub struct Claim {
-    id: Binary,
+    pub(super) id: Binary,
+    /// Whose mail it is; `None` where that is yet to be looked up.
+    pub user: Option<UserId>,
     /// How many times it has been claimed, this one included.
     pub attempts: u32,
     /// When it was queued.
@@ -85,12 +97,12 @@ impl Outbox {
         Self { rows: store.collection("outbox") }
     }
 
-    /// Queues a mail by itself.
+    /// Queues a mail by itself, whose account is looked up when it is about to go.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn queue(&self, mail: &Mail, now: Timestamp, expires_at: Timestamp) -> Result<()> {
-        within(self.rows.insert_one(Row::new(mail, now, expires_at))).await?;
+        within(self.rows.insert_one(Row::new(mail, None, now, expires_at))).await?;
         Ok(())
     }
 
@@ -139,6 +151,7 @@ impl TryFrom<Row> for Claim {
         let nonce = row.nonce.map(|nonce| nonce.bytes.try_into()).transpose();
         Ok(Self {
             id: row.id,
+            user: row.user_id,
             attempts: row.attempts.try_into().unwrap_or(u32::MAX),
             created_at: row.created_at,
             expires_at: row.expires_at,
@@ -150,8 +163,4 @@ impl TryFrom<Row> for Claim {
             },
         })
     }
-}
-
-fn bytes<const N: usize>(bytes: [u8; N]) -> Binary {
-    Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
 }

@@ -9,20 +9,22 @@ use mongodb::error::Error as DriverError;
 use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
 
+use super::members::Members;
 use super::notifications::Notifications;
 use super::store::{Abort, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::notifications::{Notification, NotificationId};
-use crate::domain::relations::{Relation, RelationPosition, RelationStatus, Standing};
+use crate::domain::relations::{Relation, RelationPosition, Standing, recipient_unavailable};
 use crate::error::{Error, Result};
-use row::{Row, asked, key, older, requested, view};
+use row::{Row, Status, asked, key, older, requested, view};
 
 /// The collection `relations`, and what a change of it tells the other side.
 #[derive(Debug, Clone)]
 pub struct Relations {
     store: Store,
     rows: Collection<Row>,
+    members: Members,
     notifications: Notifications,
 }
 
@@ -33,6 +35,7 @@ impl Relations {
         Self {
             store: store.clone(),
             rows: store.collection("relations"),
+            members: Members::new(store),
             notifications: Notifications::new(store),
         }
     }
@@ -41,7 +44,8 @@ impl Relations {
     /// The other side is told in the same transaction.
     ///
     /// # Errors
-    /// `already_friends`, `request_already_sent`; the store is away.
+    /// `already_friends`, `request_already_sent`; `recipient_unavailable` where one has blocked
+    /// the other; the store is away.
     pub async fn request(&self, user: UserId, other: UserId, at: Timestamp) -> Result<Standing> {
         let (this, change) = (self.clone(), asked(user, other, at));
         self.store
@@ -55,9 +59,10 @@ impl Relations {
                     .await
                     .map_err(Abort::again_if_taken)?;
                 match before.map(|row| row.standing(user)) {
-                    Some(Standing::Accepted) => Err(already_friends().into()),
-                    Some(Standing::Outgoing) => Err(already_sent().into()),
-                    Some(Standing::Incoming) => {
+                    Some(None) => Err(recipient_unavailable().into()),
+                    Some(Some(Standing::Accepted)) => Err(already_friends().into()),
+                    Some(Some(Standing::Outgoing)) => Err(already_sent().into()),
+                    Some(Some(Standing::Incoming)) => {
                         this.tell_accepted(session, user, other, at).await?;
                         Ok(Standing::Accepted)
                     }
@@ -75,7 +80,7 @@ impl Relations {
     /// not friends.
     ///
     /// # Errors
-    /// When the store is away.
+    /// `recipient_unavailable` where one has blocked the other; the store is away.
     pub async fn accept(&self, user: UserId, other: UserId, at: Timestamp) -> Result<bool> {
         let accepted = doc! { "$set": {
             "status": "accepted",
@@ -92,7 +97,10 @@ impl Relations {
                 }
                 let row = this.rows.find_one(doc! { "_id": key(user, other) });
                 let row = row.session(session).await?;
-                Ok(row.is_some_and(|row| row.status == RelationStatus::Accepted))
+                match row.map(|row| row.status) {
+                    Some(Status::Blocked) => Err(recipient_unavailable().into()),
+                    status => Ok(status == Some(Status::Accepted)),
+                }
             })
             .await
     }
@@ -111,7 +119,8 @@ impl Relations {
     /// # Errors
     /// When the store is away.
     pub async fn remove(&self, user: UserId, other: UserId) -> Result<bool> {
-        self.delete(doc! { "_id": key(user, other) }, user).await
+        let friendly = doc! { "$in": ["pending", "accepted"] };
+        self.delete(doc! { "_id": key(user, other), "status": friendly }, user).await
     }
 
     /// Deletes the relation that the filter finds. A request that goes unanswered goes with its
@@ -122,18 +131,27 @@ impl Relations {
             .transact(async move |session| {
                 let deleted = this.rows.find_one_and_delete(which.clone()).session(&mut *session);
                 let Some(row) = deleted.await? else { return Ok(false) };
-                if let Some(relation) = row.seen_by(user) {
-                    let other = relation.user;
-                    let told = match relation.standing {
-                        Standing::Accepted => return Ok(true),
-                        Standing::Incoming => NotificationId::friend_request(user, other),
-                        Standing::Outgoing => NotificationId::friend_request(other, user),
-                    };
-                    this.notifications.withdraw(session, told).await?;
-                }
+                this.forget_request(session, &row, user).await?;
                 Ok::<_, Abort>(true)
             })
             .await
+    }
+
+    /// Withdraws the notification of a request that goes unanswered.
+    async fn forget_request(
+        &self,
+        session: &mut ClientSession,
+        row: &Row,
+        user: UserId,
+    ) -> Result<(), DriverError> {
+        let Some(relation) = row.seen_by(user) else { return Ok(()) };
+        let other = relation.user;
+        let told = match relation.standing {
+            Standing::Accepted => return Ok(()),
+            Standing::Incoming => NotificationId::friend_request(user, other),
+            Standing::Outgoing => NotificationId::friend_request(other, user),
+        };
+        self.notifications.withdraw(session, told).await
     }
 
     /// Tells whoever asked that `user` accepted; the request itself is dealt with, and so read.
@@ -158,13 +176,13 @@ impl Relations {
         Ok(within(row).await?.is_some())
     }
 
-    /// How `other` stands with `user`; `None` where there is nothing between them.
+    /// How `other` stands with `user`; `None` where there is nothing between them, or a block.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn between(&self, user: UserId, other: UserId) -> Result<Option<Standing>> {
         let row = self.rows.find_one(doc! { "_id": key(user, other) });
-        Ok(within(row).await?.map(|row| row.standing(user)))
+        Ok(within(row).await?.and_then(|row| row.standing(user)))
     }
 
     /// Up to `count` of a user's relations of one standing, newest first, from after `before` on.

@@ -44,6 +44,23 @@ pub(super) struct Row {
     user_agent: Option<String>,
 }
 
+impl Row {
+    /// A session that begins.
+    pub(super) fn new(user: UserId, device: &Device, now: Timestamp) -> Self {
+        Self {
+            id: SessionId::random(),
+            user_id: user,
+            generation: 1,
+            rotations: Vec::new(),
+            created_at: now,
+            last_used_at: now,
+            expires_at: now.plus(LIFETIME),
+            ip: device.ip.to_string(),
+            user_agent: device.user_agent.clone(),
+        }
+    }
+}
+
 /// When a generation was replaced by the next.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Rotation {
@@ -80,26 +97,6 @@ impl Sessions {
     #[must_use]
     pub fn new(store: &Store) -> Self {
         Self { rows: store.collection("sessions") }
-    }
-
-    /// Begins a session.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn start(&self, user: UserId, device: &Device, now: Timestamp) -> Result<Session> {
-        let row = Row {
-            id: SessionId::random(),
-            user_id: user,
-            generation: 1,
-            rotations: Vec::new(),
-            created_at: now,
-            last_used_at: now,
-            expires_at: now.plus(LIFETIME),
-            ip: device.ip.to_string(),
-            user_agent: device.user_agent.clone(),
-        };
-        within(self.rows.insert_one(&row)).await?;
-        Ok(row.into())
     }
 
     /// Whose session it is and how long it stands; `None` once it has ended.

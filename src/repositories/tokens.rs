@@ -38,24 +38,23 @@ impl Tokens {
         Self { rows: store.collection("tokens") }
     }
 
-    /// Keeps a token that verifies an address; again changes nothing.
+    /// Whether a token can be used.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn keep(
-        &self,
-        digest: [u8; 32],
-        user: UserId,
-        email: &Email,
-        expires_at: Timestamp,
-    ) -> Result<()> {
-        let row = doc! {
-            "kind": VERIFY, "user_id": user, "email_key": email.key(), "expires_at": expires_at,
-        };
-        let key = doc! { "_id": binary(digest) };
-        let kept = self.rows.update_one(key, doc! { "$setOnInsert": row }).upsert(true);
-        within(kept).await?;
-        Ok(())
+    pub async fn is_good(&self, digest: [u8; 32], now: Timestamp) -> Result<bool> {
+        let token = doc! { "_id": binary(digest), "expires_at": { "$gt": now } };
+        Ok(within(self.rows.find_one(token)).await?.is_some())
+    }
+
+    /// The key of the address that a token to set a new password was mailed to; `None` if it
+    /// cannot be used.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn reset_for(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<String>> {
+        let token = within(self.rows.find_one(good(RESET, digest, now))).await?;
+        Ok(token.map(|token| token.email_key))
     }
 
     /// Whether a user has an unused token for an address that is good past `at`.
@@ -72,6 +71,9 @@ impl Tokens {
 
 /// The kind of token that verifies an address.
 pub(super) const VERIFY: &str = "verify";
+
+/// The kind of token that sets a new password.
+pub(super) const RESET: &str = "reset";
 
 /// The unused token of this kind and hash, while it is good.
 pub(super) fn good(kind: &str, digest: [u8; 32], now: Timestamp) -> Document {

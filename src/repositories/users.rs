@@ -13,12 +13,12 @@ use super::embedded::EmbeddedAttachment;
 use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
-use crate::domain::text::{Email, Username};
+use crate::domain::text::Email;
 use crate::domain::users::{PublicUser, User};
 use crate::error::Result;
 
 /// How long an account may stay unverified.
-const UNVERIFIED: Duration = Duration::from_hours(24);
+pub(super) const UNVERIFIED: Duration = Duration::from_hours(24);
 
 /// The collection `users`.
 #[derive(Debug, Clone)]
@@ -30,12 +30,18 @@ pub struct Users {
 pub(super) struct Row {
     #[serde(rename = "_id", with = "id")]
     pub id: UserId,
+    /// Empty once deleted, as are the other texts.
+    #[serde(default)]
     pub username: String,
+    #[serde(default)]
     pub username_key: String,
+    #[serde(default)]
     pub email: String,
+    #[serde(default)]
     pub email_key: String,
     pub pending_email: Option<String>,
     pub verified: bool,
+    #[serde(default)]
     pub password_hash: String,
     pub picture: Option<EmbeddedAttachment>,
     /// Groups that it is in.
@@ -83,8 +89,23 @@ impl Users {
     /// # Errors
     /// When the store is away.
     pub async fn by_email(&self, email: &Email, now: Timestamp) -> Result<Option<Credentials>> {
-        let row = self.rows.find_one(present(doc! { "email_key": email.key() }, now));
-        Ok(within(row).await?.map(|row| {
+        self.credentials(present(doc! { "email_key": email.key() }, now)).await
+    }
+
+    /// What an account is recognised by.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn credentials_of(
+        &self,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<Option<Credentials>> {
+        self.credentials(present(doc! { "_id": user }, now)).await
+    }
+
+    async fn credentials(&self, filter: Document) -> Result<Option<Credentials>> {
+        Ok(within(self.rows.find_one(filter)).await?.map(|row| {
             let password_hash = row.password_hash.clone();
             Credentials { user: row.into(), password_hash }
         }))
@@ -106,40 +127,9 @@ impl Users {
         self.exists(doc! { "email_key": email.key(), "verified": true }).await
     }
 
-    /// Whether an account has this name, or had it until it was deleted lately.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn has_username(&self, name: &Username, now: Timestamp) -> Result<bool> {
-        self.exists(doc! { "username_key": name.key(), "$or": standing(now) }).await
-    }
-
-    async fn exists(&self, filter: Document) -> Result<bool> {
+    pub(super) async fn exists(&self, filter: Document) -> Result<bool> {
         let rows = self.rows.clone_with_type::<Document>();
         Ok(within(rows.find_one(filter).projection(doc! { "_id": 1 })).await?.is_some())
-    }
-
-    /// Forgets an account that was not verified in time and still has this address.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn forget_unverified_email(&self, email: &Email, now: Timestamp) -> Result<()> {
-        self.forget_unverified(doc! { "email_key": email.key() }, now).await
-    }
-
-    /// Forgets an account that was not verified in time and still has this name.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn forget_unverified_name(&self, name: &Username, now: Timestamp) -> Result<()> {
-        self.forget_unverified(doc! { "username_key": name.key() }, now).await
-    }
-
-    async fn forget_unverified(&self, mut stale: Document, now: Timestamp) -> Result<()> {
-        stale.insert("verified", false);
-        stale.insert("created_at", doc! { "$lte": now.minus(UNVERIFIED) });
-        within(self.rows.delete_one(stale)).await?;
-        Ok(())
     }
 
     /// Verified accounts whose name begins with `prefix`, which is in lower case, in the order of

@@ -96,7 +96,7 @@ impl Accounts {
         if let Ok(old) = Email::parse(&row.email) {
             let mail =
                 Mail { kind: MailKind::EmailChanged, to: old, username: row.username, nonce: None };
-            let mail = outbox::Row::new(&mail, now, told_until);
+            let mail = outbox::Row::new(&mail, Some(row.id), now, told_until);
             self.outbox.rows.insert_one(mail).session(session).await?;
         }
         Ok(changed)

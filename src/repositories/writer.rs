@@ -20,6 +20,7 @@ pub(super) use self::plan::SendRow;
 use self::plan::{KeyRow, Plan, key_of, member_key, same};
 pub(super) use self::talk::TalkRows;
 use self::updates::{key_update, member_updates, summary_updates};
+use super::attachment_uses::AttachmentUses;
 use super::bson::binary;
 use super::conversations::ConversationRow;
 use super::messages::{Messages, token};
@@ -48,6 +49,7 @@ pub struct Writer {
     sends: Collection<SendRow>,
     uses: Collection<Document>,
     notifications: Notifications,
+    files: AttachmentUses,
 }
 
 impl Writer {
@@ -63,6 +65,7 @@ impl Writer {
             sends: store.collection("sends"),
             uses: store.collection("attachment_uses"),
             notifications: Notifications::new(store),
+            files: AttachmentUses::new(store),
         }
     }
 
@@ -161,6 +164,7 @@ impl Writer {
         let mut plan =
             Plan { conversations: self.summaries(session, drafts).await?, ..Plan::default() };
         let totals = self.own_totals(session, drafts).await?;
+        plan.files = self.files.ready(session, drafts.iter().flat_map(Draft::files)).await?;
         for draft in drafts {
             let answer = plan.decide(draft, &mut known, &totals);
             plan.answers.push(answer);
@@ -241,6 +245,10 @@ impl Writer {
             self.update(session, "message_keys", updates).await?;
         }
         if !plan.uses.is_empty() {
+            let files = plan.messages.iter().flat_map(|message| &message.attachments);
+            if !self.files.hold(session, files.map(|file| file.id)).await? {
+                return Err(Abort::Again);
+            }
             self.uses.insert_many(&plan.uses).session(&mut *session).await.map_err(taken)?;
         }
         self.notifications.raise_first(session, &plan.told).await.map_err(taken)?;

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
-use super::reply::{Accepted, Created, Found, html};
+use super::openapi::Docs;
+use super::reply::{Accepted, Created, Found, page};
 use super::sessions::device;
-use crate::domain::clock::random_bytes;
 use crate::domain::sessions::SignedIn;
 use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::User;
@@ -42,7 +42,8 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let sign_up = sign_up.then(self::sign_up).map(respond).boxed();
     let verify = guards.public::<()>(&VERIFY).and(json(&VERIFY)).and(accounts.clone());
     let verify = verify.then(self::verify).map(respond).boxed();
-    let verify_page = guards.public::<()>(&VERIFY_PAGE).map(|(), _| verify_page()).boxed();
+    let verify_page =
+        guards.public::<()>(&VERIFY_PAGE).map(|(), _| page(include_str!("verify.html"))).boxed();
     let resend = guards.public::<()>(&RESEND).and(json(&RESEND)).and(accounts.clone());
     let resend = resend.then(self::resend).map(respond).boxed();
     let login = guards.public::<()>(&LOGIN).and(json(&LOGIN)).and(accounts);
@@ -50,13 +51,53 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     any_of([sign_up, verify, verify_page, resend, login])
 }
 
-#[derive(Deserialize, Validate)]
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Accounts", "Signing up, confirming the e-mail address, signing in.");
+    docs.route(&SIGN_UP, "signUp", "Make an account")
+        .says("A link to confirm the e-mail address is mailed; it works for 24 hours.")
+        .takes::<SignUp>()
+        .gives::<User>(201, "The account, not yet verified.")
+        .fails(&["email_taken", "username_taken"]);
+    docs.route(&VERIFY, "verify", "Confirm an e-mail address")
+        .takes::<Verify>()
+        .gives::<User>(200, "The account, verified.")
+        .fails(&["email_taken", "invalid_or_expired_token"]);
+    docs.route(&VERIFY_PAGE, "verifyPage", "The page behind the mailed link")
+        .says("Its button posts the token: mail scanners follow links, and must not use them up.")
+        .query(
+            "token",
+            "The mailed token; the page itself reads it.",
+            json!({"type": "string", "examples": ["zY3Qm1w8dTn0bXkR5vLh2A"]}),
+        )
+        .gives_media(
+            200,
+            "A page.",
+            "text/html",
+            json!({"type": "string"}),
+            json!("<!doctype html>"),
+        );
+    docs.route(&RESEND, "resendVerification", "Mail the link again")
+        .takes::<Resend>()
+        .gives_nothing(202, "Whether anyone waits for it or not.");
+    docs.route(&LOGIN, "logIn", "Sign in")
+        .takes::<Login>()
+        .gives::<SignedIn>(200, "Tokens, and who signed in.")
+        .fails(&["invalid_credentials", "account_not_verified", "account_locked"]);
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
 struct SignUp {
+    /// Public; unique ignoring case, some are reserved.
     #[validate(required, custom(function = "input::username"))]
+    #[schema(value_type = Username)]
     username: Option<String>,
+    /// Unique ignoring case; a link is mailed there.
     #[validate(required, custom(function = "input::email"))]
+    #[schema(value_type = Email)]
     email: Option<String>,
+    /// 8 characters at least, 72 bytes at most, no NUL.
     #[validate(required, custom(function = "input::password"))]
+    #[schema(value_type = Password)]
     password: Option<String>,
 }
 
@@ -74,9 +115,11 @@ async fn sign_up(
     Ok(Created(accounts.sign_up(input).await?))
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 struct Verify {
+    /// From the mailed link.
     #[validate(required)]
+    #[schema(value_type = String, example = "zY3Qm1w8dTn0bXkR5vLh2A")]
     token: Option<String>,
 }
 
@@ -89,20 +132,11 @@ async fn verify(
     Ok(Found(accounts.verify(input.token.as_deref().unwrap_or_default()).await?))
 }
 
-/// What the mailed link leads to. A page, because programs follow links in mails, and its button
-/// posts the token. The page reads that from its own address: nothing of it is in here.
-fn verify_page() -> Response {
-    let nonce = URL_SAFE_NO_PAD.encode(random_bytes::<16>());
-    let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    html(include_str!("verify.html").replace("{nonce}", &nonce), &policy)
-}
-
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 struct Resend {
+    /// The address that was signed up.
     #[validate(required, custom(function = "input::email"))]
+    #[schema(value_type = Email)]
     email: Option<String>,
 }
 
@@ -116,11 +150,15 @@ async fn resend(
     Ok(Accepted)
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 struct Login {
+    /// The verified address.
     #[validate(required, custom(function = "input::email"))]
+    #[schema(value_type = Email)]
     email: Option<String>,
+    /// The password.
     #[validate(required)]
+    #[schema(value_type = String, example = "correct horse ada")]
     password: Option<String>,
 }
 

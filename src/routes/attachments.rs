@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use serde_json::json;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
 use super::bytes::serve;
+use super::openapi::{Docs, Route};
 use super::reply::Created;
 use crate::domain::attachments::Attachment;
 use crate::domain::files::{MAX_SIZE, Rendition};
@@ -42,6 +44,53 @@ pub(super) fn routes(guards: &Guards, attachments: &Arc<Attachments>) -> BoxedFi
             .boxed()
     };
     any_of([create, open(&READ, Rendition::Original), open(&THUMBNAIL, Rendition::Thumbnail)])
+}
+
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Attachments", "Files, up to 5 MiB each.");
+    docs.route(&CREATE, "upload", "Upload a file")
+        .says("The type is found in the bytes. What nothing refers to after 24 hours is deleted.")
+        .takes_form(json!({
+            "type": "object",
+            "required": ["file"],
+            "properties": {"file": {
+                "type": "string",
+                "format": "binary",
+                "minLength": 1,
+                "description": "1 byte to 5 MiB, with a file name.",
+                "example": "Hello",
+            }},
+        }))
+        .gives::<Attachment>(201, "The stored file.")
+        .fails(&["image_too_large"]);
+    let read = docs.route(&READ, "download", "The bytes of a file");
+    describe_bytes(read, "*/*");
+    let thumbnail = docs.route(&THUMBNAIL, "downloadThumbnail", "A preview of an image");
+    describe_bytes(thumbnail, "image/*");
+}
+
+fn describe_bytes(route: &mut Route, media_type: &'static str) {
+    let bytes = || json!({"type": "string", "format": "binary"});
+    route
+        .says("For the uploader, and whoever may see what the file is attached to.")
+        .reads_header("If-None-Match", "Tags of copies that the client has.", "\"other\"")
+        .reads_header("Range", "Which bytes (RFC 9110 §14).", "bytes=0-99")
+        .reads_header("If-Range", "The range counts for this version only.", "\"other\"")
+        .fails(&["range_not_satisfiable"]);
+    for (status, says) in [(200, "All bytes."), (206, "The bytes of `Range`.")] {
+        route.gives_media(status, says, media_type, bytes(), json!("Hello"));
+        describe_headers(route);
+    }
+    route.header("Content-Range", "Which bytes these are.");
+    route.gives_nothing(304, "The client's copy is this version.");
+    describe_headers(route);
+}
+
+fn describe_headers(route: &mut Route) {
+    route
+        .header("ETag", "The version.")
+        .header("Accept-Ranges", "`bytes`.")
+        .header("Content-Disposition", "`inline` for the four kinds of image, and the name.");
 }
 
 async fn create_one(

@@ -160,7 +160,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// A stream that may be shared, as warp asks of bodies, since only its owner ever polls it.
-fn shared<S: Stream + Send>(stream: S) -> impl Stream<Item = S::Item> + Send + Sync {
+pub(super) fn shared<S: Stream + Send>(stream: S) -> impl Stream<Item = S::Item> + Send + Sync {
     let mut stream = Mutex::new(Box::pin(stream));
     futures_util::stream::poll_fn(move |context| {
         stream.get_mut().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context)

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
+use super::openapi::Docs;
 use super::reply::Found;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ConversationId;
@@ -63,12 +65,13 @@ async fn one(
     inbox.one(caller.user, conversation).await.map(Found)
 }
 
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 struct Mute {
     /// Null ends it; it must be given, so that nothing is unmuted by mistake.
     #[serde(default, deserialize_with = "input::nullable")]
     #[validate(required)]
     #[expect(clippy::option_option, reason = "absent and null differ")]
+    #[schema(value_type = Option<Timestamp>, required = true)]
     muted_until: Option<Option<Timestamp>>,
 }
 
@@ -82,10 +85,25 @@ async fn mute(
     inbox.mute(caller.user, conversation, until).await.map(Found)
 }
 
-#[derive(Debug, Deserialize, Validate)]
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Conversations", "Direct ones and those of groups.");
+    docs.route(&LIST, "listConversations", "The inbox")
+        .gives_page::<Conversation>("A page, the latest activity first.");
+    docs.route(&ONE, "getConversation", "A conversation").gives::<Conversation>(200, "It.");
+    docs.route(&MUTE, "muteConversation", "Raise no notifications until then")
+        .takes::<Mute>()
+        .gives::<Conversation>(200, "The conversation as it now is.");
+    docs.route(&READ, "markConversationRead", "Mark as read, up to a message")
+        .says("Read marks never move back.")
+        .takes::<MarkRead>()
+        .gives::<ReadState>(200, "Where the caller now stands.");
+}
+
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 struct MarkRead {
     /// As text: one that is no id at all is as unknown as any other.
     #[validate(required)]
+    #[schema(value_type = String, example = "QZ4hnyWJiGOg4QybxpYTmgAAAAAAAAAH")]
     message_id: Option<String>,
 }
 

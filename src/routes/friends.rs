@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
+use super::openapi::Docs;
 use super::reply::{Created, Found, Removed};
 use crate::domain::ids::UserId;
 use crate::domain::page::{Limit, Page};
@@ -49,10 +52,37 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     any_of([add, accept, decline, remove, list])
 }
 
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Friends", "One relation per pair of users, seen from either side.");
+    docs.route(&ADD, "addFriend", "Ask someone to be friends")
+        .says("Where their request waits, this accepts it.")
+        .takes::<Someone>()
+        .gives::<Friendship>(201, "How the two now stand.")
+        .fails(&["not_found", "cannot_friend_self", "already_friends", "request_already_sent"]);
+    docs.route(&ACCEPT, "acceptFriend", "Accept a request")
+        .takes::<Someone>()
+        .gives::<Friendship>(200, "How the two now stand.")
+        .fails(&["not_found", "cannot_friend_self", "already_friends"]);
+    docs.route(&DECLINE, "declineFriend", "Decline a request")
+        .takes::<Someone>()
+        .gives::<Removed>(200, "The request is gone.")
+        .fails(&["not_found", "cannot_friend_self", "already_friends"]);
+    docs.route(&REMOVE, "removeFriend", "End a friendship, or take back a request")
+        .takes::<Someone>()
+        .gives::<Removed>(200, "They are no friends, and no request waits.")
+        .fails(&["not_found", "cannot_friend_self"]);
+    let standing = json!({"type": "string", "enum": ["accepted", "incoming", "outgoing"]});
+    docs.route(&LIST, "listFriends", "Friends, or requests")
+        .query("status", "Which list; `accepted` by default.", standing)
+        .gives_page::<Friend>("A page, the newest first.");
+}
+
 /// The body of every change: who it is about.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 struct Someone {
+    /// The other one.
     #[validate(required)]
+    #[schema(value_type = UserId)]
     friend_user_id: Option<UserId>,
 }
 

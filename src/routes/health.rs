@@ -2,11 +2,13 @@
 
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
+use super::openapi::Docs;
 use super::reply::{Found, json};
 use crate::cache::Redis;
 use crate::filters::client::Client;
@@ -33,15 +35,23 @@ pub struct Health {
     pub shutdown: Shutdown,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Alive {
+    /// Always `ok`.
+    #[schema(value_type = String, example = "ok")]
     status: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Ready {
+    /// Of the whole.
+    #[schema(value_type = String, pattern = "^(ok|degraded|unavailable)$", example = "ok")]
     status: &'static str,
+    /// `ok` or `down`.
+    #[schema(value_type = String, pattern = "^(ok|down)$", example = "ok")]
     mongodb: &'static str,
+    /// `ok` or `down`.
+    #[schema(value_type = String, pattern = "^(ok|down)$", example = "ok")]
     redis: &'static str,
 }
 
@@ -49,6 +59,14 @@ pub(super) fn routes(guards: &Guards, health: &Health) -> BoxedFilter<(Response,
     let healthz = guards.public::<()>(&HEALTHZ).map(|(), _| respond(Ok(Found(ALIVE)))).boxed();
     let readyz = guards.public::<()>(&READYZ).and(with(health)).then(readyz).boxed();
     any_of([healthz, readyz])
+}
+
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Operations", "For those who run it.");
+    docs.route(&HEALTHZ, "healthz", "Is the process alive?").gives::<Alive>(200, "It is.");
+    docs.route(&READYZ, "readyz", "Can it take requests?")
+        .gives::<Ready>(200, "It can; `degraded` without Redis.")
+        .gives::<Ready>(503, "MongoDB cannot be used, or the instance is leaving.");
 }
 
 const ALIVE: Alive = Alive { status: "ok" };

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use http::{HeaderValue, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::Filter;
 use warp::Reply;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::openapi::Docs;
 use super::reply::Found;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::Guards;
@@ -19,8 +21,9 @@ const JWKS: Endpoint = Endpoint::get("/.well-known/jwks.json", Class::Read).publ
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[JWKS];
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Jwks {
+    /// All that tokens may be signed with.
     keys: Vec<Jwk>,
 }
 
@@ -33,4 +36,10 @@ pub(super) fn routes(guards: &Guards, access: &Arc<Access>) -> BoxedFilter<(Resp
         response
     })
     .boxed()
+}
+
+pub(super) fn describe(docs: &mut Docs) {
+    docs.route(&JWKS, "jwks", "The public keys of access tokens")
+        .says("RFC 7517. `Cache-Control` lets it be kept for five minutes.")
+        .gives::<Jwks>(200, "The keys.");
 }

@@ -1,34 +1,42 @@
 //! `POST /messages`, `GET /messages/{user_id}` and `GET /conversations/{conversation_id}/messages`.
 
+mod form;
+
 use std::sync::Arc;
 
 use http::HeaderValue;
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use validator::{Validate, ValidationError, ValidationErrors};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::any_of;
+use super::openapi::{Docs, Route};
 use super::reply::{Created, Found};
+use crate::domain::files::MAX_TOGETHER;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, UserId};
-use crate::domain::messages::Target;
+use crate::domain::messages::{Message, Target};
 use crate::domain::page::Limit;
 use crate::domain::text::MessageText;
 use crate::error::{Error, Result};
-use crate::filters::body::json;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::{Caller, Guards};
+use crate::filters::json_or_multipart::{JsonOrForm, json_or_multipart};
 use crate::filters::problem::respond;
 use crate::filters::query::{Query, QueryInput, query};
 use crate::filters::with;
 use crate::services::Services;
+use crate::services::attachments::Attachments;
 use crate::services::messages::{Delivery, History, Mark, Messages, NewMessage, Which};
 
 /// Bodies that take a message's text: 8000 characters may be 96 KiB of escapes.
 pub(super) const TEXT_LIMIT: u64 = 128 * 1024;
 
-const SEND: Endpoint = Endpoint::post("/messages", Class::Write).json_up_to(TEXT_LIMIT);
+const SEND: Endpoint =
+    Endpoint::post("/messages", Class::Write).json_or_multipart(TEXT_LIMIT, Class::Upload);
 const WITH_USER: Endpoint = Endpoint::get("/messages/{user_id}", Class::Read);
 const HISTORY: Endpoint = Endpoint::get("/conversations/{conversation_id}/messages", Class::Read);
 
@@ -38,8 +46,9 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let messages = with(&services.messages);
     let send = guards
         .caller::<()>(&SEND)
-        .and(json::<SendMessage>(&SEND))
+        .and(json_or_multipart::<SendMessage>(&SEND, MAX_TOGETHER))
         .and(messages.clone())
+        .and(with(&services.attachments))
         .then(send)
         .map(respond)
         .boxed();
@@ -60,14 +69,63 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     any_of([send, with_user, history])
 }
 
-#[derive(Debug, Deserialize)]
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Messages", "Numbered without a gap in each conversation.");
+    docs.route(&SEND, "sendMessage", "Send a message")
+        .says(
+            "To a user or a group. 201 means durable. The repeat of a `client_message_id` gets \
+             the message first made.",
+        )
+        .takes::<SendMessage>()
+        .with(json!({
+            "anyOf": [{"required": ["recipient_user_id"]}, {"required": ["group_id"]}],
+            "example": {"recipient_user_id": "8d1f6a70-2c3b-4e85-b1d9-6f0a5c7e2b94",
+                "message": "Hello, Grace!"},
+        }))
+        .gives::<Message>(201, "The message.")
+        .header("Idempotent-Replayed", "`true` where an earlier request had sent it.")
+        .fails(&["not_found", "forbidden", "recipient_unavailable", "idempotency_key_reused"])
+        .fails(&["message_deleted", "image_too_large"]);
+    let with_user = docs.route(&WITH_USER, "historyWithUser", "The history with a user");
+    describe_history(with_user);
+    let history = docs.route(&HISTORY, "history", "The history of a conversation");
+    describe_history(history);
+    let pinned = json!({"type": "boolean"});
+    history.query("pinned", "`true`: only pinned ones.", pinned);
+}
+
+fn describe_history(route: &mut Route) {
+    let mark = || json!({"type": "string", "examples": ["QZ4hnyWJiGOg4QybxpYTmgAAAAAAAAAH"]});
+    route
+        .says("Newest first; at most one of `before`, `after` and `around`.")
+        .limit()
+        .query("before", "A message: the page older than it.", mark())
+        .query("after", "A message: the page newer than it.", mark())
+        .query("around", "A message: up to half a page on each side, and it.", mark())
+        .gives::<History>(200, "A page.")
+        .fails(&["invalid_cursor"]);
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
 struct SendMessage {
+    /// To whom; or else the group.
     recipient_user_id: Option<UserId>,
+    /// To which group; or else the recipient.
     group_id: Option<GroupId>,
+    /// The text; may be empty beside an attachment, and is not blank otherwise.
+    #[schema(value_type = Option<MessageText>)]
     message: Option<String>,
+    /// Files of one's own, together up to 5 MiB.
+    #[schema(max_items = 10)]
     attachments: Option<Vec<AttachmentId>>,
+    /// A message of the same conversation.
     reply_to: Option<MessageId>,
+    /// The sender's own name for it, which makes sending it again harmless.
+    #[schema(min_length = 1, max_length = 64, example = "a3f1-42")]
     client_message_id: Option<String>,
+    /// How many files come with it: in a form only.
+    #[serde(skip)]
+    files: usize,
 }
 
 /// By hand, because most of these rules stand between fields.
@@ -88,10 +146,11 @@ impl Validate for SendMessage {
             }
             _ => {}
         }
-        let files = self.attachments.as_ref().map_or(0, Vec::len);
-        if files > 10 {
+        let attachments = self.attachments.as_ref().map_or(0, Vec::len);
+        if attachments > 10 {
             broken("attachments", "too_long", "at most 10 attachments");
         }
+        let files = attachments + self.files;
         let text = self.message.as_deref();
         if text.is_none() && files == 0 {
             broken("message", "required", "this field is required");
@@ -113,7 +172,7 @@ impl SendMessage {
         let target = target.or(self.group_id.map(Target::Group));
         let attachments = self.attachments.unwrap_or_default();
         let text = self.message.unwrap_or_default();
-        let text = MessageText::parse(&text, !attachments.is_empty());
+        let text = MessageText::parse(&text, !attachments.is_empty() || self.files > 0);
         Ok(NewMessage {
             target: target.ok_or_else(|| Error::internal("a message without target"))?,
             text: text.map_err(|rule| Error::field("message", rule.code, rule.message))?,
@@ -124,8 +183,18 @@ impl SendMessage {
     }
 }
 
-async fn send((): (), caller: Caller, input: SendMessage, messages: Arc<Messages>) -> Result<Sent> {
-    messages.send(caller.user, input.parse()?).await.map(Sent)
+async fn send(
+    (): (),
+    caller: Caller,
+    input: JsonOrForm<SendMessage>,
+    messages: Arc<Messages>,
+    attachments: Arc<Attachments>,
+) -> Result<Sent> {
+    let (input, files) = match input {
+        JsonOrForm::Json(input) => (input, Vec::new()),
+        JsonOrForm::Form(form) => form::receive(form, &attachments, caller.user).await?,
+    };
+    Box::pin(messages.send_with(caller.user, input.parse()?, files)).await.map(Sent)
 }
 
 /// 201; with `Idempotent-Replayed` where an earlier request had sent it.

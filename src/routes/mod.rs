@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attachments;
+mod blocks;
 mod bytes;
 mod conversations;
 mod friends;
@@ -10,6 +11,8 @@ mod health;
 mod jwks;
 mod messages;
 mod notifications;
+pub mod openapi;
+mod password;
 mod profile;
 mod reply;
 mod revisions;
@@ -33,6 +36,7 @@ pub fn table() -> Vec<Endpoint> {
     [
         accounts::ENDPOINTS,
         attachments::ENDPOINTS,
+        blocks::ENDPOINTS,
         conversations::ENDPOINTS,
         friends::ENDPOINTS,
         groups::ENDPOINTS,
@@ -40,6 +44,8 @@ pub fn table() -> Vec<Endpoint> {
         jwks::ENDPOINTS,
         messages::ENDPOINTS,
         notifications::ENDPOINTS,
+        openapi::ENDPOINTS,
+        password::ENDPOINTS,
         profile::ENDPOINTS,
         revisions::ENDPOINTS,
         sessions::ENDPOINTS,
@@ -48,12 +54,33 @@ pub fn table() -> Vec<Endpoint> {
     .concat()
 }
 
+/// What each route says about itself, in the order of the document's chapters.
+fn describe(docs: &mut openapi::Docs) {
+    accounts::describe(docs);
+    sessions::describe(docs);
+    profile::describe(docs);
+    password::describe(docs);
+    users::describe(docs);
+    friends::describe(docs);
+    blocks::describe(docs);
+    conversations::describe(docs);
+    messages::describe(docs);
+    revisions::describe(docs);
+    attachments::describe(docs);
+    groups::describe(docs);
+    notifications::describe(docs);
+    health::describe(docs);
+    jwks::describe(docs);
+    openapi::describe(docs);
+}
+
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
 pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         accounts::routes(guards, services),
         attachments::routes(guards, &services.attachments),
+        blocks::routes(guards, services),
         conversations::routes(guards, services),
         friends::routes(guards, services),
         groups::routes(guards, services),
@@ -61,7 +88,9 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         jwks::routes(guards, &services.access),
         messages::routes(guards, services),
         notifications::routes(guards, services),
-        profile::routes(guards, &services.profile),
+        openapi::routes(guards),
+        password::routes(guards, &services.passwords),
+        profile::routes(guards, services),
         revisions::routes(guards, services),
         sessions::routes(guards, &services.sessions),
         users::routes(guards, &services.profiles),

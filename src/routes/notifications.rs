@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 use validator::{Validate, ValidationError, ValidationErrors};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
+use super::openapi::Docs;
 use super::reply::Found;
 use crate::domain::page::Limit;
 use crate::error::Result;
@@ -48,6 +51,23 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     any_of([list, read])
 }
 
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Notifications", "What happened, and what waits to be read.");
+    docs.route(&LIST, "listNotifications", "Notifications")
+        .query("unread", "`true`: only those unread.", json!({"type": "boolean"}))
+        .limit()
+        .cursor()
+        .gives::<Inbox>(200, "A page, the newest first.");
+    docs.route(&READ, "markNotificationsRead", "Mark as read")
+        .says("Either `ids` or `all: true`. Ids of others, or of none, are passed over.")
+        .takes::<MarkRead>()
+        .with(json!({
+            "anyOf": [{"required": ["ids"]}, {"required": ["all"]}],
+            "example": {"all": true},
+        }))
+        .gives::<Unread>(200, "How many are unread now.");
+}
+
 struct ListQuery {
     unread_only: bool,
     cursor: Option<String>,
@@ -74,10 +94,12 @@ async fn list(
     notifications.page(caller.user, unread_only, cursor.as_deref(), limit).await.map(Found)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct MarkRead {
     /// As text: one that is no id at all is as unknown as any other, and so passed over.
+    #[schema(max_items = 1000, example = json!(["jR9qcCw7ToWx2W8KXH4rlAFBniGfJYmIY6DhDJvGlhOa"]))]
     ids: Option<Vec<String>>,
+    /// All there are now.
     all: Option<bool>,
 }
 
@@ -100,8 +122,10 @@ impl Validate for MarkRead {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Unread {
+    /// How many notifications are unread.
+    #[schema(example = 0)]
     unread_count: u64,
 }
 

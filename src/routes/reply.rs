@@ -1,10 +1,14 @@
 //! What handlers answer with: a status and a JSON body.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::Reply;
 use warp::reply::Response;
 
+use crate::domain::clock::random_bytes;
 use crate::domain::ids::UserId;
 use crate::error::Error;
 use crate::filters::problem;
@@ -18,9 +22,12 @@ pub(super) struct Found<T>(pub T);
 pub(super) struct Created<T>(pub T);
 
 /// The body that says that someone was removed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Removed {
+    /// Who.
     user_id: UserId,
+    /// Always true.
+    #[schema(example = true)]
     removed: bool,
 }
 
@@ -69,14 +76,27 @@ impl<T: Serialize + Send> Reply for Created<T> {
     }
 }
 
-/// 200 with a page that may do what `policy` (CSP) says, and tells nobody where it was.
-pub(super) fn html(page: String, policy: &str) -> Response {
+/// What a mailed link leads to. A page, because programs follow links in mails, and its button
+/// posts the token. The page reads that from its own address: nothing of it is in here. It may run
+/// and show what bears its nonce, ask only this service, and tells nobody where it was.
+pub(super) fn page(template: &str) -> Response {
+    page_with(template, "")
+}
+
+/// As [`page`], under a policy that also says `more`, a directive with its semicolon.
+pub(super) fn page_with(template: &str, more: &str) -> Response {
+    let nonce = URL_SAFE_NO_PAD.encode(random_bytes::<16>());
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
+         connect-src 'self'; {more}base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let page = template.replace("{nonce}", &nonce);
     let mut response = Response::new(bytes::Bytes::from(page).into());
     let headers = response.headers_mut();
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, html);
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    match HeaderValue::from_str(policy) {
+    match HeaderValue::from_str(&policy) {
         Ok(policy) => {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
             response

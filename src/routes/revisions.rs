@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -11,6 +12,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::messages::TEXT_LIMIT;
+use super::openapi::Docs;
 use super::reply::{Found, NoContent};
 use crate::domain::emoji::Emoji;
 use crate::domain::ids::{ConversationId, MessageId};
@@ -79,6 +81,32 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     ])
 }
 
+pub(super) fn describe(docs: &mut Docs) {
+    docs.route(&ONE, "getMessage", "A message").gives::<Message>(200, "It.");
+    docs.route(&EDIT, "editMessage", "Change the text")
+        .says("Its sender only.")
+        .takes::<EditMessage>()
+        .gives::<Message>(200, "The message as it now is.")
+        .fails(&["forbidden", "recipient_unavailable", "message_deleted"]);
+    docs.route(&DELETE, "deleteMessage", "Delete a message")
+        .says("Its sender, or a group's owner and admins. It keeps its place.")
+        .gives_nothing(204, "It is deleted; also, if it was before.")
+        .fails(&["forbidden"]);
+    let gestures = [
+        (&REACT, "react", "React with an emoji"),
+        (&TAKE_BACK, "takeBackReaction", "Take a reaction back"),
+        (&PIN, "pinMessage", "Pin a message"),
+        (&UNPIN, "unpinMessage", "Unpin a message"),
+    ];
+    for (endpoint, id, summary) in gestures {
+        docs.route(endpoint, id, summary)
+            .gives::<Message>(200, "The message as it now is.")
+            .fails(&["recipient_unavailable", "validation_failed", "message_deleted"]);
+    }
+    docs.route(&RECEIPTS, "listReceipts", "Who has got and read it")
+        .gives_page::<MessageReceipt>("A page of all other members.");
+}
+
 /// A route whose path ends in an emoji.
 fn reaction(
     guards: &Guards,
@@ -138,10 +166,11 @@ async fn one(
     messages.one(caller.user, conversation, message).await.map(Found)
 }
 
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 struct EditMessage {
     /// May be empty beside a file, which is known only later.
     #[validate(required, custom(function = "input::message_text"))]
+    #[schema(value_type = MessageText)]
     message: Option<String>,
 }
 

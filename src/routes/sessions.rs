@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
+use super::openapi::Docs;
 use super::reply::{Found, NoContent};
 use crate::domain::ids::SessionId;
 use crate::domain::page::Page;
@@ -46,14 +48,30 @@ pub(super) fn routes(guards: &Guards, sessions: &Arc<Sessions>) -> BoxedFilter<(
     any_of([refresh, logout, list, end_others, end])
 }
 
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Sessions", "Signed-in devices.");
+    docs.route(&REFRESH, "refresh", "New tokens for a refresh token")
+        .says("Single use; within ten seconds a repeat gives the newest pair again.")
+        .takes::<Refresh>()
+        .gives::<SignedIn>(200, "Tokens, and who is signed in.")
+        .fails(&["invalid_refresh_token", "refresh_token_reused"]);
+    docs.route(&LOGOUT, "logOut", "End this session").gives_nothing(204, "It has ended.");
+    docs.route(&LIST, "listSessions", "Signed-in devices").gives_page::<SignedInDevice>("A page.");
+    docs.route(&END_OTHERS, "endOtherSessions", "End all sessions but this one")
+        .gives_nothing(204, "They have ended.");
+    docs.route(&END, "endSession", "End a session").gives_nothing(204, "It has ended.");
+}
+
 /// The device that a request comes from.
 pub(super) fn device(client: Client) -> Device {
     Device { ip: client.addr, user_agent: client.user_agent }
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 struct Refresh {
+    /// The newest one.
     #[validate(required)]
+    #[schema(value_type = String, example = "q1Zb0l2mT8fJxwY5sHk3Rg")]
     refresh_token: Option<String>,
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
+use super::openapi::Docs;
 use super::reply::Found;
 use crate::domain::ids::UserId;
 use crate::domain::page::{Limit, Page};
@@ -30,6 +32,15 @@ pub(super) fn routes(guards: &Guards, profiles: &Arc<Profiles>) -> BoxedFilter<(
     let search = guards.caller::<()>(&SEARCH).and(query::<Search>()).and(with(profiles));
     let search = search.then(self::search).map(respond).boxed();
     any_of([get, search])
+}
+
+pub(super) fn describe(docs: &mut Docs) {
+    docs.tag("Users", "Other people.");
+    docs.route(&GET, "getUser", "Someone's public profile").gives::<PublicUser>(200, "They.");
+    let prefix = json!({"type": "string", "minLength": 2, "examples": ["gra"]});
+    docs.route(&SEARCH, "searchUsers", "Find people by name")
+        .needs_query("q", "How the name begins, ignoring case.", prefix)
+        .gives_page::<PublicUser>("A page, by name.");
 }
 
 async fn get(

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::live::LiveSessions;
 use crate::domain::clock::{Clock, Timestamp};
@@ -41,13 +42,19 @@ pub struct Issued {
 }
 
 /// One public key of the JWK set (RFC 7517, RFC 8037 §2).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Jwk {
+    #[schema(value_type = String, example = "OKP")]
     kty: &'static str,
+    #[schema(value_type = String, example = "Ed25519")]
     crv: &'static str,
+    #[schema(value_type = String, example = "sig")]
     r#use: &'static str,
+    #[schema(value_type = String, example = "EdDSA")]
     alg: &'static str,
+    #[schema(example = "1a2b3c4d5e6f7081")]
     kid: String,
+    #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
     x: String,
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::guesses::Guesses;
 use super::outbox::Outbox;
 use super::passwords::Passwords;
 use super::sessions::Sessions;
@@ -41,6 +42,7 @@ pub struct Accounts {
     pub(super) rows: repositories::accounts::Accounts,
     pub(super) users: Users,
     pub(super) passwords: Passwords,
+    pub(super) guesses: Guesses,
     pub(super) sessions: Arc<Sessions>,
     pub(super) tokens: MailTokens,
     pub(super) queue: repositories::outbox::Outbox,
@@ -78,7 +80,7 @@ impl Accounts {
         let now = self.clock.now();
         self.check_free(&email, &username).await?;
         self.users.forget_unverified_email(&email, now).await?;
-        self.users.forget_unverified_name(&username, now).await?;
+        self.users.free_name(&username, now).await?;
         let password_hash = self.passwords.turn().await?.hash(password).await?;
         self.rows.admit(&NewAccount { id, username, email, password_hash }, now).await
     }
@@ -104,7 +106,7 @@ impl Accounts {
         self.check_free(&account.email, &account.username).await?;
         // Nobody has them: what stood in the way was never verified.
         self.users.forget_unverified_email(&account.email, now).await?;
-        self.users.forget_unverified_name(&account.username, now).await?;
+        self.users.free_name(&account.username, now).await?;
         self.rows.sign_up(account, letter, now).await
     }
 
@@ -128,10 +130,7 @@ impl Accounts {
     pub async fn verify(&self, token: &str) -> Result<User> {
         let (now, digest) = (self.clock.now(), MailTokens::digest(token));
         let verified = self.rows.verify(digest, now, now.plus(NOTICE_LIFETIME)).await?;
-        let user = verified.ok_or_else(|| {
-            let detail = "this link was used before, or is too old, or never was one";
-            Error::invalid("invalid_or_expired_token", detail)
-        })?;
+        let user = verified.ok_or_else(bad_link)?;
         // Perhaps an old address waits to be told.
         self.outbox.wake();
         Ok(user)
@@ -141,27 +140,34 @@ impl Accounts {
     ///
     /// # Errors
     /// `invalid_credentials`, whether the address or the password is wrong, after the same work;
-    /// `account_not_verified`; or the store is away, or too many wait.
+    /// `account_locked`; `account_not_verified`; or the store is away, or too many wait.
     pub async fn login(
         &self,
         email: &Email,
         password: String,
         device: &Device,
     ) -> Result<SignedIn> {
-        let turn = self.passwords.turn().await?;
-        let known = self.users.by_email(email, self.clock.now()).await?;
-        let hash = known.as_ref().map(|known| known.password_hash.clone());
-        let matches = turn.verify(password, hash).await?;
-        let Some(known) = known.filter(|_| matches) else {
-            let detail = "the e-mail address or the password is wrong";
-            return Err(Error::unauthenticated("invalid_credentials", detail));
-        };
+        let (users, clock, address) = (self.users.clone(), self.clock.clone(), email.clone());
+        let look_up = async move { users.by_email(&address, clock.now()).await };
+        let known = self.guesses.check(email, password, look_up).await?;
+        let known = known.ok_or_else(invalid_credentials)?;
         if !known.user.verified {
             let detail = "use the link that was mailed to you first";
             return Err(Error::forbidden("account_not_verified", detail));
         }
-        self.sessions.start(known.user, device).await
+        self.sessions.start(known, device).await?.ok_or_else(invalid_credentials)
     }
+}
+
+fn invalid_credentials() -> Error {
+    let detail = "the e-mail address or the password is wrong";
+    Error::unauthenticated("invalid_credentials", detail)
+}
+
+/// The token of a link that leads nowhere (any more).
+pub(super) fn bad_link() -> Error {
+    let detail = "this link was used before, or is too old, or never was one";
+    Error::invalid("invalid_or_expired_token", detail)
 }
 
 /// A mail with a fresh link.

@@ -1,7 +1,8 @@
-//! Attachments: who may upload, read and use which file.
+//! Attachments: who may upload, read and use which file; how files end is in `collection`.
+
+mod collection;
 
 use std::ops::Range;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -19,12 +20,6 @@ use crate::repositories::attachment_uses::AttachmentUses;
 use crate::repositories::files::{CHUNK, Files};
 use crate::repositories::members::Members;
 use crate::repositories::users::Users;
-
-/// How old an upload is that nobody can be waiting for any more.
-const ABANDONED: Duration = Duration::from_hours(1);
-
-/// Uploads that are collected in one go.
-const COLLECTED: i64 = 100;
 
 /// Conversations that membership is asked for in one go.
 const CONVERSATIONS: usize = 50;
@@ -147,27 +142,6 @@ impl Attachments {
     ) -> Result<Option<Attachment>> {
         let own = self.stores.rows.own(uploader, &[id]).await?.pop();
         Ok(own.filter(|file| Image::of(&file.content_type).is_some()))
-    }
-
-    /// Removes what uploads that never ended have left behind: those of an instance that crashed,
-    /// or that could not reach the store. Says how many they were.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn collect_abandoned(&self) -> Result<usize> {
-        let before = self.stores.clock.now().minus(ABANDONED);
-        let mut collected = 0;
-        loop {
-            let abandoned = self.stores.rows.abandoned(before, COLLECTED).await?;
-            for id in &abandoned {
-                self.stores.files.remove(*id).await?;
-                self.stores.rows.forget(*id).await?;
-            }
-            collected += abandoned.len();
-            if abandoned.is_empty() {
-                return Ok(collected);
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Conversations: who may look into one, and how far its readers are.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::clock::Clock;
 use crate::domain::conversations::{Kind, Summary};
@@ -13,13 +14,15 @@ use crate::repositories::members::Members;
 use crate::repositories::notifications::Notifications;
 
 /// Where a reader stands after marking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReadState {
     /// The conversation.
     pub conversation_id: ConversationId,
     /// Read up to here.
+    #[schema(example = 7)]
     pub read_seq: u64,
     /// What others wrote after that.
+    #[schema(example = 0)]
     pub unread_count: u64,
 }
 

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::profiles::Profiles;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::UserId;
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
-use crate::domain::relations::{Direction, RelationPosition, RelationStatus, Standing};
+use crate::domain::relations::{
+    Direction, RelationPosition, RelationStatus, Standing, not_oneself,
+};
 use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
@@ -16,7 +19,7 @@ use crate::repositories::relations::Relations;
 use crate::repositories::users::Users;
 
 /// How one now stands with another.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Friendship {
     /// The other one.
     pub user_id: UserId,
@@ -33,7 +36,7 @@ impl Friendship {
 }
 
 /// An item of the list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Friend {
     /// The other one.
     pub user: PublicUser,
@@ -72,7 +75,8 @@ impl Friends {
     ///
     /// # Errors
     /// `cannot_friend_self`; not found unless `other` is verified and there;
-    /// `request_already_sent`, `already_friends`; the store is away.
+    /// `recipient_unavailable` if one of the two has blocked the other; `request_already_sent`,
+    /// `already_friends`; the store is away.
     pub async fn add(&self, user: UserId, other: UserId) -> Result<Friendship> {
         not_oneself(user, other)?;
         if !self.users.active(&[other]).await?.contains(&other) {
@@ -86,7 +90,8 @@ impl Friends {
     /// and says so again.
     ///
     /// # Errors
-    /// `cannot_friend_self`; not found if there is nothing to accept; the store is away.
+    /// `cannot_friend_self`; not found if there is nothing to accept; `recipient_unavailable` if
+    /// one of the two has blocked the other; the store is away.
     pub async fn accept(&self, user: UserId, other: UserId) -> Result<Friendship> {
         not_oneself(user, other)?;
         if !self.relations.accept(user, other, self.clock.now()).await? {
@@ -150,13 +155,6 @@ fn list_name(standing: Standing) -> &'static str {
         Standing::Incoming => "friends/incoming",
         Standing::Outgoing => "friends/outgoing",
     }
-}
-
-fn not_oneself(user: UserId, other: UserId) -> Result<()> {
-    if user == other {
-        return Err(Error::invalid("cannot_friend_self", "that is yourself"));
-    }
-    Ok(())
 }
 
 fn found(was_there: bool) -> Result<()> {

@@ -1,9 +1,12 @@
 //! Groups: making, changing and listing them, and who is in them.
 
+mod roles;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::attachments::Attachments;
 use super::profiles::Profiles;
@@ -11,7 +14,8 @@ use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::conversations::{Membership, Role};
 use crate::domain::groups::{
-    Group, GroupChange, GroupPosition, GroupWish, NewGroup, group_full, only_managers,
+    Group, GroupChange, GroupPosition, GroupWish, NewGroup, group_full, not_a_picture,
+    only_managers,
 };
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, UserId};
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
@@ -23,19 +27,22 @@ use crate::repositories::groups::Groups as Rows;
 use crate::repositories::members::Members;
 
 /// A group in a list, without its members.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct GroupOverview {
     /// Its id.
     pub id: GroupId,
     /// Its conversation's, which is the same.
+    #[schema(value_type = GroupId)]
     pub conversation_id: ConversationId,
     /// What it is called.
+    #[schema(value_type = GroupName)]
     pub group_name: String,
     /// One of the four kinds of image that are shown.
     pub group_picture: Option<Attachment>,
     /// Who leads it.
     pub owner_id: UserId,
     /// How many are in it, the owner included.
+    #[schema(example = 1)]
     pub member_count: u32,
     /// When it was made.
     pub created_at: Timestamp,
@@ -59,7 +66,8 @@ impl From<Group> for GroupOverview {
 }
 
 /// A group with everyone in it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Group)]
 pub struct WholeGroup {
     /// The group itself.
     #[serde(flatten)]
@@ -69,7 +77,7 @@ pub struct WholeGroup {
 }
 
 /// Someone in a group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct GroupMember {
     /// Who.
     pub user: PublicUser,
@@ -111,7 +119,8 @@ impl Groups {
     ///
     /// # Errors
     /// `group_full` for more than may be; `validation_failed` on `members` if one of them cannot
-    /// be added; the store is away. Nothing is made then.
+    /// be added; `recipient_unavailable` for a block between one and the owner; the store is away.
+    /// Nothing is made then.
     pub async fn create(
         &self,
         owner: UserId,
@@ -193,7 +202,7 @@ impl Groups {
     ///
     /// # Errors
     /// Not found for outsiders and if there is no such user; forbidden for plain members;
-    /// `already_member`, `group_full`; the store is away.
+    /// `already_member`, `group_full`, `recipient_unavailable`; the store is away.
     pub async fn add(&self, by: UserId, group: GroupId, user: UserId) -> Result<GroupMember> {
         let now = self.clock.now();
         let member = self.rows.add(group, by, user, self.max_members, now).await?;
@@ -235,9 +244,7 @@ impl Groups {
     }
 
     async fn picture(&self, by: UserId, id: AttachmentId) -> Result<Attachment> {
-        self.attachments.picture_of(by, id).await?.ok_or_else(|| {
-            Error::field("group_picture", "unknown", "not an image that you have uploaded")
-        })
+        self.attachments.picture_of(by, id).await?.ok_or_else(not_a_picture)
     }
 }
 

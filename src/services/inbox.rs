@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::conversations::Conversations;
 use super::messages::View;
@@ -21,7 +22,7 @@ use crate::repositories::Repositories;
 use crate::repositories::marks::Marks;
 
 /// A conversation as one of its members sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Conversation {
     /// Its id.
     pub id: ConversationId,
@@ -34,10 +35,13 @@ pub struct Conversation {
     /// Its last message; `None` before the first.
     pub last_message: Option<Message>,
     /// That message's number; 0 before the first.
+    #[schema(example = 7)]
     pub last_seq: u64,
     /// Read up to here.
+    #[schema(example = 7)]
     pub read_seq: u64,
     /// What others wrote after that and did not delete.
+    #[schema(example = 0)]
     pub unread_count: u64,
     /// Raises no notifications before this moment.
     pub muted_until: Option<Timestamp>,
@@ -46,11 +50,12 @@ pub struct Conversation {
 }
 
 /// A group as far as its conversation shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct GroupBrief {
     /// Its id.
     pub id: GroupId,
     /// What it is called.
+    #[schema(example = "Analytical engines")]
     pub group_name: String,
     /// Its picture.
     pub group_picture: Option<Attachment>,

@@ -130,6 +130,13 @@ impl LiveSessions {
         known.forgotten += 1;
     }
 
+    /// Forgets all sessions of a user.
+    pub fn forget_user(&self, user: UserId) {
+        let mut known = self.known();
+        known.copies.retain(|_, copy| copy.user != user);
+        known.forgotten += 1;
+    }
+
     fn forget_all(&self) {
         let mut known = self.known();
         known.copies.clear();

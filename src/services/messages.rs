@@ -1,5 +1,6 @@
 //! Messages: who may send what; how history reads is in `history`.
 
+mod files;
 mod history;
 mod mentions;
 mod receipts;
@@ -14,6 +15,7 @@ pub use self::history::{History, Mark, Which};
 pub use self::receipts::MessageReceipt;
 pub use self::revisions::Gesture;
 pub use self::view::View;
+use super::attachments::Attachments;
 use super::conversations::Conversations;
 use super::outgoing::Outgoing;
 use crate::cache::Redis;
@@ -25,12 +27,10 @@ use crate::domain::messages::{
     Draft, ExactlyOnce, Message, OthersMarks, Sent, Target, message_deleted,
 };
 use crate::domain::page::Cursors;
+use crate::domain::relations::recipient_unavailable;
 use crate::domain::text::MessageText;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-
-/// All files of one message together, in bytes.
-const MAX_FILES_SIZE: u64 = 5 * 1024 * 1024;
 
 /// A message that someone wants to send.
 #[derive(Debug, Clone)]
@@ -59,48 +59,34 @@ pub struct Delivery {
 /// The rules of messages.
 #[derive(Debug)]
 pub struct Messages {
-    repositories: Repositories,
-    conversations: Arc<Conversations>,
-    outgoing: Outgoing,
-    redis: Redis,
-    view: View,
-    cursors: Cursors,
-    clock: Clock,
-    require_friendship: bool,
+    pub(super) repositories: Repositories,
+    pub(super) conversations: Arc<Conversations>,
+    pub(super) attachments: Arc<Attachments>,
+    pub(super) outgoing: Outgoing,
+    pub(super) redis: Redis,
+    pub(super) view: View,
+    pub(super) cursors: Cursors,
+    pub(super) clock: Clock,
+    pub(super) require_friendship: bool,
 }
 
 impl Messages {
-    /// The rules over these repositories.
-    #[must_use]
-    pub fn new(
-        repositories: &Repositories,
-        conversations: Arc<Conversations>,
-        outgoing: Outgoing,
-        redis: Redis,
-        cursors: Cursors,
-        clock: &Clock,
-        require_friendship: bool,
-    ) -> Self {
-        Self {
-            repositories: repositories.clone(),
-            conversations,
-            outgoing,
-            redis,
-            view: View::new(repositories),
-            cursors,
-            clock: clock.clone(),
-            require_friendship,
-        }
-    }
-
     /// Sends a message; what comes back is durable.
     ///
     /// # Errors
     /// `not_found` for a recipient that is not there or a group that one is not in;
     /// `recipient_unavailable`, `forbidden`; `idempotency_key_reused`; a bad field.
     pub async fn send(&self, sender: UserId, new: NewMessage) -> Result<Delivery> {
-        self.check_may_write(sender, new.target).await?;
-        let draft = self.draft(sender, &new).await?;
+        Box::pin(self.send_with(sender, new, Vec::new())).await
+    }
+
+    async fn deliver(
+        &self,
+        sender: UserId,
+        new: &NewMessage,
+        uploaded: &[Attachment],
+    ) -> Result<Delivery> {
+        let draft = self.draft(sender, new, uploaded).await?;
         // The writer looks for itself. Only what it answers may be gone since the first time.
         if new.reply_to.is_some()
             && let Some(first) = self.repositories.writer.sent_before(&draft).await?
@@ -121,10 +107,19 @@ impl Messages {
     async fn check_may_write(&self, sender: UserId, target: Target) -> Result<()> {
         match target {
             Target::User(peer) => {
-                if !self.repositories.users.active(&[peer]).await?.contains(&peer) {
-                    let known = self.repositories.users.public(&[peer]).await?;
-                    // Whoever has deleted their account is known, and cannot be written to.
-                    return Err(if known.is_empty() { Error::not_found() } else { unavailable() });
+                let Repositories { users, relations, .. } = &self.repositories;
+                let there = [peer];
+                // A block that commits after this does not stop what is on its way.
+                let (active, blocked) = tokio::try_join!(
+                    users.active(&there),
+                    relations.blocked_between(sender, peer),
+                )?;
+                if active.is_empty() && users.public(&[peer]).await?.is_empty() {
+                    return Err(Error::not_found());
+                }
+                // Whoever has deleted their account is known, and cannot be written to either.
+                if active.is_empty() || blocked {
+                    return Err(recipient_unavailable());
                 }
                 if !self.require_friendship || sender == peer {
                     return Ok(());
@@ -141,8 +136,13 @@ impl Messages {
         }
     }
 
-    async fn draft(&self, sender: UserId, new: &NewMessage) -> Result<Draft> {
-        let attachments = self.files(sender, &new.attachments).await?;
+    async fn draft(
+        &self,
+        sender: UserId,
+        new: &NewMessage,
+        uploaded: &[Attachment],
+    ) -> Result<Draft> {
+        let attachments = self.files(sender, &new.attachments, uploaded).await?;
         let conversation = new.target.conversation(sender);
         let once = new.client_message_id.as_ref().map(|name| ExactlyOnce {
             client_message_id: name.clone(),
@@ -161,28 +161,6 @@ impl Messages {
             at: self.clock.now(),
             token: random_bytes(),
         })
-    }
-
-    /// The files that a message names: the sender's own, complete, together not too large.
-    async fn files(&self, sender: UserId, ids: &[AttachmentId]) -> Result<Vec<Attachment>> {
-        let mut wanted: Vec<AttachmentId> = Vec::with_capacity(ids.len());
-        for id in ids {
-            if !wanted.contains(id) {
-                wanted.push(*id);
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let refused = |code, message| Error::field("attachments", code, message);
-        let files = self.repositories.attachments.own(sender, &wanted).await?;
-        if files.len() < wanted.len() {
-            return Err(refused("unknown", "each must be a file that you uploaded"));
-        }
-        if files.iter().map(|file| file.size).sum::<u64>() > MAX_FILES_SIZE {
-            return Err(refused("too_large", "all files of a message together at most 5 MiB"));
-        }
-        Ok(files)
     }
 
     async fn check_reply(&self, draft: &Draft, reply_to: Option<MessageId>) -> Result<()> {
@@ -226,10 +204,6 @@ impl Messages {
             }
         }
     }
-}
-
-fn unavailable() -> Error {
-    Error::forbidden("recipient_unavailable", "this user cannot be written to")
 }
 
 /// What a message is about, whatever its spelling: where, text, files by content, what it answers.

@@ -3,15 +3,20 @@
 pub mod access;
 pub mod accounts;
 pub mod attachments;
+pub mod blocks;
 pub mod conversations;
+pub mod deletion;
+pub mod export;
 pub mod friends;
 pub mod groups;
+pub mod guesses;
 pub mod inbox;
 pub mod live;
 pub mod messages;
 pub mod notifications;
 pub mod outbox;
 pub mod outgoing;
+pub mod password;
 pub mod passwords;
 pub mod profile;
 pub mod profiles;
@@ -20,6 +25,7 @@ pub mod sessions;
 pub mod tokens;
 pub mod upload;
 
+mod ground;
 mod images;
 
 use std::sync::Arc;
@@ -27,29 +33,29 @@ use std::sync::Arc;
 use access::Access;
 use accounts::Accounts;
 use attachments::Attachments;
+use blocks::Blocks;
 use conversations::Conversations;
+use deletion::Deletion;
+use export::Exports;
 use friends::Friends;
+use ground::Hashers;
 use groups::Groups;
 use inbox::Inbox;
 use live::LiveSessions;
-use messages::{Messages, View};
+use messages::Messages;
 use notifications::Notifications;
 use outbox::Outbox;
 use outgoing::{Outgoing, ShardWriter};
-use passwords::Passwords;
+use password::PasswordChanges;
 use profile::Profile;
 use profiles::Profiles;
 use sessions::Sessions;
-use tokens::{MailTokens, RefreshTokens};
-use tokio::sync::Notify;
 
 use crate::cache::Redis;
 use crate::cache::profiles::ProfileCache;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
-use crate::domain::page::Cursors;
-use crate::error::{Error, Result};
-use crate::mail::Mailer;
+use crate::error::Result;
 use crate::repositories::Repositories;
 
 /// Every service of an instance; cloning shares them.
@@ -61,8 +67,14 @@ pub struct Services {
     pub accounts: Arc<Accounts>,
     /// Files.
     pub attachments: Arc<Attachments>,
+    /// Blocking, unblocking, listing.
+    pub blocks: Arc<Blocks>,
     /// Who may look into a conversation, and read marks.
     pub conversations: Arc<Conversations>,
+    /// Leaving for good; its task is to be run.
+    pub deletion: Arc<Deletion>,
+    /// All that someone has here.
+    pub exports: Arc<Exports>,
     /// Asking, answering, ending, listing.
     pub friends: Arc<Friends>,
     /// Making and changing groups.
@@ -77,6 +89,8 @@ pub struct Services {
     pub live: Arc<LiveSessions>,
     /// Mails on their way; its task is to be run.
     pub outbox: Arc<Outbox>,
+    /// Another password.
+    pub passwords: Arc<PasswordChanges>,
     /// One's own profile.
     pub profile: Arc<Profile>,
     /// How people look to others.
@@ -106,27 +120,34 @@ impl Services {
     /// # Errors
     /// When the signing key or the URL for mail is not one.
     pub fn new(ground: Ground<'_>) -> Result<(Self, Vec<ShardWriter>)> {
-        let Ground { settings, signing_key, clock, repositories, redis } = ground;
+        let Ground { settings, clock, repositories, redis, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
-        let access = Access::new(ground.public_url(), signing_key, clock, live.clone())?;
-        let access = Arc::new(access);
+        let access = Arc::new(ground.access(&live)?);
         let outbox = Arc::new(ground.outbox()?);
         let sessions = Arc::new(ground.sessions(&access, &live));
-        let accounts = Arc::new(ground.accounts(&sessions, &outbox));
+        let hashers = Hashers::new(&ground);
+        let accounts = Arc::new(ground.accounts(&hashers, &sessions, &outbox));
+        let passwords = Arc::new(ground.passwords(&hashers, &live, &outbox));
         let attachments = Arc::new(Attachments::new(repositories, clock));
         let cache = ProfileCache::new(redis.clone());
         let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
-        let cursors = Cursors::new(signing_key);
-        let users = repositories.users.clone();
-        let profiles = Arc::new(Profiles { users, cache, cursors: cursors.clone() });
+        let deletion = Arc::new(ground.deletion(hashers.guesses, &live, &cache));
+        let profiles = Arc::new(ground.profiles(cache));
         let shards = settings.messages.shards as usize;
         let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
         let conversations = Arc::new(Conversations::new(repositories, clock));
+        let friends = Arc::new(ground.friends(&profiles));
+        let groups = Arc::new(ground.groups(&profiles, &attachments));
+        let blocks = Arc::new(ground.blocks(&profiles));
+        let exports = Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups));
         let services = Self {
-            messages: Arc::new(ground.messages(conversations.clone(), outgoing)),
+            blocks,
+            messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             notifications: Arc::new(ground.notifications(&profiles)),
-            friends: Arc::new(Friends::new(repositories, profiles.clone(), cursors, clock)),
-            groups: Arc::new(ground.groups(&profiles, &attachments)),
+            deletion,
+            exports,
+            friends,
+            groups,
             inbox: Arc::new(ground.inbox(&conversations, &profiles)),
             access,
             accounts,
@@ -134,115 +155,11 @@ impl Services {
             conversations,
             live,
             outbox,
+            passwords,
             profile,
             profiles,
             sessions,
         };
         Ok((services, writers))
-    }
-}
-
-impl Ground<'_> {
-    fn public_url(&self) -> &str {
-        self.settings.server.public_url.as_str().trim_end_matches('/')
-    }
-
-    fn cursors(&self) -> Cursors {
-        Cursors::new(self.signing_key)
-    }
-
-    fn outbox(&self) -> Result<Outbox> {
-        Ok(Outbox {
-            rows: self.repositories.outbox.clone(),
-            users: self.repositories.users.clone(),
-            links: self.repositories.tokens.clone(),
-            mailer: Mailer::new(&self.settings.mail).map_err(Error::internal)?,
-            tokens: MailTokens::new(self.signing_key),
-            public_url: self.public_url().to_owned(),
-            clock: self.clock.clone(),
-            queued: Notify::new(),
-        })
-    }
-
-    fn sessions(&self, access: &Arc<Access>, live: &Arc<LiveSessions>) -> Sessions {
-        Sessions {
-            rows: self.repositories.sessions.clone(),
-            users: self.repositories.users.clone(),
-            access: access.clone(),
-            live: live.clone(),
-            refresh: RefreshTokens::new(self.signing_key),
-            cursors: self.cursors(),
-            clock: self.clock.clone(),
-        }
-    }
-
-    fn accounts(&self, sessions: &Arc<Sessions>, outbox: &Arc<Outbox>) -> Accounts {
-        let auth = &self.settings.auth;
-        Accounts {
-            rows: self.repositories.accounts.clone(),
-            users: self.repositories.users.clone(),
-            passwords: Passwords::new(auth.bcrypt_cost, auth.hashers()),
-            sessions: sessions.clone(),
-            tokens: MailTokens::new(self.signing_key),
-            queue: self.repositories.outbox.clone(),
-            outbox: outbox.clone(),
-            clock: self.clock.clone(),
-        }
-    }
-
-    fn profile(
-        &self,
-        outbox: &Arc<Outbox>,
-        attachments: &Arc<Attachments>,
-        cache: &ProfileCache,
-    ) -> Profile {
-        Profile {
-            accounts: self.repositories.accounts.clone(),
-            attachments: attachments.clone(),
-            users: self.repositories.users.clone(),
-            links: self.repositories.tokens.clone(),
-            tokens: MailTokens::new(self.signing_key),
-            outbox: outbox.clone(),
-            cache: cache.clone(),
-            clock: self.clock.clone(),
-        }
-    }
-
-    fn messages(&self, conversations: Arc<Conversations>, outgoing: Outgoing) -> Messages {
-        Messages::new(
-            self.repositories,
-            conversations,
-            outgoing,
-            self.redis.clone(),
-            self.cursors(),
-            self.clock,
-            self.settings.messages.require_friendship,
-        )
-    }
-
-    fn notifications(&self, profiles: &Arc<Profiles>) -> Notifications {
-        Notifications::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
-    }
-
-    fn inbox(&self, conversations: &Arc<Conversations>, profiles: &Arc<Profiles>) -> Inbox {
-        Inbox {
-            repositories: self.repositories.clone(),
-            conversations: conversations.clone(),
-            profiles: profiles.clone(),
-            view: View::new(self.repositories),
-            cursors: self.cursors(),
-            clock: self.clock.clone(),
-        }
-    }
-
-    fn groups(&self, profiles: &Arc<Profiles>, attachments: &Arc<Attachments>) -> Groups {
-        Groups::new(
-            self.repositories,
-            profiles.clone(),
-            attachments.clone(),
-            self.cursors(),
-            self.clock,
-            self.settings.groups.max_members,
-        )
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub use self::item::Item;
 use self::waiting::Waiting;
@@ -20,11 +21,13 @@ use crate::error::Result;
 use crate::repositories::Repositories;
 
 /// A page of notifications and how many are unread in all.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = NotificationPage)]
 pub struct Inbox {
     /// Newest first.
     pub items: Vec<Item>,
     /// How many notifications are unread, on all pages.
+    #[schema(example = 1)]
     pub unread_count: u64,
     /// What to pass as `cursor` for the next page.
     pub next_cursor: Option<String>,

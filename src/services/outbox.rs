@@ -15,7 +15,9 @@ use crate::domain::text::Email;
 use crate::error::Result;
 use crate::mail::{MailError, Mailer};
 use crate::repositories;
+use crate::repositories::accounts::Accounts;
 use crate::repositories::outbox::Claim;
+use crate::repositories::password::LinkKind;
 use crate::repositories::tokens::Tokens;
 use crate::repositories::users::Users;
 
@@ -42,6 +44,7 @@ const FINAL: u32 = 5;
 #[derive(Debug)]
 pub struct Outbox {
     pub(super) rows: repositories::outbox::Outbox,
+    pub(super) accounts: Accounts,
     pub(super) users: Users,
     pub(super) links: Tokens,
     pub(super) mailer: Mailer,
@@ -114,18 +117,29 @@ impl Outbox {
         Ok(true)
     }
 
-    /// The mail as it goes out; `None` if nobody waits for it after all.
+    /// The mail as it is to go; `None` if it is not to go after all: nobody waits for it, or its
+    /// link was used or withdrawn.
     async fn prepare(&self, claim: &Claim) -> Result<Option<Mail>> {
-        let mail = claim.mail.clone();
-        let (MailKind::Resend, Some(nonce)) = (mail.kind, mail.nonce) else {
-            return Ok(Some(mail));
-        };
-        let waits = self.users.by_email(&mail.to, self.clock.now()).await?;
-        let Some(user) = waits.map(|known| known.user).filter(|user| !user.verified) else {
-            return Ok(None);
-        };
+        let (mail, now) = (claim.mail.clone(), self.clock.now());
+        let Some(nonce) = mail.nonce else { return Ok(Some(mail)) };
         let digest = MailTokens::digest(&self.tokens.token(mail.kind, nonce));
-        self.links.keep(digest, user.id, &mail.to, claim.expires_at).await?;
+        let kind = match mail.kind {
+            MailKind::Resend => LinkKind::Verify,
+            MailKind::ResetPassword => LinkKind::Reset,
+            _ => return Ok(self.links.is_good(digest, now).await?.then_some(mail)),
+        };
+        let known = self.users.by_email(&mail.to, now).await?;
+        let known = known.map(|known| known.user);
+        let waits = known.filter(|user| kind == LinkKind::Reset || !user.verified);
+        let Some(user) = waits else { return Ok(None) };
+        let is_good = match claim.user {
+            // Looked up before, and not sent then.
+            Some(_) => self.links.is_good(digest, now).await?,
+            None => self.accounts.keep_link(claim, kind, digest, user.id, now).await?,
+        };
+        if !is_good {
+            return Ok(None);
+        }
         // As its owner spelt it, not as whoever asked.
         let to = Email::parse(&user.email).unwrap_or(mail.to);
         Ok(Some(Mail { kind: mail.kind, to, username: user.username, nonce: mail.nonce }))
@@ -133,7 +147,8 @@ impl Outbox {
 
     async fn send(&self, mail: &Mail, claim: &Claim) -> Result<(), MailError> {
         let link = mail.nonce.map(|nonce| {
-            format!("{}/verify?token={}", self.public_url, self.tokens.token(mail.kind, nonce))
+            let token = self.tokens.token(mail.kind, nonce);
+            format!("{}{}?token={token}", self.public_url, mail.kind.page())
         });
         let (reference, at) = (claim.reference(), claim.created_at);
         let sending = self.mailer.send(mail, link.as_deref(), &reference, at);

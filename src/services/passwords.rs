@@ -21,8 +21,8 @@ const LONGEST: usize = 72;
 /// Salt and hash in bcrypt's alphabet that no password is known for.
 const NOBODYS: &str = "natterNatterNatterNatu1WzSVtRJfRHPBzIJZzHvIm0hWzN6vXS";
 
-/// Hashes and checks passwords, as many at once as there are permits.
-#[derive(Debug)]
+/// Hashes and checks passwords, as many at once as there are permits; cloning shares them.
+#[derive(Debug, Clone)]
 pub struct Passwords {
     cost: u32,
     /// Waiting and working.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::accounts::{LINK_LIFETIME, letter};
 use super::attachments::Attachments;
 use super::outbox::Outbox;
+use super::password::account_gone;
 use super::tokens::MailTokens;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::attachments::Attachment;
@@ -15,7 +16,9 @@ use crate::domain::mails::MailKind;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::repositories::accounts::{AccountChange, Accounts, EmailChange, Letter, email_taken};
+use crate::repositories::accounts::{
+    AccountChange, Accounts, EmailChange, Letter, email_taken, not_a_picture,
+};
 use crate::repositories::tokens::Tokens;
 use crate::repositories::users::Users;
 
@@ -52,8 +55,7 @@ impl Profile {
     /// # Errors
     /// When the store is away.
     pub async fn get(&self, user: UserId) -> Result<User> {
-        let found = self.users.find(user, self.clock.now()).await?;
-        found.ok_or_else(|| Error::unauthenticated("session_revoked", "the account is gone"))
+        self.users.find(user, self.clock.now()).await?.ok_or_else(account_gone)
     }
 
     /// Changes what is to change, all or nothing. A new address gets a mail and counts once the
@@ -126,7 +128,7 @@ impl Profile {
                 if self.users.has_username(name, now).await? {
                     return Err(error);
                 }
-                self.users.forget_unverified_name(name, now).await?;
+                self.users.free_name(name, now).await?;
                 write().await?
             }
             (outcome, _) => outcome?,
@@ -137,9 +139,6 @@ impl Profile {
 
     /// An image that this user uploaded, to be shown beside the name.
     async fn own_image(&self, user: UserId, file: AttachmentId) -> Result<Attachment> {
-        self.attachments.picture_of(user, file).await?.ok_or_else(|| {
-            let message = "an image of yours: PNG, JPEG, GIF or WebP";
-            Error::field("profile_picture", "unknown", message)
-        })
+        self.attachments.picture_of(user, file).await?.ok_or_else(not_a_picture)
     }
 }

@@ -13,7 +13,8 @@ use crate::domain::sessions::{Device, Session, SignedIn, SignedInDevice};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::repositories;
-use crate::repositories::users::Users;
+use crate::repositories::accounts::Accounts;
+use crate::repositories::users::{Credentials, Users};
 
 /// How long a replaced refresh token still gives the newest pair: an answer may have been lost,
 /// or two tabs asked at once.
@@ -23,6 +24,7 @@ const GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Sessions {
     pub(super) rows: repositories::sessions::Sessions,
+    pub(super) accounts: Accounts,
     pub(super) users: Users,
     pub(super) access: Arc<Access>,
     pub(super) live: Arc<LiveSessions>,
@@ -32,13 +34,14 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Begins a session of someone who has shown who they are.
+    /// Begins a session of someone who has shown who they are; `None` if that was by a password
+    /// which was replaced in this very moment.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn start(&self, user: User, device: &Device) -> Result<SignedIn> {
-        let session = self.rows.start(user.id, device, self.clock.now()).await?;
-        self.pair(&session, user)
+    pub async fn start(&self, known: Credentials, device: &Device) -> Result<Option<SignedIn>> {
+        let session = self.accounts.start_session(&known, device, self.clock.now()).await?;
+        session.map(|session| self.pair(&session, known.user)).transpose()
     }
 
     /// The next token pair for a refresh token. One that was replaced a moment ago gives the

@@ -275,8 +275,8 @@ async fn a_storm_of_logins_leaves_other_routes_alone() {
     })
     .await;
     let ada = app.user("ada").await;
-    let storm = futures_util::future::join_all((0..40).map(|_| {
-        let input = json!({"email": ada.email, "password": "wrong password"});
+    let storm = futures_util::future::join_all((0..40).map(|n| {
+        let input = json!({"email": format!("nobody{n}@example.com"), "password": "wrong one"});
         async { app.post("/login", input).await.problem(401, "invalid_credentials") }
     }));
     let reads = async {

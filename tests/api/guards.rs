@@ -13,11 +13,14 @@ use natter::config::{Limits, Quota};
 use natter::domain::clock::Clock;
 use natter::domain::ids::{SessionId, UserId};
 use natter::domain::sessions::{Device, Session};
+use natter::domain::text::{Email, Username};
 use natter::error::Error;
 use natter::filters::context::RequestContext;
 use natter::filters::endpoint::{Class, Endpoint};
 use natter::filters::guards::{Caller, Guards};
 use natter::filters::rate_limit::RateLimits;
+use natter::repositories::Repositories;
+use natter::repositories::accounts::NewAccount;
 use natter::repositories::sessions::Sessions;
 use natter::services::access::Access;
 use natter::services::live::LiveSessions;
@@ -35,6 +38,7 @@ struct Door {
     clock: Clock,
     access: Arc<Access>,
     sessions: Sessions,
+    repositories: Repositories,
     key: Ed25519KeyPair,
     _scratch: Scratch,
 }
@@ -45,6 +49,7 @@ impl Door {
         let scratch = Scratch::new().await;
         let clock = Clock::manual();
         let sessions = Sessions::new(scratch.store());
+        let repositories = Repositories::new(scratch.store(), 1);
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
         let live = Arc::new(LiveSessions::new(sessions.clone(), &clock));
         let access = Access::new(ISSUER, pkcs8.as_ref(), &clock, live);
@@ -57,13 +62,24 @@ impl Door {
         let guards = Guards::new(limits, access.clone(), Arc::new([]));
         let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");
         let guard = guards.caller::<()>(&ROW);
-        Self { guard, clock, access, sessions, key, _scratch: scratch }
+        Self { guard, clock, access, sessions, repositories, key, _scratch: scratch }
     }
 
     async fn session(&self) -> Session {
+        let (id, now) = (UserId::random(), self.clock.now());
+        let name = format!("u{}", &id.to_string()[..8]);
+        let account = NewAccount {
+            id,
+            username: Username::parse(&name).expect("a name"),
+            email: Email::parse(&format!("{name}@example.com")).expect("an address"),
+            password_hash: "$2b$04$".to_owned(),
+        };
+        assert!(self.repositories.accounts.admit(&account, now).await.expect("an account"));
+        let known = self.repositories.users.credentials_of(id, now).await.expect("a read");
         let device = Device { ip: [192, 0, 2, 1].into(), user_agent: None };
-        let session = self.sessions.start(UserId::random(), &device, self.clock.now()).await;
-        session.expect("a session")
+        let known = known.expect("an account");
+        let session = self.repositories.accounts.start_session(&known, &device, now).await;
+        session.expect("a write").expect("a session")
     }
 
     fn issue(&self, session: &Session) -> String {

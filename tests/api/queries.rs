@@ -19,6 +19,16 @@ async fn friends_groups_and_notifications_are_found_by_keys() {
 }
 
 #[tokio::test]
+async fn blocks_and_roles_are_found_by_keys() {
+    let app = TestApp::spawn().await;
+    let mut people = Vec::new();
+    for n in 0..4 {
+        people.push(app.user(&format!("user{n}")).await);
+    }
+    assert!(bounded(&app, block_and_hand_over(&people)).await > 50);
+}
+
+#[tokio::test]
 async fn accounts_and_sessions_are_found_by_keys() {
     let app = TestApp::spawn().await;
     for n in 0..15 {
@@ -105,4 +115,38 @@ async fn befriend_and_gather(people: &[Actor]) {
     }
     people[1].get("/notifications?unread=true&limit=1").await.ok(200);
     people[1].post("/notifications/read", json!({"all": true})).await.ok(200);
+}
+
+/// A bit of everything about blocks and roles.
+async fn block_and_hand_over(people: &[Actor]) {
+    let alice = &people[0];
+    for other in &people[1..] {
+        other.befriend(alice).await;
+        other.send(alice, "hi").await;
+        for (one, two) in [(alice, other), (other, alice), (alice, other)] {
+            one.post("/blocks", json!({"user_id": two.id})).await.ok(201);
+        }
+    }
+    let mut path = "/blocks?limit=1".to_owned();
+    while let Some(cursor) = alice.get(&path).await.ok(200)["next_cursor"].as_str() {
+        path = format!("/blocks?limit=1&cursor={cursor}");
+    }
+    let body = json!({"recipient_user_id": people[1].id, "message": "hi"});
+    alice.post("/messages", body).await.problem(403, "recipient_unavailable");
+    for other in &people[1..] {
+        for (one, two) in [(alice, other), (other, alice)] {
+            one.delete(&format!("/blocks/{}", two.id)).await.ok(204);
+        }
+    }
+    let mut groups = Vec::new();
+    for n in 0..3 {
+        groups.push(alice.group(&format!("group {n}"), &people[1..]).await);
+    }
+    let group = &groups[0];
+    for role in ["admin", "member", "owner"] {
+        let path = format!("/groups/{group}/members/{}", people[1].id);
+        alice.put(&path, json!({"role": role})).await.ok(200);
+    }
+    alice.post(&format!("/groups/{group}/leave"), Value::Null).await.ok(200);
+    people[1].delete(&format!("/groups/{group}")).await.ok(204);
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use natter::config::{Quota, Settings};
 use natter::domain::ids::{ConversationId, MessageId, UserId};
-use natter::filters::endpoint::{Access, Body, Endpoint};
+use natter::filters::endpoint::{Access, Body, Class, Endpoint};
 use reqwest::RequestBuilder;
+use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use crate::support::{Actor, Answer, TestApp};
@@ -41,6 +42,9 @@ const FIELDS: [&str; 23] = [
     "username",
 ];
 
+/// The media type of a form with the boundary `x`.
+const FORM: &str = "multipart/form-data; boundary=x";
+
 /// The methods that a client may try.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -68,7 +72,7 @@ fn label(row: &Endpoint) -> String {
 fn json_rows() -> Vec<(Endpoint, u64)> {
     let rows = natter::routes::table().into_iter();
     let rows = rows.filter_map(|row| match row.body {
-        Body::Json { limit } => Some((row, limit)),
+        Body::Json { limit } | Body::JsonOrMultipart { limit, .. } => Some((row, limit)),
         _ => None,
     });
     let rows: Vec<_> = rows.collect();
@@ -230,6 +234,10 @@ async fn other_paths_and_malformed_ids_are_404() {
             let bad = malformed.iter().filter(|bad| **bad != id);
             paths.extend(bad.map(|bad| with_parameters(&row, |_| bad.clone())));
         }
+        // An emoji may be any text: what is none is refused later, by its name.
+        if row.path.ends_with("{emoji}") {
+            paths.retain(|path| !path.contains("%8D") || path.ends_with('/'));
+        }
         for path in paths {
             let what = format!("{what}: {path}");
             let answer = refused(ada.request(verb, &path), 404, "not_found", &what);
@@ -276,10 +284,15 @@ async fn json_rows_refuse_what_is_not_their_json() {
 async fn forms_must_be_forms() {
     let app = TestApp::spawn().await;
     let ada = app.user("ada").await;
-    let rows = natter::routes::table().into_iter().filter(|row| row.body == Body::Multipart);
-    for row in rows {
+    for row in natter::routes::table() {
         let (what, ask) = (label(&row), || request(&app, &ada, &row));
-        refused(as_json(ask(), "{}"), 415, "unsupported_media_type", &what).await;
+        match row.body {
+            Body::Multipart => {
+                refused(as_json(ask(), "{}"), 415, "unsupported_media_type", &what).await;
+            }
+            Body::JsonOrMultipart { .. } => {}
+            _ => continue,
+        }
         let bare = ask().header("content-type", "multipart/form-data").body("x");
         refused(bare, 415, "unsupported_media_type", &what).await;
         let broken = ask().header("content-type", "multipart/form-data; boundary=x").body("--x");
@@ -331,9 +344,21 @@ struct Meter {
 
 impl Meter {
     /// Expects that this request of `subject` has moved its quota by exactly one.
-    fn moved(&mut self, row: &Endpoint, subject: &'static str, answer: &Answer, quota: u32) {
+    fn moved(
+        &mut self,
+        row: &Endpoint,
+        sent: &HeaderMap,
+        subject: &'static str,
+        answer: &Answer,
+        quota: u32,
+    ) {
         let what = format!("{} as {subject}: {}", label(row), answer.text());
-        let Some(class) = row.class else {
+        let is_form = sent.get("content-type").is_some_and(|it| it == FORM);
+        let class = match row.body {
+            Body::JsonOrMultipart { .. } if is_form => Some(Class::Upload),
+            _ => row.class,
+        };
+        let Some(class) = class else {
             assert_eq!(answer.header("ratelimit"), "", "{what}");
             return;
         };
@@ -355,6 +380,9 @@ fn attempts(app: &TestApp, caller: &Actor, row: &Endpoint) -> Vec<RequestBuilder
     let ask = || request(app, caller, row);
     let mut attempts = vec![ask(), ask().body("{}"), as_json(ask(), "{"), as_json(ask(), "{}")];
     attempts.push(as_json(ask(), padded(200_000)));
+    for body in ["", "--x--"] {
+        attempts.push(ask().header("content-type", FORM).body(body));
+    }
     if row.verb.as_str() == "GET" {
         attempts.push(caller.request("GET", &format!("{}?limit=0", filled(row))));
         attempts.push(caller.request("HEAD", &filled(row)));
@@ -374,12 +402,18 @@ async fn each_request_is_charged_once_whatever_comes_of_it() {
         let subject = if row.access == Access::Public { "the address" } else { "ada" };
         for instance in [&app, &second] {
             let ada = instance.seen_by(&ada);
-            for attempt in attempts(instance, &ada, &row) {
-                meter.moved(&row, subject, &Answer::of(attempt).await, QUOTA);
-            }
+            let nobody = |request: RequestBuilder| request.header("authorization", "Bearer x");
+            let mut sent: Vec<_> =
+                attempts(instance, &ada, &row).into_iter().map(|it| (subject, it)).collect();
             let (verb, path) = (row.verb.as_str(), filled(&row));
-            let bare = Answer::of(instance.request(verb, &path)).await;
-            meter.moved(&row, "the address", &bare, QUOTA);
+            let bare = || instance.request(verb, &path);
+            sent.push(("the address", bare()));
+            sent.push(("the address", nobody(bare().header("content-type", FORM))));
+            for (subject, attempt) in sent {
+                let headers = attempt.try_clone().expect("no stream").build().expect("a request");
+                let answer = Answer::of(attempt).await;
+                meter.moved(&row, headers.headers(), subject, &answer, QUOTA);
+            }
             let options = Answer::of(ada.request("OPTIONS", &path)).await;
             assert_eq!(options.header("ratelimit"), "", "{}", label(&row));
         }

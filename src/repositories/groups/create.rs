@@ -6,6 +6,7 @@ use crate::domain::conversations::{Kind, Membership, Role};
 use crate::domain::groups::{Group, NewGroup, too_many_groups};
 use crate::domain::ids::UserId;
 use crate::domain::notifications::Notification;
+use crate::domain::relations::recipient_unavailable;
 use crate::error::{Error, Result};
 use crate::repositories::members::MemberRow;
 
@@ -14,6 +15,7 @@ impl Groups {
     ///
     /// # Errors
     /// `validation_failed` on `members` if one of them is no account that can be added;
+    /// `recipient_unavailable` if there is a block between one of them and the owner;
     /// `group_full` if one is in as many groups as one may be; the store is away.
     pub async fn create(&self, new: &NewGroup) -> Result<Group> {
         let everyone: Vec<UserId> =
@@ -27,10 +29,15 @@ impl Groups {
         let (this, new) = (self.clone(), new.clone());
         self.store
             .transact(async move |session| {
-                match this.quota.take(session, &everyone).await? {
-                    Taken::All => {}
-                    Taken::Unknown => return Err(unknown_member().into()),
-                    Taken::Full => return Err(too_many_groups().into()),
+                let taken = this.quota.take(session, &everyone).await?;
+                if taken == Taken::Unknown {
+                    return Err(unknown_member().into());
+                }
+                if this.relations.any_blocked_in(session, new.owner, &new.others).await? {
+                    return Err(recipient_unavailable().into());
+                }
+                if taken == Taken::Full {
+                    return Err(too_many_groups().into());
                 }
                 this.rows.insert_one(Row::from(&new)).session(&mut *session).await?;
                 this.summaries.open(session, new.id.into(), new.at).await?;

@@ -1,5 +1,6 @@
 //! Letting someone into a group: within the limits, once, from the end of the conversation on.
 
+use mongodb::ClientSession;
 use mongodb::bson::doc;
 use mongodb::options::ReturnDocument;
 
@@ -11,8 +12,10 @@ use crate::domain::conversations::{Kind, Membership, Role};
 use crate::domain::groups::{group_full, too_many_groups};
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::notifications::Notification;
+use crate::domain::relations::recipient_unavailable;
 use crate::error::{Error, Result};
 use crate::repositories::members::MemberRow;
+use crate::repositories::store::Abort;
 
 impl Groups {
     /// Adds `user` on behalf of a member who may, while the group has fewer than `max_members`.
@@ -25,7 +28,8 @@ impl Groups {
     ///
     /// # Errors
     /// Not found for outsiders and for users who cannot be added; forbidden for plain members;
-    /// `already_member`, `group_full`; the store is away.
+    /// `already_member`, `group_full`; `recipient_unavailable` if there is a block between `by`
+    /// and `user`; the store is away.
     pub async fn add(
         &self,
         group: GroupId,
@@ -51,11 +55,7 @@ impl Groups {
                     .session(&mut *session)
                     .await?;
                 let place = row.ok_or_else(group_full)?.member_count;
-                match this.quota.take(session, &[user]).await? {
-                    Taken::All => {}
-                    Taken::Unknown => return Err(Error::not_found().into()),
-                    Taken::Full => return Err(too_many_groups().into()),
-                }
+                this.admit(session, by, user).await?;
                 let end = this.summaries.end(session, group.into(), user).await?;
                 let member = newcomer(group, user, end, at);
                 let row = MemberRow::at_place(member, place);
@@ -64,6 +64,26 @@ impl Groups {
                 Ok(member)
             })
             .await
+    }
+
+    /// Counts someone into one group more, if `by` may add them.
+    async fn admit(
+        &self,
+        session: &mut ClientSession,
+        by: UserId,
+        user: UserId,
+    ) -> Result<(), Abort> {
+        let taken = self.quota.take(session, &[user]).await?;
+        if taken == Taken::Unknown {
+            return Err(Error::not_found().into());
+        }
+        if self.relations.any_blocked_in(session, by, &[user]).await? {
+            return Err(recipient_unavailable().into());
+        }
+        if taken == Taken::Full {
+            return Err(too_many_groups().into());
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,6 @@ use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Membership, Role};
 use crate::domain::groups::only_managers;
 use crate::domain::ids::{GroupId, UserId};
-use crate::domain::notifications::NotificationId;
 use crate::error::{Error, Result};
 use crate::repositories::store::Abort;
 
@@ -72,12 +71,12 @@ impl Groups {
             .await?;
         let row = row.ok_or_else(Error::not_found)?;
         self.members.delete_in(session, member).await?;
-        self.quota.give_back(session, member.user).await?;
+        self.quota.give_back(session, &[member.user]).await?;
         // It would lead to a group that is not there for them any more.
-        let told = NotificationId::group_added(member.user, group);
-        self.notifications.withdraw(session, told).await?;
+        let (user, conversation) = (member.user, member.conversation);
+        self.notifications.withdraw_of_conversation(session, user, conversation).await?;
         if row.member_count == 0 {
-            self.end(session, &row).await
+            self.end(session, &row, at).await
         } else if member.role == Role::Owner {
             self.hand_over(session, group, at).await
         } else {
@@ -98,9 +97,15 @@ impl Groups {
         Ok(())
     }
 
-    async fn end(&self, session: &mut ClientSession, group: &Row) -> Result<(), Abort> {
+    /// Forgets a group that nobody is in any more, and all that goes with it.
+    pub(super) async fn end(
+        &self,
+        session: &mut ClientSession,
+        group: &Row,
+        at: Timestamp,
+    ) -> Result<(), Abort> {
         self.rows.delete_one(doc! { "_id": group.group }).session(&mut *session).await?;
-        self.uses.remove(session, group.picture_use()).await?;
+        self.uses.remove(session, group.picture_use(), at).await?;
         self.summaries.close(session, group.group.into()).await?;
         Ok(())
     }

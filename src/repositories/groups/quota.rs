@@ -50,15 +50,15 @@ impl Quota {
         Ok(if known == count { Taken::Full } else { Taken::Unknown })
     }
 
-    /// Counts a user out of a group.
+    /// Counts these users, each named once, out of a group.
     pub(super) async fn give_back(
         &self,
         session: &mut ClientSession,
-        user: UserId,
+        users: &[UserId],
     ) -> Result<(), DriverError> {
-        let counted = doc! { "_id": user, "group_count": { "$gt": 0 } };
+        let counted = doc! { "_id": { "$in": users.to_vec() }, "group_count": { "$gt": 0 } };
         let less = doc! { "$inc": { "group_count": -1 } };
-        self.users.update_one(counted, less).session(session).await?;
+        self.users.update_many(counted, less).session(session).await?;
         Ok(())
     }
 }

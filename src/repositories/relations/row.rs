@@ -6,21 +6,49 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
-use crate::domain::relations::{Relation, RelationPosition, RelationStatus, Standing};
-use crate::repositories::bson::{binary, date, id, pair};
+use crate::domain::relations::{Relation, RelationPosition, Standing};
+use crate::repositories::bson::{binary, date, id, optional_id, pair};
+
+/// What there is between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    /// Asked, not answered.
+    Pending,
+    /// Friends.
+    Accepted,
+    /// At least one has blocked the other, and there is nothing else.
+    Blocked,
+}
+
+/// That one of the two has blocked the other.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct BlockedBy {
+    /// Who: the lower or the higher of the two, as the field that this is in says. Here for the
+    /// index that one's own blocks are found by.
+    #[serde(with = "id")]
+    by: UserId,
+    #[serde(with = "date")]
+    pub(super) at: Timestamp,
+}
 
 /// A row of `relations`; its key is the lower of the two ids, then the higher.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Row {
     #[serde(rename = "_id")]
-    key: Binary,
-    #[serde(with = "id")]
-    requested_by: UserId,
-    pub(super) status: RelationStatus,
+    pub(super) key: Binary,
+    /// Who asked first; of blocks nobody.
+    #[serde(with = "optional_id", default)]
+    requested_by: Option<UserId>,
+    pub(super) status: Status,
     #[serde(with = "date")]
     since: Timestamp,
     /// Each of the two, with how it stands for them: what the lists are found by.
     views: Vec<Binary>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    low_block: Option<BlockedBy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    high_block: Option<BlockedBy>,
 }
 
 impl Row {
@@ -28,30 +56,62 @@ impl Row {
     pub(super) fn stood(from: UserId, to: UserId, accepted: bool, since: Timestamp) -> Self {
         let (status, views) = if accepted {
             let views = [(to, Standing::Accepted), (from, Standing::Accepted)];
-            (RelationStatus::Accepted, views)
+            (Status::Accepted, views)
         } else {
-            (RelationStatus::Pending, [(from, Standing::Outgoing), (to, Standing::Incoming)])
+            (Status::Pending, [(from, Standing::Outgoing), (to, Standing::Incoming)])
         };
         let views = views.map(|(user, standing)| raw(view_bytes(user, standing))).into();
-        Self { key: raw(key_bytes(from, to)), requested_by: from, status, since, views }
-    }
-
-    pub(super) fn standing(&self, reader: UserId) -> Standing {
-        match self.status {
-            RelationStatus::Accepted => Standing::Accepted,
-            RelationStatus::Pending if self.requested_by == reader => Standing::Outgoing,
-            RelationStatus::Pending => Standing::Incoming,
+        Self {
+            key: raw(key_bytes(from, to)),
+            requested_by: Some(from),
+            status,
+            since,
+            views,
+            low_block: None,
+            high_block: None,
         }
     }
 
-    /// The relation as one of the two sees it; `None` if its key is not of two ids.
+    /// How the other one stands with one of the two; `None` where one has blocked the other.
+    pub(super) fn standing(&self, reader: UserId) -> Option<Standing> {
+        match self.status {
+            Status::Accepted => Some(Standing::Accepted),
+            Status::Pending if self.requested_by == Some(reader) => Some(Standing::Outgoing),
+            Status::Pending => Some(Standing::Incoming),
+            Status::Blocked => None,
+        }
+    }
+
+    /// The relation as one of the two sees it; `None` for blocks, and if its key is not of two
+    /// ids.
     pub(super) fn seen_by(&self, reader: UserId) -> Option<Relation> {
+        let (user, standing) = (self.other_than(reader)?, self.standing(reader)?);
+        Some(Relation { user, standing, since: self.since })
+    }
+
+    /// The other one of the two; `None` if the key is not of two ids.
+    pub(super) fn other_than(&self, reader: UserId) -> Option<UserId> {
         let low: [u8; 16] = self.key.bytes.get(..16)?.try_into().ok()?;
         let high: [u8; 16] = self.key.bytes.get(16..)?.try_into().ok()?;
         let (low, high) = (UserId::from_bytes(low), UserId::from_bytes(high));
-        let user = if low == reader { high } else { low };
-        Some(Relation { user, standing: self.standing(reader), since: self.since })
+        Some(if low == reader { high } else { low })
     }
+
+    /// Since when one of the two has blocked the other.
+    pub(super) fn blocked_by(&self, blocker: UserId) -> Option<Timestamp> {
+        let blocks = [self.low_block, self.high_block].into_iter().flatten();
+        blocks.filter(|block| block.by == blocker).map(|block| block.at).next()
+    }
+
+    /// Whether nobody has blocked anybody (any more).
+    pub(super) fn has_no_block(&self) -> bool {
+        self.low_block.is_none() && self.high_block.is_none()
+    }
+}
+
+/// The field for the block of `blocker`.
+pub(super) fn block_field(blocker: UserId, other: UserId) -> &'static str {
+    if blocker <= other { "low_block" } else { "high_block" }
 }
 
 /// The key of a pair, the same from both sides.
@@ -79,9 +139,16 @@ fn view_bytes(user: UserId, standing: Standing) -> Vec<u8> {
         Standing::Incoming => 1,
         Standing::Outgoing => 2,
     };
-    let mut bytes = user.bytes().to_vec();
-    bytes.push(code);
-    bytes
+    coded_view(user, code)
+}
+
+/// The entry of `views` for a pair with a block: in no list, but among all that a user has.
+fn blocked_view(user: UserId) -> Bson {
+    binary(coded_view(user, 3))
+}
+
+fn coded_view(user: UserId, code: u8) -> Vec<u8> {
+    [user.bytes().as_slice(), &[code]].concat()
 }
 
 /// Finds a request of `from` to `to`.
@@ -122,4 +189,20 @@ pub(super) fn older(user: UserId, position: RelationPosition) -> Document {
             { "since": position.since, "_id": { "$lt": key(user, position.user) } },
         ],
     }
+}
+
+/// The one step from any state of the pair to the one after `user` has blocked `other`. A block
+/// that is there keeps its time.
+pub(super) fn blocked(user: UserId, other: UserId, at: Timestamp) -> Vec<Document> {
+    let field = block_field(user, other);
+    let was_blocked = doc! { "$eq": ["$status", "blocked"] };
+    vec![
+        doc! { "$set": {
+            "since": { "$cond": [was_blocked, "$since", at] },
+            "status": "blocked",
+            "views": [blocked_view(user), blocked_view(other)],
+            field: { "$ifNull": [format!("${field}"), { "by": user, "at": at }] },
+        } },
+        doc! { "$unset": "requested_by" },
+    ]
 }

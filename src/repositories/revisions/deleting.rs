@@ -38,7 +38,7 @@ impl Revisions {
                 };
                 let after = this.set(session, message, empty).await?;
                 let uses = row.attachments.iter().map(|file| Use::message(file.id, message));
-                this.uses.remove(session, uses).await?;
+                this.uses.remove(session, uses, at).await?;
                 for member in &row.mentions {
                     let told = NotificationId::mention(member.0, message);
                     this.notifications.withdraw(session, told).await?;

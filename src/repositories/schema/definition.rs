@@ -24,6 +24,7 @@ embed!(
     "fs.files.json",
     "groups.json",
     "keys.json",
+    "lockouts.json",
     "members.json",
     "message_keys.json",
     "messages.json",

@@ -1,19 +1,19 @@
 //! What a batch adds up to: an answer to each draft, and the rows that make it so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mongodb::bson::{Binary, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::super::bson::{binary, date, pair};
+use super::super::bson::{binary, date, pair, raw};
 use super::super::conversations::{ConversationRow, LastRow, Member};
 use super::super::messages::{MessageRow, token};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
-use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::domain::messages::{Draft, Sent, StoredMessage, Target};
+use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
+use crate::domain::messages::{Draft, Sent, StoredMessage, Target, unknown_attachment};
 use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
 
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 const KEY_LIFETIME: Duration = Duration::from_hours(25);
 
 /// A row of `message_keys`: what a sender's `client_message_id` has led to.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct KeyRow {
     /// The sender's id, then the first 16 bytes of the SHA-256 of `client_message_id`.
     #[serde(rename = "_id")]
@@ -50,6 +50,8 @@ pub(super) struct Plan {
     pub keys: Vec<KeyRow>,
     pub uses: Vec<Document>,
     pub told: Vec<Notification>,
+    /// Those of the drafts' files that can be used.
+    pub files: BTreeSet<AttachmentId>,
     pub conversations: HashMap<ConversationId, ConversationRow>,
     /// Who sent how much in all, by the key of their row; only those who send now.
     pub own_totals: HashMap<Vec<u8>, (ConversationId, UserId, u64)>,
@@ -66,6 +68,10 @@ impl Plan {
         let before = key.as_ref().and_then(|key| known.get(key));
         if let Some(row) = before.filter(|row| row.expires_at > draft.at) {
             return same(row, draft).map(Sent::Before);
+        }
+        // Whatever was collected since the request was checked is not there any more.
+        if draft.files().any(|file| !self.files.contains(&file)) {
+            return Err(unknown_attachment());
         }
         let (id, member) = (draft.conversation(), member_key(draft));
         let own = match self.own_totals.get(&member) {
@@ -87,8 +93,8 @@ impl Plan {
         let nth = own.unwrap_or(0) + 1;
         self.own_totals.insert(member, (id, draft.sender, nth));
         if let (Some(key), Some(once)) = (key, &draft.once) {
-            self.keys.push(key_row(&key, message, once.fingerprint, draft.at));
             let row = key_row(&key, message, once.fingerprint, draft.at);
+            self.keys.push(row.clone());
             known.insert(key, row);
         }
         Ok(Sent::New(self.record(draft, message, kind, nth)))
@@ -120,14 +126,10 @@ pub(super) fn key_of(draft: &Draft) -> Option<Vec<u8>> {
 }
 
 fn key_row(key: &[u8], message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {
-    let raw = |bytes: &[u8]| Binary {
-        subtype: mongodb::bson::spec::BinarySubtype::Generic,
-        bytes: bytes.to_vec(),
-    };
     KeyRow {
         key: raw(key),
-        message: raw(&message.bytes()),
-        fingerprint: raw(&fingerprint),
+        message: raw(message.bytes()),
+        fingerprint: raw(fingerprint),
         expires_at: at.plus(KEY_LIFETIME),
     }
 }
@@ -151,10 +153,7 @@ pub(super) fn member_key(draft: &Draft) -> Vec<u8> {
 
 /// The key of a message among its sender's own: sender, conversation, number.
 fn own_key(sender: UserId, message: MessageId) -> Binary {
-    Binary {
-        subtype: mongodb::bson::spec::BinarySubtype::Generic,
-        bytes: [sender.bytes().as_slice(), &message.bytes()].concat(),
-    }
+    raw([sender.bytes().as_slice(), &message.bytes()].concat())
 }
 
 /// Gives a draft the next number of its conversation.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Messages;
 use crate::cache::pages;
@@ -35,7 +36,7 @@ pub enum Which {
 }
 
 /// A page of history, newest first.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct History {
     /// Whose it is.
     pub conversation_id: ConversationId,

@@ -1,6 +1,7 @@
 //! Who has got and read a message.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Messages;
 use crate::domain::clock::Timestamp;
@@ -11,7 +12,7 @@ use crate::domain::page::{Limit, ListScope, Page};
 use crate::error::Result;
 
 /// How far a message has come with one member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MessageReceipt {
     /// The member.
     pub user_id: UserId,

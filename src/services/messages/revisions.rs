@@ -6,6 +6,7 @@ use crate::domain::conversations::{Kind, Role, Summary};
 use crate::domain::emoji::Emoji;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Changed, Message, StoredMessage, message_deleted};
+use crate::domain::relations::recipient_unavailable;
 use crate::domain::text::MessageText;
 use crate::error::{Error, Result};
 use crate::repositories::revisions::Edit;
@@ -149,7 +150,7 @@ impl Messages {
     async fn check_new(&self, by: UserId, summary: &Summary) -> Result<()> {
         let Some(peer) = summary.peer_of(by) else { return Ok(()) };
         if self.repositories.relations.blocked_between(by, peer).await? {
-            return Err(super::unavailable());
+            return Err(recipient_unavailable());
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::waiting::Waiting;
 use super::{Entry, Notifications};
@@ -18,7 +19,8 @@ use crate::error::Result;
 const PREVIEW: usize = 140;
 
 /// A notification as its reader sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Notification, example = json!({"type": "friend_request"}))]
 pub struct Item {
     /// Opaque and stable.
     pub id: NotificationId,

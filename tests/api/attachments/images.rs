@@ -11,18 +11,18 @@ use super::{fetch, nothing_stays, send, stored, upload};
 use crate::support::TestApp;
 
 /// A picture, red on its left and blue on its right half.
-fn picture(width: u32, height: u32) -> RgbImage {
+pub fn picture(width: u32, height: u32) -> RgbImage {
     let colour = |x, _| if x < width / 2 { Rgb([250, 0, 0]) } else { Rgb([0, 0, 250]) };
     RgbImage::from_fn(width, height, colour)
 }
 
-fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+pub fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     image.into().write_to(&mut bytes, format).expect("encoded");
     bytes.into_inner()
 }
 
-pub(super) fn gif(width: u32, height: u32) -> Vec<u8> {
+pub fn gif(width: u32, height: u32) -> Vec<u8> {
     let opaque = DynamicImage::ImageRgb8(picture(width, height)).to_rgba8();
     encoded(opaque, ImageFormat::Gif)
 }
@@ -34,7 +34,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-fn png_chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
+pub fn png_chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).expect("short");
     let body = [&name, data].concat();
     [&length.to_be_bytes(), body.as_slice(), &crc32(&body).to_be_bytes()].concat()

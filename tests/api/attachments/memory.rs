@@ -62,22 +62,29 @@ async fn many_who_send_too_much_do_not_fill_it() {
     let alice = app.user("alice").await;
     let (child, url) = instance(&app).await;
     let piece = bytes::Bytes::from(noise(64 * 1024));
-    let flood = async |begin: &'static str, megabytes: usize| {
+    let flood = async |path: &str, begin: &'static str, megabytes: usize| {
         let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
         let pieces = std::iter::once(begin.into());
         let pieces = pieces.chain(std::iter::repeat_n(piece.clone(), megabytes * 16));
         let body = Body::wrap_stream(stream::iter(pieces.map(Ok::<_, std::io::Error>)));
-        let request = http.build().expect("a client").post(format!("{url}/attachments"));
+        let request = http.build().expect("a client").post(format!("{url}{path}"));
         let request = request.header("content-type", "multipart/form-data; boundary=x");
         Answer::of(request.bearer_auth(&alice.token).body(body)).await
     };
     let file = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
-    flood(file, 6).await.problem(413, "payload_too_large");
+    flood("/attachments", file, 6).await.problem(413, "payload_too_large");
     let before = peak(&child);
     let mut last = None;
-    // In the file, in a field that nobody reads, and where no part ever begins.
-    for begin in [file, "--x\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n", "--x\r\na: "] {
-        let answers = join_all((0..CLIENTS).map(|_| flood(begin, 6))).await;
+    // In the file, in a field, read or not, and where no part ever begins.
+    let field = "--x\r\ncontent-disposition: form-data; name=\"message\"\r\n\r\n";
+    for (path, begin) in [
+        ("/attachments", file),
+        ("/attachments", field),
+        ("/attachments", "--x\r\na: "),
+        ("/messages", file),
+        ("/messages", field),
+    ] {
+        let answers = join_all((0..CLIENTS).map(|_| flood(path, begin, 6))).await;
         assert!(answers.iter().all(|answer| matches!(answer.status, 400 | 413)));
         let grown = peak(&child) - before;
         assert!(

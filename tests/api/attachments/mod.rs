@@ -1,7 +1,9 @@
 //! Files: sending, seeing and fetching them.
 
-mod images;
+mod collecting;
+pub mod images;
 mod memory;
+mod metadata;
 mod reading;
 mod uploading;
 
@@ -12,10 +14,10 @@ use serde_json::Value;
 use crate::support::{Actor, Answer, TestApp};
 
 /// The most that a file may have.
-const LIMIT: usize = 5 * 1024 * 1024;
+pub const LIMIT: usize = 5 * 1024 * 1024;
 
 /// Sends a file that claims to be of a type it is not.
-async fn send(actor: &Actor, filename: &str, bytes: impl Into<Vec<u8>>) -> Answer {
+pub async fn send(actor: &Actor, filename: &str, bytes: impl Into<Vec<u8>>) -> Answer {
     let part = Part::bytes(bytes.into()).file_name(filename.to_owned());
     let part = part.mime_str("image/png").expect("a media type");
     Answer::of(actor.request("POST", "/attachments").multipart(Form::new().part("file", part)))
@@ -23,8 +25,14 @@ async fn send(actor: &Actor, filename: &str, bytes: impl Into<Vec<u8>>) -> Answe
 }
 
 /// Sends a file that is taken.
-async fn upload(actor: &Actor, filename: &str, bytes: impl Into<Vec<u8>>) -> Value {
+pub async fn upload(actor: &Actor, filename: &str, bytes: impl Into<Vec<u8>>) -> Value {
     send(actor, filename, bytes).await.ok(201)
+}
+
+/// Uploads a picture and gives its id.
+pub async fn picture(actor: &Actor) -> String {
+    let file = upload(actor, "picture.gif", images::gif(4, 4)).await;
+    file["id"].as_str().expect("an id").to_owned()
 }
 
 /// Sends a body as a form with the boundary `x`.
@@ -34,12 +42,12 @@ async fn send_raw(actor: &Actor, body: impl Into<reqwest::Body>) -> Answer {
 }
 
 /// Fetches what an attachment's field `url` or `thumbnail_url` names.
-async fn fetch(actor: &Actor, attachment: &Value, field: &str) -> Answer {
+pub async fn fetch(actor: &Actor, attachment: &Value, field: &str) -> Answer {
     actor.get(attachment[field].as_str().expect("a path")).await
 }
 
 /// Bytes that compress badly and are no text.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -49,7 +57,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 /// Documents about files: rows, GridFS files, GridFS chunks.
-async fn stored(app: &TestApp) -> [u64; 3] {
+pub async fn stored(app: &TestApp) -> [u64; 3] {
     let database = app.database().await;
     let count = async |name| {
         let rows = database.collection::<Document>(name);
@@ -59,12 +67,17 @@ async fn stored(app: &TestApp) -> [u64; 3] {
 }
 
 /// Waits until nothing is stored of any file.
-async fn nothing_stays(app: &TestApp) {
+pub async fn nothing_stays(app: &TestApp) {
+    only_this_stays(app, [0, 0, 0]).await;
+}
+
+/// Waits until no more than so many documents about files are stored.
+pub async fn only_this_stays(app: &TestApp, expected: [u64; 3]) {
     for _ in 0..100 {
-        if stored(app).await == [0, 0, 0] {
+        if stored(app).await == expected {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    panic!("something stays: {:?}", stored(app).await);
+    panic!("{:?} stays", stored(app).await);
 }

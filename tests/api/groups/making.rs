@@ -198,7 +198,7 @@ async fn a_group_picture_is_its_setters_own_image_and_for_members() {
     let all = people(&app, 4).await;
     let [alice, admin, member, eve] = &all[..] else { panic!("four") };
     let group = alice.group("seen", &all[1..3]).await;
-    promote(&app, &group, admin).await;
+    promote(alice, &group, admin).await;
     let path = format!("/groups/{group}");
     let (first, second) = (upload(alice, png(1)).await, upload(admin, png(2)).await);
     let text = upload(alice, b"no picture".to_vec()).await;

@@ -14,7 +14,7 @@ async fn owner_and_admins_change_the_group_and_add_members() {
     let all = people(&app, 4).await;
     let [owner, admin, member, new] = &all[..] else { panic!("four") };
     let group = owner.group("old", &all[1..3]).await;
-    promote(&app, &group, admin).await;
+    promote(owner, &group, admin).await;
     let path = format!("/groups/{group}");
     member.put(&path, json!({"group_name": "mine"})).await.problem(403, "forbidden");
     add(member, &group, new).await.problem(403, "forbidden");
@@ -48,7 +48,7 @@ async fn the_owner_removes_anyone_and_admins_remove_members() {
     let [owner, admin, rival, member, other, outsider] = &all[..] else { panic!("six") };
     let group = owner.group("six", &all[1..5]).await;
     for one in [admin, rival] {
-        promote(&app, &group, one).await;
+        promote(owner, &group, one).await;
     }
     for victim in [owner, admin, other, outsider] {
         remove(member, &group, victim).await.problem(403, "forbidden");
@@ -74,7 +74,7 @@ async fn an_owner_hands_over_and_the_last_one_out_ends_the_group() {
     let group = all[0].group("relay", &[all[2].clone(), all[1].clone(), all[3].clone()]).await;
     app.advance(Duration::from_secs(1));
     add(&all[0], &group, &all[4]).await.ok(201);
-    promote(&app, &group, &all[4]).await;
+    promote(&all[0], &group, &all[4]).await;
 
     app.advance(Duration::from_secs(1));
     let left = leave(&all[0], &group).await.ok(200);

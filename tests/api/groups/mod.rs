@@ -3,6 +3,7 @@
 mod limits;
 mod making;
 mod members;
+mod roles;
 
 use futures_util::future::join_all;
 use mongodb::bson::{Document, doc};
@@ -46,13 +47,13 @@ fn roles(group: &Value) -> Vec<(&str, &str)> {
     roles.collect()
 }
 
-/// Makes someone an admin, for which there is no route yet.
-async fn promote(app: &TestApp, group: &str, user: &Actor) {
-    let key = [uuid(group), uuid(&user.id)].concat();
-    let members = app.database().await.collection::<Document>("members");
-    let admin = doc! { "$set": { "role": "admin" } };
-    let updated = members.update_one(doc! { "_id": binary(key) }, admin).await.expect("an update");
-    assert_eq!(updated.matched_count, 1);
+async fn give_role(actor: &Actor, group: &str, user: &Actor, role: &str) -> Answer {
+    actor.put(&format!("/groups/{group}/members/{}", user.id), json!({"role": role})).await
+}
+
+/// Lets the owner make someone an admin.
+async fn promote(owner: &Actor, group: &str, user: &Actor) {
+    assert_eq!(give_role(owner, group, user, "admin").await.ok(200)["role"], "admin");
 }
 
 fn uuid(id: &str) -> Vec<u8> {

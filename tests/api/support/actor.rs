@@ -4,6 +4,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use super::app::TestApp;
+use super::contract;
 
 /// An answer, read whole.
 #[derive(Debug, Clone)]
@@ -14,12 +15,22 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its answer, which must be as documented.
     pub async fn of(request: reqwest::RequestBuilder) -> Self {
-        let response = request.send().await.expect("an answer");
+        // Boxed, to keep the futures of long tests small.
+        Box::pin(Self::read(request)).await
+    }
+
+    async fn read(request: reqwest::RequestBuilder) -> Self {
+        let (client, request) = request.build_split();
+        let request = request.expect("a request");
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let response = client.execute(request).await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.expect("a whole body").to_vec();
-        Self { status, headers, body }
+        let answer = Self { status, headers, body };
+        contract::check(&method, &url, &answer);
+        answer
     }
 
     /// The body as JSON.

@@ -2,6 +2,8 @@
 
 pub mod actor;
 pub mod app;
+pub mod contract;
+pub mod json_schema;
 pub mod mail;
 pub mod scratch;
 pub mod servers;

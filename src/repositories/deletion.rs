@@ -1,0 +1,43 @@
+//! The end of an account: one transaction after which it is gone for everyone. What is left of it
+//! elsewhere goes afterwards, see [`super::departures`].
+
+use mongodb::ClientSession;
+use mongodb::bson::{Bson, doc};
+
+use super::accounts::Accounts;
+use super::users::{Credentials, present};
+use crate::domain::clock::Timestamp;
+use crate::error::Result;
+
+impl Accounts {
+    /// Deletes an account whose password has this hash: no address, no password, no session, no
+    /// mail any more; the name is kept from others for a while. `false` if the password is another
+    /// by now, or the account is gone.
+    ///
+    /// # Errors
+    /// When the store is away; the account is then gone or as it was.
+    pub async fn delete(&self, known: &Credentials, now: Timestamp) -> Result<bool> {
+        let user = known.user.id;
+        let unchanged = doc! { "_id": user, "password_hash": &known.password_hash };
+        let (this, unchanged) = (self.clone(), present(unchanged, now));
+        let gone = doc! {
+            "$set": {
+                "deleted_at": now, "cleanup": true,
+                "picture": Bson::Null, "pending_email": Bson::Null,
+            },
+            "$unset": { "username": "", "email": "", "email_key": "", "password_hash": "" },
+        };
+        self.store
+            .transact(async move |session: &mut ClientSession| {
+                let update = this.users.rows.find_one_and_update(unchanged.clone(), gone.clone());
+                let Some(before) = update.session(&mut *session).await? else { return Ok(false) };
+                let picture = before.picture.map(|picture| picture.id);
+                this.uses.let_go(session, picture, now).await?;
+                this.close(user, session).await?;
+                let mails = doc! { "user_id": user };
+                this.outbox.rows.delete_many(mails).session(session).await?;
+                Ok(true)
+            })
+            .await
+    }
+}

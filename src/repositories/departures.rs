@@ -1,0 +1,134 @@
+//! What deleted accounts have left behind: found by a flag in their rows, removed by steps that
+//! can be repeated, until the flag is taken away.
+
+use mongodb::bson::{Binary, doc};
+use mongodb::{ClientSession, Collection};
+use serde::Deserialize;
+
+use super::bson::{binary, date, id};
+use super::notifications::Notifications;
+use super::store::{Abort, Store, all, within};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::UserId;
+use crate::domain::notifications::NotificationId;
+use crate::error::{Error, Result};
+
+/// Relations that are removed in one go.
+const AT_ONCE: i64 = 100;
+
+/// The flags in `users`, and the rows of others that name a deleted account.
+#[derive(Debug, Clone)]
+pub struct Departures {
+    store: Store,
+    users: Collection<Departed>,
+    relations: Collection<Pair>,
+    told: Collection<Pair>,
+    notifications: Notifications,
+}
+
+/// An account that was deleted and has left something behind.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Departed {
+    /// Whose it was.
+    #[serde(rename = "_id", with = "id")]
+    pub user: UserId,
+    /// Since when it is gone.
+    #[serde(rename = "deleted_at", with = "date")]
+    pub at: Timestamp,
+}
+
+/// A relation, as far as who is in it.
+#[derive(Debug, Deserialize)]
+struct Pair {
+    #[serde(rename = "_id")]
+    key: Binary,
+}
+
+impl Departures {
+    /// The departures of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            users: store.collection("users"),
+            relations: store.collection("relations"),
+            told: store.collection("notifications"),
+            notifications: Notifications::new(store),
+        }
+    }
+
+    /// Accounts that were deleted before `before` and have something left, the first of them
+    /// first; at most `limit`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn unfinished(&self, before: Timestamp, limit: i64) -> Result<Vec<Departed>> {
+        let flagged = doc! { "cleanup": true, "deleted_at": { "$lte": before } };
+        let fields = doc! { "deleted_at": 1 };
+        let rows = self.users.find(flagged).sort(doc! { "deleted_at": 1 });
+        all(rows.projection(fields).limit(limit)).await
+    }
+
+    /// Notes that nothing is left.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn finish(&self, user: UserId) -> Result<()> {
+        let done = doc! { "$unset": { "cleanup": "" } };
+        within(self.users.update_one(doc! { "_id": user, "cleanup": true }, done)).await?;
+        Ok(())
+    }
+
+    /// Removes a user's relations of every kind, on both sides, each with the notification of a
+    /// request that it was.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn forget_relations(&self, user: UserId) -> Result<()> {
+        let view = |code: u8| binary([user.bytes().as_slice(), &[code]].concat());
+        let own = doc! { "views": { "$elemMatch": { "$gte": view(0), "$lte": view(u8::MAX) } } };
+        loop {
+            let find = self.relations.find(own.clone()).projection(doc! { "_id": 1 });
+            let pairs = all(find.limit(AT_ONCE)).await?;
+            if pairs.is_empty() {
+                return Ok(());
+            }
+            for pair in pairs {
+                self.forget_relation(user, pair.key).await?;
+            }
+        }
+    }
+
+    async fn forget_relation(&self, user: UserId, key: Binary) -> Result<()> {
+        let other = other_of(user, &key.bytes);
+        let other = other.ok_or_else(|| Error::internal("a relation of no two"))?;
+        let this = self.clone();
+        self.store
+            .transact(async move |session: &mut ClientSession| {
+                let row = doc! { "_id": key.clone() };
+                this.relations.delete_one(row).session(&mut *session).await?;
+                for (reader, asker) in [(user, other), (other, user)] {
+                    let told = NotificationId::friend_request(reader, asker);
+                    this.notifications.withdraw(session, told).await?;
+                }
+                Ok::<_, Abort>(())
+            })
+            .await
+    }
+
+    /// Removes what a user was told of.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn forget_notifications(&self, user: UserId) -> Result<()> {
+        within(self.told.delete_many(doc! { "user_id": user })).await?;
+        Ok(())
+    }
+}
+
+/// The other one of a pair.
+fn other_of(user: UserId, key: &[u8]) -> Option<UserId> {
+    let low = UserId::from_bytes(key.get(..16)?.try_into().ok()?);
+    let high = UserId::from_bytes(key.get(16..)?.try_into().ok()?);
+    Some(if low == user { high } else { low })
+}

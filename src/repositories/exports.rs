@@ -1,0 +1,91 @@
+//! What someone has written and uploaded, in pieces: for their own copy of it.
+
+use std::collections::HashMap;
+
+use mongodb::Collection;
+use mongodb::bson::{Binary, doc};
+use serde::Deserialize;
+
+use super::bson::{binary, id};
+use super::conversations::Member;
+use super::store::{Store, all};
+use crate::domain::conversations::Kind;
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::error::{Error, Result};
+
+/// The collection `sends`, and what it leads to.
+#[derive(Debug, Clone)]
+pub struct Exports {
+    sends: Collection<SendKey>,
+    conversations: Collection<Partners>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SendKey {
+    #[serde(rename = "_id")]
+    key: Binary,
+}
+
+#[derive(Debug, Deserialize)]
+struct Partners {
+    #[serde(rename = "_id", with = "id")]
+    id: ConversationId,
+    kind: Kind,
+    #[serde(default)]
+    members: Vec<Member>,
+}
+
+impl Exports {
+    /// The exports of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { sends: store.collection("sends"), conversations: store.collection("conversations") }
+    }
+
+    /// Up to `count` messages that a user has sent, conversation by conversation, from the one
+    /// after `after` on: a range of the clustered keys.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn sent(
+        &self,
+        user: UserId,
+        after: Option<MessageId>,
+        count: usize,
+    ) -> Result<Vec<MessageId>> {
+        // Bounds have the length of all keys: BinData compares by length first.
+        let key = |message: [u8; 24]| binary([user.bytes().as_slice(), &message].concat());
+        let mut own = doc! { "$gte": key([0; 24]), "$lte": key([0xff; 24]) };
+        if let Some(after) = after {
+            // Numbers are far from their last: this is the key after it.
+            let next = MessageId::new(after.conversation, after.seq.saturating_add(1));
+            own.insert("$gte", key(next.bytes()));
+        }
+        let keys = self.sends.find(doc! { "_id": own }).projection(doc! { "_id": 1 });
+        let keys = keys.sort(doc! { "_id": 1 }).limit(i64::try_from(count).unwrap_or(i64::MAX));
+        let id = |row: SendKey| {
+            let message: [u8; 24] = row.key.bytes.get(16..)?.try_into().ok()?;
+            Some(MessageId::from_bytes(message))
+        };
+        let ids = all(keys).await?.into_iter().map(id);
+        ids.map(|id| id.ok_or_else(|| Error::internal("a send of another length"))).collect()
+    }
+
+    /// Whom direct conversations are with, those among `conversations` that are direct: the other
+    /// user, or oneself.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn peers(
+        &self,
+        user: UserId,
+        conversations: &[ConversationId],
+    ) -> Result<HashMap<ConversationId, UserId>> {
+        let which = doc! { "_id": { "$in": conversations.to_vec() } };
+        let fields = doc! { "kind": 1, "members": 1 };
+        let rows = all(self.conversations.find(which).projection(fields)).await?;
+        let direct = rows.into_iter().filter(|row| row.kind == Kind::Direct);
+        let peer = |row: &Partners| row.members.iter().map(|it| it.0).find(|it| *it != user);
+        Ok(direct.map(|row| (row.id, peer(&row).unwrap_or(user))).collect())
+    }
+}

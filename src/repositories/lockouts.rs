@@ -1,0 +1,210 @@
+//! Lockouts: one row per e-mail address that somebody tries passwords for. It counts the wrong
+//! ones in a row, and holds a place for each attempt that is under way.
+
+use std::time::Duration;
+
+use mongodb::Collection;
+use mongodb::bson::{Binary, Bson, Document, doc};
+use mongodb::options::ReturnDocument;
+use serde::{Deserialize, Serialize};
+
+use super::bson::{binary, date, optional_date, raw};
+use super::store::{Store, duplicate, failed, within, within_raw};
+use crate::domain::clock::{Timestamp, random_bytes};
+use crate::domain::lockouts::{FREE, REMEMBERED, pauses};
+use crate::error::{Error, Result};
+
+/// How long an attempt keeps its place where the instance that made it is killed; longer than any
+/// request takes.
+const LEASE: Duration = Duration::from_mins(1);
+
+/// What an address is known by: a keyed hash, so that no list of addresses lies here.
+pub type LockoutKey = [u8; 32];
+
+/// The collection `lockouts`.
+#[derive(Debug, Clone)]
+pub struct Lockouts {
+    pub(super) rows: Collection<Row>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    /// Wrong passwords in a row.
+    wrong: i64,
+    /// Attempts under way.
+    taken: Vec<Place>,
+    #[serde(with = "optional_date", default)]
+    locked_until: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Place {
+    id: Binary,
+    #[serde(with = "date")]
+    until: Timestamp,
+}
+
+/// An attempt that may be made; to be settled once its outcome is known.
+#[derive(Debug)]
+pub struct Attempt {
+    key: LockoutKey,
+    place: [u8; 16],
+}
+
+/// What came of asking for an attempt.
+#[derive(Debug)]
+pub enum Taken {
+    /// It may be made.
+    Attempt(Attempt),
+    /// As many are under way as may still be wrong: to be asked again when they have ended.
+    Busy,
+    /// None may be made before this moment.
+    Locked(Timestamp),
+}
+
+/// Where the row stands after a wrong password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wrong {
+    /// How many in a row, this one included.
+    pub count: u32,
+    /// Until when no attempt may be made.
+    pub locked_until: Option<Timestamp>,
+}
+
+impl Lockouts {
+    /// The lockouts of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { rows: store.collection("lockouts") }
+    }
+
+    /// Asks for an attempt. Of many at once, on whatever instances, only so many get one that all
+    /// of them may be wrong without there being more than [`FREE`]; past that, one at a time.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn take(&self, key: LockoutKey, now: Timestamp) -> Result<Taken> {
+        let place = random_bytes();
+        let row = self.update(key, taking(place, now), true).await?;
+        let row = row.ok_or_else(|| Error::internal("an upsert gives a row"))?;
+        if row.taken.iter().any(|taken| taken.id.bytes == place) {
+            return Ok(Taken::Attempt(Attempt { key, place }));
+        }
+        let locked = row.locked_until.filter(|until| *until > now);
+        Ok(locked.map_or(Taken::Busy, Taken::Locked))
+    }
+
+    /// The password was wrong. Counted whether the attempt still has its place or not.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn wrong(&self, attempt: &Attempt, now: Timestamp) -> Result<Wrong> {
+        let row = self.update(attempt.key, missed(attempt.place, now), true).await?;
+        let row = row.ok_or_else(|| Error::internal("an upsert gives a row"))?;
+        let count = u32::try_from(row.wrong).unwrap_or(u32::MAX);
+        Ok(Wrong { count, locked_until: row.locked_until })
+    }
+
+    /// The password was right: none is wrong any more. Others under way keep their places.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn right(&self, attempt: &Attempt) -> Result<()> {
+        let id = binary(attempt.place);
+        let alone = doc! {
+            "_id": binary(attempt.key), "taken": { "$size": 1 }, "taken.id": id,
+        };
+        if within(self.rows.delete_one(alone)).await?.deleted_count == 0 {
+            let none = doc! {
+                "wrong": 0_i64, "locked_until": null, "taken": others(attempt.place),
+            };
+            self.update(attempt.key, vec![doc! { "$set": none }], false).await?;
+        }
+        Ok(())
+    }
+
+    /// The attempt was not made.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn give_back(&self, attempt: &Attempt) -> Result<()> {
+        let without = vec![doc! { "$set": { "taken": others(attempt.place) } }];
+        self.update(attempt.key, without, false).await.map(|_| ())
+    }
+
+    async fn update(
+        &self,
+        key: LockoutKey,
+        change: Vec<Document>,
+        upsert: bool,
+    ) -> Result<Option<Row>> {
+        loop {
+            let row = doc! { "_id": binary(key) };
+            let update = self.rows.find_one_and_update(row, change.clone()).upsert(upsert);
+            match within_raw(update.return_document(ReturnDocument::After)).await? {
+                // Two made the row at once: the other one is there now.
+                Err(error) if duplicate(&error).is_some() => {}
+                outcome => return outcome.map_err(failed),
+            }
+        }
+    }
+}
+
+/// Takes a place, if there is one: a row whose time is over counts as absent, and so does a place.
+fn taking(place: [u8; 16], now: Timestamp) -> Vec<Document> {
+    let until = now.plus(LEASE);
+    let standing = doc! { "$filter": {
+        "input": { "$ifNull": ["$taken", []] }, "as": "it", "cond": { "$gt": ["$$it.until", now] },
+    } };
+    // Null sorts before every date.
+    let open = doc! { "$lte": ["$locked_until", now] };
+    let places = doc! { "$max": [1, { "$subtract": [i64::from(FREE), "$wrong"] }] };
+    let free = doc! { "$lt": [{ "$size": "$taken" }, places] };
+    let mine = doc! { "id": raw(place), "until": until };
+    vec![
+        doc! { "$set": {
+            "wrong": remembered("$wrong", 0_i64.into(), now),
+            "locked_until": remembered("$locked_until", Bson::Null, now),
+            "taken": standing,
+        } },
+        doc! { "$set": {
+            "taken": { "$cond": [
+                { "$and": [open, free] }, { "$concatArrays": ["$taken", [mine]] }, "$taken",
+            ] },
+            "expires_at": { "$max": ["$expires_at", until] },
+        } },
+    ]
+}
+
+/// Counts a wrong password, and from the [`FREE`]th on sets the pause that follows.
+fn missed(place: [u8; 16], now: Timestamp) -> Vec<Document> {
+    let pauses: Vec<i64> =
+        pauses().iter().map(|pause| i64::try_from(pause.as_millis()).unwrap_or(0)).collect();
+    let last = i64::try_from(pauses.len()).unwrap_or(1) - 1;
+    let which = doc! { "$min": [{ "$subtract": ["$wrong", i64::from(FREE)] }, last] };
+    let until = doc! { "$add": [now, { "$arrayElemAt": [pauses, which] }] };
+    let before = remembered("$wrong", 0_i64.into(), now);
+    vec![
+        doc! { "$set": { "wrong": { "$add": [before, 1_i64] }, "taken": others(place) } },
+        doc! { "$set": {
+            "locked_until": {
+                "$cond": [{ "$lt": ["$wrong", i64::from(FREE)] }, "$locked_until", until],
+            },
+            "expires_at": now.plus(REMEMBERED),
+        } },
+    ]
+}
+
+/// A field, or what it begins with where the row is new or its time is over.
+fn remembered(field: &str, otherwise: Bson, now: Timestamp) -> Document {
+    let value = doc! { "$ifNull": [field, otherwise.clone()] };
+    doc! { "$cond": [{ "$gt": ["$expires_at", now] }, value, otherwise] }
+}
+
+/// The places of all other attempts.
+fn others(place: [u8; 16]) -> Document {
+    doc! { "$filter": {
+        "input": { "$ifNull": ["$taken", []] }, "as": "it",
+        "cond": { "$ne": ["$$it.id", raw(place)] },
+    } }
+}

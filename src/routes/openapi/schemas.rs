@@ -1,0 +1,77 @@
+//! `components.schemas`: the types that answers and inputs are made of.
+
+use serde_json::{Map, Value, json};
+
+use super::examples::Examples;
+use super::route::{Route, named};
+use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId};
+use crate::error::FieldError;
+use crate::filters::problem::Problem;
+
+/// Every schema that the routes refer to, complete with examples.
+///
+/// # Panics
+/// When two types that differ have one name: `#[schema(as = …)]` tells them apart.
+pub(super) fn all(routes: &[Route]) -> Map<String, Value> {
+    let always = [
+        named::<Problem>(),
+        named::<FieldError>(),
+        named::<AttachmentId>(),
+        named::<ConversationId>(),
+        named::<GroupId>(),
+        named::<MessageId>(),
+        named::<SessionId>(),
+        named::<UserId>(),
+    ];
+    let mut schemas: Map<String, Value> = Map::new();
+    for (name, schema) in always.iter().chain(routes.iter().flat_map(|route| &route.schemas)) {
+        let mut schema = schema.clone();
+        if name != "Problem" {
+            complete(&mut schema);
+        }
+        let before = schemas.insert(name.clone(), schema);
+        let same = before.is_none_or(|before| before == schemas[name]);
+        assert!(same, "two types that differ are called {name}");
+    }
+    let examples = Examples { schemas: &schemas };
+    let made: Vec<Value> = schemas.values().map(|schema| examples.of(schema)).collect();
+    for (schema, example) in schemas.values_mut().zip(made) {
+        if let Value::Object(schema) = schema {
+            schema.remove("example");
+            schema.insert("examples".to_owned(), json!([example]));
+        }
+    }
+    schemas.values_mut().for_each(modern);
+    schemas
+}
+
+/// In answers every field is present: what may be absent in Rust is null in JSON.
+pub(super) fn complete(schema: &mut Value) {
+    if let Some(parts) = schema.get_mut("allOf").and_then(Value::as_array_mut) {
+        parts.iter_mut().for_each(complete);
+    }
+    let fields = schema["properties"].as_object();
+    let names: Option<Vec<String>> = fields.map(|fields| fields.keys().cloned().collect());
+    if let Some(names) = names.filter(|names| !names.is_empty()) {
+        schema["required"] = json!(names);
+    }
+}
+
+/// `examples`, as JSON Schema 2020-12 has it, for `example`, which OpenAPI 3.1 retires.
+pub(super) fn modern(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            // A field of an object may be called so too; then it is a schema.
+            let example = object.get("example").filter(|value| !value.is_object()).cloned();
+            if let Some(example) = example.filter(|_| object.contains_key("type")) {
+                object.remove("example");
+                object.insert("examples".to_owned(), json!([example]));
+            }
+            let examples = object.remove("examples");
+            object.values_mut().for_each(modern);
+            object.extend(examples.map(|examples| ("examples".to_owned(), examples)));
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(modern),
+        _ => {}
+    }
+}

@@ -1,0 +1,103 @@
+//! Blocks: who wants nothing new from whom.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::profiles::Profiles;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::UserId;
+use crate::domain::page::{Cursors, Limit, ListScope, Page};
+use crate::domain::relations::{BlockPosition, not_oneself};
+use crate::domain::users::PublicUser;
+use crate::error::{Error, Result};
+use crate::repositories::Repositories;
+use crate::repositories::relations::Relations;
+use crate::repositories::users::Users;
+
+/// Someone whom one has blocked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BlockedUser {
+    /// Who.
+    pub user: PublicUser,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// The rules of blocks.
+#[derive(Debug)]
+pub struct Blocks {
+    relations: Relations,
+    users: Users,
+    profiles: Arc<Profiles>,
+    cursors: Cursors,
+    clock: Clock,
+}
+
+impl Blocks {
+    /// Blocks over these repositories.
+    #[must_use]
+    pub fn new(
+        repositories: &Repositories,
+        profiles: Arc<Profiles>,
+        cursors: Cursors,
+        clock: &Clock,
+    ) -> Self {
+        let Repositories { relations, users, .. } = repositories.clone();
+        Self { relations, users, profiles, cursors, clock: clock.clone() }
+    }
+
+    /// Blocks `other`: the friendship or request between the two ends, and nothing new begins in
+    /// either direction. Again, it says the same again, even if `other` is gone by now.
+    ///
+    /// A message that was let through a moment before may still arrive.
+    ///
+    /// # Errors
+    /// `cannot_friend_self`; not found unless `other` is verified and there; the store is away.
+    pub async fn block(&self, user: UserId, other: UserId) -> Result<BlockedUser> {
+        not_oneself(user, other)?;
+        let created_at = match self.relations.blocked_since(user, other).await? {
+            Some(at) => at,
+            None if self.users.active(&[other]).await?.is_empty() => {
+                return Err(Error::not_found());
+            }
+            None => self.relations.block(user, other, self.clock.now()).await?,
+        };
+        let user = self.profiles.many(&[other]).await?.remove(&other);
+        Ok(BlockedUser { user: user.unwrap_or_else(|| PublicUser::gone(other)), created_at })
+    }
+
+    /// Takes the block of `other` back, if there is one; nothing that it ended comes back.
+    ///
+    /// # Errors
+    /// `cannot_friend_self`; the store is away.
+    pub async fn unblock(&self, user: UserId, other: UserId) -> Result<()> {
+        not_oneself(user, other)?;
+        self.relations.unblock(user, other).await
+    }
+
+    /// Those whom `user` has blocked, the last first.
+    ///
+    /// # Errors
+    /// `invalid_cursor`; the store is away.
+    pub async fn list(
+        &self,
+        user: UserId,
+        limit: Limit,
+        cursor: Option<&str>,
+    ) -> Result<Page<BlockedUser>> {
+        let scope = ListScope { list: "blocks", reader: user };
+        let before: Option<BlockPosition> = self.cursors.resume(scope, cursor)?;
+        let blocks = self.relations.blocks(user, before, limit.get() + 1).await?;
+        let page = self
+            .cursors
+            .page(scope, limit, blocks, |block| BlockPosition { at: block.at, user: block.user });
+        let others: Vec<UserId> = page.items.iter().map(|block| block.user).collect();
+        let mut profiles = self.profiles.many(&others).await?;
+        Ok(page.map(|block| BlockedUser {
+            user: profiles.remove(&block.user).unwrap_or_else(|| PublicUser::gone(block.user)),
+            created_at: block.at,
+        }))
+    }
+}

@@ -1,0 +1,126 @@
+//! Deleting an account. One transaction ends it; what it leaves elsewhere goes in steps that can
+//! be repeated, by whichever instance comes to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::guesses::Guesses;
+use super::live::LiveSessions;
+use super::password::{account_gone, confirm};
+use crate::cache::profiles::ProfileCache;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::groups::GroupPosition;
+use crate::domain::ids::UserId;
+use crate::error::{Kind, Result};
+use crate::repositories::Repositories;
+
+/// How often accounts are looked for that have left something behind.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// For how long that is left to the request that deleted the account.
+const HEAD_START: Duration = Duration::from_secs(5);
+
+/// After which no request can be under way any more that began before the deletion, and might
+/// still add something: what is cleaned then stays clean.
+const SETTLED: Duration = Duration::from_mins(1);
+
+/// Accounts and groups that are taken on in one go.
+const AT_ONCE: usize = 50;
+
+/// The rules of leaving for good.
+#[derive(Debug)]
+pub struct Deletion {
+    pub(super) repositories: Repositories,
+    pub(super) guesses: Guesses,
+    pub(super) live: Arc<LiveSessions>,
+    pub(super) cache: ProfileCache,
+    pub(super) clock: Clock,
+}
+
+impl Deletion {
+    /// Deletes the account of someone who is signed in. Their messages stay.
+    ///
+    /// # Errors
+    /// `forbidden` if the password is wrong, which counts like signing in with it;
+    /// `account_locked`; `session_revoked` if the account is gone already; or the store is away.
+    pub async fn delete(&self, user: UserId, password: String) -> Result<()> {
+        let Repositories { users, accounts, .. } = &self.repositories;
+        let known = confirm(&self.guesses, users, &self.clock, user, password).await?;
+        let deleted = accounts.delete(&known, self.clock.now()).await;
+        // Also where the store did not say: it may be gone.
+        self.live.forget_user(user);
+        if !deleted? {
+            return Err(account_gone());
+        }
+        if let Err(error) = self.clean(user).await {
+            // The account is gone whatever is left of it.
+            tracing::warn!(event = "deletion_unfinished", %user, %error);
+        }
+        Ok(())
+    }
+
+    /// Goes on with deletions that were not finished, of any instance, until told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                () = stop.cancelled() => return,
+            }
+            if let Err(error) = self.go_on().await {
+                tracing::warn!(event = "deletion_unfinished", %error);
+            }
+        }
+    }
+
+    async fn go_on(&self) -> Result<()> {
+        let now = self.clock.now();
+        self.repositories.users.free_old_names(now).await?;
+        let departures = &self.repositories.departures;
+        let count = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
+        for left in departures.unfinished(now.minus(HEAD_START), count).await? {
+            // One that cannot be cleaned must not keep the others from it.
+            if let Err(error) = self.clean_settled(left.user, left.at, now).await {
+                tracing::warn!(event = "deletion_unfinished", user = %left.user, %error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn clean_settled(&self, user: UserId, at: Timestamp, now: Timestamp) -> Result<()> {
+        self.clean(user).await?;
+        if now.since(at) >= SETTLED {
+            self.repositories.departures.finish(user).await?;
+            tracing::info!(event = "deletion_finished", %user);
+        }
+        Ok(())
+    }
+
+    /// Removes what a deleted account has left; again changes nothing.
+    async fn clean(&self, user: UserId) -> Result<()> {
+        self.cache.forget(user).await;
+        self.leave_groups(user).await?;
+        self.repositories.departures.forget_relations(user).await?;
+        self.repositories.departures.forget_notifications(user).await
+    }
+
+    async fn leave_groups(&self, user: UserId) -> Result<()> {
+        let Repositories { members, groups, .. } = &self.repositories;
+        let mut before = None;
+        loop {
+            let places = members.groups_of(user, before, AT_ONCE).await?;
+            let Some(last) = places.last() else { return Ok(()) };
+            let group = last.conversation.as_group();
+            before = Some(GroupPosition { joined_at: last.joined_at, group });
+            for place in places {
+                match groups.leave(place.conversation.as_group(), user, self.clock.now()).await {
+                    // Removed by someone, or by another instance, in the meantime.
+                    Err(error) if error.kind() == Kind::NotFound => {}
+                    outcome => outcome?,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Each service from what all are made from.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::Ground;
+use super::access::Access;
+use super::accounts::Accounts;
+use super::attachments::Attachments;
+use super::blocks::Blocks;
+use super::conversations::Conversations;
+use super::deletion::Deletion;
+use super::export::Exports;
+use super::friends::Friends;
+use super::groups::Groups;
+use super::guesses::Guesses;
+use super::inbox::Inbox;
+use super::live::LiveSessions;
+use super::messages::{Messages, View};
+use super::notifications::Notifications;
+use super::outbox::Outbox;
+use super::outgoing::Outgoing;
+use super::password::PasswordChanges;
+use super::passwords::Passwords;
+use super::profile::Profile;
+use super::profiles::Profiles;
+use super::sessions::Sessions;
+use super::tokens::{MailTokens, RefreshTokens};
+use crate::cache::profiles::ProfileCache;
+use crate::domain::page::Cursors;
+use crate::error::{Error, Result};
+use crate::mail::Mailer;
+
+impl Ground<'_> {
+    pub(super) fn public_url(&self) -> &str {
+        self.settings.server.public_url.as_str().trim_end_matches('/')
+    }
+
+    pub(super) fn cursors(&self) -> Cursors {
+        Cursors::new(self.signing_key)
+    }
+
+    pub(super) fn access(&self, live: &Arc<LiveSessions>) -> Result<Access> {
+        Access::new(self.public_url(), self.signing_key, self.clock, live.clone())
+    }
+
+    pub(super) fn friends(&self, profiles: &Arc<Profiles>) -> Friends {
+        Friends::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+    }
+
+    pub(super) fn blocks(&self, profiles: &Arc<Profiles>) -> Blocks {
+        Blocks::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+    }
+
+    pub(super) fn outbox(&self) -> Result<Outbox> {
+        Ok(Outbox {
+            rows: self.repositories.outbox.clone(),
+            accounts: self.repositories.accounts.clone(),
+            users: self.repositories.users.clone(),
+            links: self.repositories.tokens.clone(),
+            mailer: Mailer::new(&self.settings.mail).map_err(Error::internal)?,
+            tokens: MailTokens::new(self.signing_key),
+            public_url: self.public_url().to_owned(),
+            clock: self.clock.clone(),
+            queued: Notify::new(),
+        })
+    }
+
+    pub(super) fn sessions(&self, access: &Arc<Access>, live: &Arc<LiveSessions>) -> Sessions {
+        Sessions {
+            rows: self.repositories.sessions.clone(),
+            accounts: self.repositories.accounts.clone(),
+            users: self.repositories.users.clone(),
+            access: access.clone(),
+            live: live.clone(),
+            refresh: RefreshTokens::new(self.signing_key),
+            cursors: self.cursors(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn accounts(
+        &self,
+        hashers: &Hashers,
+        sessions: &Arc<Sessions>,
+        outbox: &Arc<Outbox>,
+    ) -> Accounts {
+        Accounts {
+            rows: self.repositories.accounts.clone(),
+            users: self.repositories.users.clone(),
+            passwords: hashers.passwords.clone(),
+            guesses: hashers.guesses.clone(),
+            sessions: sessions.clone(),
+            tokens: MailTokens::new(self.signing_key),
+            queue: self.repositories.outbox.clone(),
+            outbox: outbox.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn passwords(
+        &self,
+        hashers: &Hashers,
+        live: &Arc<LiveSessions>,
+        outbox: &Arc<Outbox>,
+    ) -> PasswordChanges {
+        PasswordChanges {
+            accounts: self.repositories.accounts.clone(),
+            users: self.repositories.users.clone(),
+            links: self.repositories.tokens.clone(),
+            passwords: hashers.passwords.clone(),
+            guesses: hashers.guesses.clone(),
+            live: live.clone(),
+            queue: self.repositories.outbox.clone(),
+            outbox: outbox.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn deletion(
+        &self,
+        guesses: Guesses,
+        live: &Arc<LiveSessions>,
+        cache: &ProfileCache,
+    ) -> Deletion {
+        Deletion {
+            repositories: self.repositories.clone(),
+            guesses,
+            live: live.clone(),
+            cache: cache.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn exports(
+        &self,
+        profile: &Arc<Profile>,
+        sessions: &Arc<Sessions>,
+        friends: &Arc<Friends>,
+        blocks: &Arc<Blocks>,
+        groups: &Arc<Groups>,
+    ) -> Exports {
+        Exports {
+            repositories: self.repositories.clone(),
+            profile: profile.clone(),
+            sessions: sessions.clone(),
+            friends: friends.clone(),
+            blocks: blocks.clone(),
+            groups: groups.clone(),
+        }
+    }
+
+    pub(super) fn profiles(&self, cache: ProfileCache) -> Profiles {
+        Profiles { users: self.repositories.users.clone(), cache, cursors: self.cursors() }
+    }
+
+    pub(super) fn profile(
+        &self,
+        outbox: &Arc<Outbox>,
+        attachments: &Arc<Attachments>,
+        cache: &ProfileCache,
+    ) -> Profile {
+        Profile {
+            accounts: self.repositories.accounts.clone(),
+            attachments: attachments.clone(),
+            users: self.repositories.users.clone(),
+            links: self.repositories.tokens.clone(),
+            tokens: MailTokens::new(self.signing_key),
+            outbox: outbox.clone(),
+            cache: cache.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn messages(
+        &self,
+        conversations: &Arc<Conversations>,
+        attachments: &Arc<Attachments>,
+        outgoing: Outgoing,
+    ) -> Messages {
+        Messages {
+            repositories: self.repositories.clone(),
+            conversations: conversations.clone(),
+            attachments: attachments.clone(),
+            outgoing,
+            redis: self.redis.clone(),
+            view: View::new(self.repositories),
+            cursors: self.cursors(),
+            clock: self.clock.clone(),
+            require_friendship: self.settings.messages.require_friendship,
+        }
+    }
+
+    pub(super) fn notifications(&self, profiles: &Arc<Profiles>) -> Notifications {
+        Notifications::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+    }
+
+    pub(super) fn inbox(
+        &self,
+        conversations: &Arc<Conversations>,
+        profiles: &Arc<Profiles>,
+    ) -> Inbox {
+        Inbox {
+            repositories: self.repositories.clone(),
+            conversations: conversations.clone(),
+            profiles: profiles.clone(),
+            view: View::new(self.repositories),
+            cursors: self.cursors(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn groups(
+        &self,
+        profiles: &Arc<Profiles>,
+        attachments: &Arc<Attachments>,
+    ) -> Groups {
+        Groups::new(
+            self.repositories,
+            profiles.clone(),
+            attachments.clone(),
+            self.cursors(),
+            self.clock,
+            self.settings.groups.max_members,
+        )
+    }
+}
+
+/// What works with passwords: one pool for all, and one count of wrong ones.
+pub(super) struct Hashers {
+    pub(super) passwords: Passwords,
+    pub(super) guesses: Guesses,
+}
+
+impl Hashers {
+    pub(super) fn new(ground: &Ground<'_>) -> Self {
+        let auth = &ground.settings.auth;
+        let passwords = Passwords::new(auth.bcrypt_cost, auth.hashers());
+        let rows = ground.repositories.lockouts.clone();
+        let guesses = Guesses::new(rows, passwords.clone(), ground.signing_key, ground.clock);
+        Self { passwords, guesses }
+    }
+}

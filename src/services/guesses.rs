@@ -1,0 +1,128 @@
+//! Checking passwords, with an end to guessing: five wrong ones in a row for an e-mail address,
+//! whether an account has it or not, and then pauses that grow.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::passwords::Passwords;
+use crate::domain::clock::Clock;
+use crate::domain::lockouts::FREE;
+use crate::domain::secrets::MacKey;
+use crate::domain::text::Email;
+use crate::error::{Error, Result};
+use crate::repositories::lockouts::{Attempt, LockoutKey, Lockouts, Taken};
+use crate::repositories::users::Credentials;
+
+/// How long an attempt waits for others on the same address.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The first wait between two looks, doubled by each …
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+
+/// … up to this.
+const LAST_LOOK: Duration = Duration::from_millis(160);
+
+/// Checks passwords and counts the wrong ones; cloning shares the count.
+#[derive(Debug, Clone)]
+pub struct Guesses {
+    rows: Lockouts,
+    passwords: Passwords,
+    key: MacKey,
+    clock: Clock,
+}
+
+impl Guesses {
+    /// Counts in these rows, under the service's key for them.
+    #[must_use]
+    pub fn new(rows: Lockouts, passwords: Passwords, master: &[u8], clock: &Clock) -> Self {
+        Self { rows, passwords, key: MacKey::derive(master, "lockout"), clock: clock.clone() }
+    }
+
+    /// What wrong passwords for the address of this key (see [`Email::key`]) are counted under.
+    #[must_use]
+    pub fn counted_under(&self, email_key: &str) -> LockoutKey {
+        self.key.mac(&[email_key.as_bytes()])
+    }
+
+    /// The credentials that `look_up` finds for an address, if `given` is their password; `None`
+    /// if it is not, or there are none, after the same work. `look_up` runs as late as it can.
+    ///
+    /// # Errors
+    /// `account_locked`; or the store is away, or too many wait.
+    pub async fn check(
+        &self,
+        email: &Email,
+        given: String,
+        look_up: impl Future<Output = Result<Option<Credentials>>> + Send + 'static,
+    ) -> Result<Option<Credentials>> {
+        let (this, key) = (self.clone(), self.counted_under(&email.key()));
+        // To its end, even where nobody waits for it any more: who hangs up is counted as well.
+        let attempt = tokio::spawn(async move { this.attempt(key, given, look_up).await });
+        attempt.await.map_err(Error::internal)?
+    }
+
+    async fn attempt(
+        &self,
+        key: LockoutKey,
+        given: String,
+        look_up: impl Future<Output = Result<Option<Credentials>>> + Send,
+    ) -> Result<Option<Credentials>> {
+        let attempt = self.take(key).await?;
+        match self.compare(given, look_up).await {
+            Ok(Some(found)) => self.rows.right(&attempt).await.map(|()| Some(found)),
+            Ok(None) => self.count(&attempt).await.map(|()| None),
+            Err(error) => {
+                // Should this fail as well, the place is free after a minute.
+                let _ = self.rows.give_back(&attempt).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for an attempt. Without that wait, those who know their password would be refused
+    /// where several of their devices sign in at once.
+    async fn take(&self, key: LockoutKey) -> Result<Attempt> {
+        let (began, mut wait) = (Instant::now(), FIRST_LOOK);
+        loop {
+            let now = self.clock.now();
+            match self.rows.take(key, now).await? {
+                Taken::Attempt(attempt) => return Ok(attempt),
+                Taken::Locked(until) => return Err(locked(until.since(now))),
+                Taken::Busy if began.elapsed() > PATIENCE => {
+                    return Err(Error::unavailable().with_source("too many passwords for one"));
+                }
+                Taken::Busy => sleep(wait).await,
+            }
+            wait = (wait * 2).min(LAST_LOOK);
+        }
+    }
+
+    async fn compare(
+        &self,
+        given: String,
+        look_up: impl Future<Output = Result<Option<Credentials>>> + Send,
+    ) -> Result<Option<Credentials>> {
+        let turn = self.passwords.turn().await?;
+        let known = look_up.await?;
+        let hash = known.as_ref().map(|known| known.password_hash.clone());
+        let matches = turn.verify(given, hash).await?;
+        Ok(known.filter(|_| matches))
+    }
+
+    /// Counts a wrong password; past the free ones it is a lockout, whatever was taken before.
+    async fn count(&self, attempt: &Attempt) -> Result<()> {
+        let now = self.clock.now();
+        let wrong = self.rows.wrong(attempt, now).await?;
+        if wrong.count < FREE {
+            return Ok(());
+        }
+        let pause = wrong.locked_until.map_or(Duration::ZERO, |until| until.since(now));
+        tracing::warn!(event = "locked_out", wrong = wrong.count, seconds = pause.as_secs());
+        if wrong.count == FREE { Ok(()) } else { Err(locked(pause)) }
+    }
+}
+
+fn locked(pause: Duration) -> Error {
+    Error::limited("account_locked", pause)
+}

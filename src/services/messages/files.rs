@@ -1,0 +1,72 @@
+//! The files of a message: those that it names, and those that come with it.
+
+use super::{Delivery, Messages, NewMessage};
+use crate::domain::attachments::Attachment;
+use crate::domain::files::MAX_TOGETHER;
+use crate::domain::ids::{AttachmentId, UserId};
+use crate::domain::messages::unknown_attachment;
+use crate::error::{Error, Kind, Result};
+use crate::services::upload::Upload;
+
+impl Messages {
+    /// Sends a message with files that come with it, after those that it names. Of a message that
+    /// is refused, or was sent before, no file stays.
+    ///
+    /// # Errors
+    /// As [`Messages::send`]; `image_too_large`.
+    pub async fn send_with(
+        &self,
+        sender: UserId,
+        new: NewMessage,
+        uploads: Vec<Upload>,
+    ) -> Result<Delivery> {
+        self.check_may_write(sender, new.target).await?;
+        let mut uploaded = Vec::with_capacity(uploads.len());
+        let outcome = async {
+            for upload in uploads {
+                uploaded.push(upload.finish().await?);
+            }
+            self.deliver(sender, &new, &uploaded).await
+        };
+        let outcome = outcome.await;
+        let left_over = match &outcome {
+            Ok(delivery) => delivery.replayed,
+            // It may still be sent: what nothing refers to then is collected.
+            Err(error) => error.kind() != Kind::Unavailable,
+        };
+        if left_over {
+            let files: Vec<AttachmentId> = uploaded.iter().map(|file| file.id).collect();
+            self.attachments.discard(&files).await;
+        }
+        outcome
+    }
+
+    /// The files that a message names, the sender's own and complete, and those that come with
+    /// it: together not too large.
+    pub(super) async fn files(
+        &self,
+        sender: UserId,
+        ids: &[AttachmentId],
+        uploaded: &[Attachment],
+    ) -> Result<Vec<Attachment>> {
+        let mut wanted: Vec<AttachmentId> = Vec::with_capacity(ids.len());
+        for id in ids {
+            if !wanted.contains(id) {
+                wanted.push(*id);
+            }
+        }
+        let mut files = Vec::new();
+        if !wanted.is_empty() {
+            files = self.repositories.attachments.own(sender, &wanted).await?;
+            if files.len() < wanted.len() {
+                return Err(unknown_attachment());
+            }
+        }
+        files.extend_from_slice(uploaded);
+        if files.iter().map(|file| file.size).sum::<u64>() > MAX_TOGETHER {
+            let message = "all files of a message together at most 5 MiB";
+            return Err(Error::field("attachments", "too_large", message));
+        }
+        Ok(files)
+    }
+}

@@ -1,0 +1,119 @@
+//! Another password: by the one that one has, or by a mailed link.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::accounts::bad_link;
+use super::guesses::Guesses;
+use super::live::LiveSessions;
+use super::outbox::Outbox;
+use super::passwords::Passwords;
+use super::tokens::MailTokens;
+use crate::domain::clock::{Clock, random_bytes};
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::mails::{Mail, MailKind};
+use crate::domain::text::{Email, Password};
+use crate::error::{Error, Result};
+use crate::repositories;
+use crate::repositories::accounts::Accounts;
+use crate::repositories::tokens::Tokens;
+use crate::repositories::users::{Credentials, Users};
+
+/// How long a link to set a new password is good.
+const LINK_LIFETIME: Duration = Duration::from_hours(1);
+
+/// The rules of changing a password.
+#[derive(Debug)]
+pub struct PasswordChanges {
+    pub(super) accounts: Accounts,
+    pub(super) users: Users,
+    pub(super) links: Tokens,
+    pub(super) passwords: Passwords,
+    pub(super) guesses: Guesses,
+    pub(super) live: Arc<LiveSessions>,
+    pub(super) queue: repositories::outbox::Outbox,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) clock: Clock,
+}
+
+impl PasswordChanges {
+    /// Replaces the password of someone who is signed in. Their other sessions end.
+    ///
+    /// # Errors
+    /// `forbidden` if `current` is wrong, which counts like signing in with it; `account_locked`;
+    /// or the store is away, or too many wait.
+    pub async fn change(
+        &self,
+        user: UserId,
+        session: SessionId,
+        current: String,
+        new: Password,
+    ) -> Result<()> {
+        let known = confirm(&self.guesses, &self.users, &self.clock, user, current).await?;
+        let hash = self.passwords.turn().await?.hash(new).await?;
+        let now = self.clock.now();
+        let changed = self.accounts.change_password(&known, &hash, session, now).await;
+        // Also where the store did not say: they may have ended.
+        self.live.forget_others(user, session);
+        if changed? { Ok(()) } else { Err(wrong_password()) }
+    }
+
+    /// Mails a link to set a new password, if an account has this address. That is found out
+    /// later, when the mail is about to go, so that nothing here tells whether there is one.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn forgot(&self, email: Email) -> Result<()> {
+        let (now, nonce) = (self.clock.now(), Some(random_bytes()));
+        let kind = MailKind::ResetPassword;
+        let mail = Mail { kind, to: email, username: String::new(), nonce };
+        self.queue.queue(&mail, now, now.plus(LINK_LIFETIME)).await?;
+        self.outbox.wake();
+        Ok(())
+    }
+
+    /// Sets a new password by the token of a mailed link. All sessions end, all other links are
+    /// worthless, a lockout is over. Using the link shows that the address is one's own, so an
+    /// account that was not verified now is: what somebody else may have signed up with is its
+    /// owner's.
+    ///
+    /// # Errors
+    /// `invalid_or_expired_token`; or the store is away, or too many wait.
+    pub async fn reset(&self, token: &str, new: Password) -> Result<()> {
+        let digest = MailTokens::digest(token);
+        // Before the work: whoever makes tokens up costs no hash.
+        let address = self.links.reset_for(digest, self.clock.now()).await?;
+        let address = address.ok_or_else(bad_link)?;
+        let hash = self.passwords.turn().await?.hash(new).await?;
+        let (lockout, now) = (self.guesses.counted_under(&address), self.clock.now());
+        let user = self.accounts.reset_password(digest, &hash, lockout, now).await?;
+        self.live.forget_user(user.ok_or_else(bad_link)?);
+        Ok(())
+    }
+}
+
+/// Someone who is signed in shows once more who they are.
+pub(super) async fn confirm(
+    guesses: &Guesses,
+    users: &Users,
+    clock: &Clock,
+    user: UserId,
+    password: String,
+) -> Result<Credentials> {
+    let known = users.find(user, clock.now()).await?.ok_or_else(account_gone)?;
+    let email = Email::parse(&known.email).map_err(|broken| Error::internal(broken.code))?;
+    let (users, clock) = (users.clone(), clock.clone());
+    let look_up = async move {
+        // Gone in the meantime is no wrong password.
+        users.credentials_of(user, clock.now()).await?.ok_or_else(account_gone).map(Some)
+    };
+    guesses.check(&email, password, look_up).await?.ok_or_else(wrong_password)
+}
+
+pub(super) fn account_gone() -> Error {
+    Error::unauthenticated("session_revoked", "the account is gone")
+}
+
+fn wrong_password() -> Error {
+    Error::forbidden("forbidden", "the password is wrong")
+}

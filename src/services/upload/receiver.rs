@@ -1,0 +1,175 @@
+//! The writing half of an upload: a task that stores what comes, and looks into it at the end.
+
+use aws_lc_rs::digest;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Step, Stores};
+use crate::domain::attachments::Attachment;
+use crate::domain::files::{Filename, Preview, Rendition};
+use crate::domain::ids::{AttachmentId, UserId};
+use crate::domain::media_type::{self, Image};
+use crate::error::{Error, Kind, Result};
+use crate::repositories::attachments::Content;
+use crate::repositories::files::CHUNK;
+
+/// What one upload has come to.
+pub(super) struct Receiver {
+    stores: Stores,
+    id: AttachmentId,
+    /// Bytes that are not stored yet, less than a chunk.
+    chunk: Vec<u8>,
+    /// Chunks that are stored.
+    chunks: u32,
+    /// The first bytes of all.
+    head: Vec<u8>,
+    size: u64,
+    sha256: digest::Context,
+}
+
+impl Receiver {
+    /// Nothing has come yet.
+    pub fn new(stores: Stores, id: AttachmentId) -> Self {
+        Self {
+            stores,
+            id,
+            chunk: Vec::with_capacity(CHUNK),
+            chunks: 0,
+            head: Vec::new(),
+            size: 0,
+            sha256: digest::Context::new(&digest::SHA256),
+        }
+    }
+
+    /// Takes all steps of an upload; unless they come to their end, nothing stays of it.
+    pub async fn run(
+        mut self,
+        uploader: UserId,
+        filename: Filename,
+        incoming: mpsc::Receiver<Step>,
+    ) -> Result<Attachment> {
+        let (stores, id) = (self.stores.clone(), self.id);
+        let outcome = async {
+            let now = stores.clock.now();
+            stores.rows.begin(id, uploader, &filename.into_string(), now).await?;
+            let waiting = self.receive(incoming).await?;
+            self.complete(waiting).await
+        };
+        let outcome = outcome.await;
+        if let Err(error) = &outcome {
+            discard(&stores, id, error.kind()).await;
+        }
+        outcome
+    }
+
+    async fn receive(&mut self, mut incoming: mpsc::Receiver<Step>) -> Result<oneshot::Sender<()>> {
+        loop {
+            match incoming.recv().await {
+                Some(Step::Bytes(bytes)) => self.take(bytes).await?,
+                Some(Step::Close) => self.append_rest().await?,
+                Some(Step::End(waiting)) => return Ok(waiting),
+                None => return Err(given_up()),
+            }
+        }
+    }
+
+    async fn take(&mut self, bytes: Bytes) -> Result<()> {
+        self.size += bytes.len() as u64;
+        self.sha256.update(&bytes);
+        let missing = media_type::HEAD.saturating_sub(self.head.len()).min(bytes.len());
+        self.head.extend_from_slice(&bytes[..missing]);
+        let mut rest = bytes.as_ref();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(CHUNK - self.chunk.len()));
+            self.chunk.extend_from_slice(now);
+            rest = later;
+            if self.chunk.len() == CHUNK {
+                let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+                self.append(chunk).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self, chunk: Vec<u8>) -> Result<()> {
+        self.stores.files.append(self.id, Rendition::Original, self.chunks, chunk).await?;
+        self.chunks += 1;
+        Ok(())
+    }
+
+    /// Stores the last chunk, unless it is empty or stored already.
+    async fn append_rest(&mut self) -> Result<()> {
+        let rest = std::mem::take(&mut self.chunk);
+        if rest.is_empty() { Ok(()) } else { self.append(rest).await }
+    }
+
+    async fn complete(mut self, waiting: oneshot::Sender<()>) -> Result<Attachment> {
+        self.append_rest().await?;
+        let (stores, id, size) = (&self.stores, self.id, self.size);
+        stores.files.complete(id, Rendition::Original, size, stores.clock.now()).await?;
+        let content = self.content().await?;
+        if waiting.is_closed() {
+            return Err(given_up());
+        }
+        let file = self.stores.rows.finish(self.id, &content, self.stores.clock.now()).await?;
+        file.map(|file| file.attachment).ok_or_else(given_up)
+    }
+
+    /// What the bytes tell; stores the preview of an image.
+    async fn content(&self) -> Result<Content> {
+        let Self { stores, id, size, .. } = self;
+        let mut content_type = media_type::sniff(&self.head, *size);
+        let mut image = None;
+        if let Some(kind) = Image::of(content_type) {
+            image = stores.images.examine(kind, self.read_back()).await?;
+            if image.is_none() {
+                content_type = media_type::UNKNOWN;
+            }
+        }
+        let dimensions = image.as_ref().map(|image| image.dimensions);
+        let mut preview = None;
+        if let Some(small) = image.and_then(|image| image.thumbnail) {
+            let size = small.bytes.len() as u64;
+            for (n, chunk) in (0..).zip(small.bytes.chunks(CHUNK)) {
+                stores.files.append(*id, Rendition::Thumbnail, n, chunk.to_vec()).await?;
+            }
+            let now = stores.clock.now();
+            stores.files.complete(*id, Rendition::Thumbnail, size, now).await?;
+            preview = Some(Preview { content_type: small.content_type.to_owned(), size });
+        }
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(self.sha256.clone().finish().as_ref());
+        Ok(Content {
+            content_type: content_type.to_owned(),
+            size: *size,
+            sha256,
+            dimensions,
+            preview,
+        })
+    }
+
+    /// All bytes again: they were not kept, since most files are not images.
+    async fn read_back(&self) -> Result<Bytes> {
+        let mut all = BytesMut::new();
+        for n in 0..self.chunks {
+            all.extend_from_slice(&self.stores.files.chunk(self.id, Rendition::Original, n).await?);
+        }
+        Ok(all.freeze())
+    }
+}
+
+/// Removes what there is of a file. After a write whose outcome is unknown, which may still come
+/// true, the row stays for [`collect_abandoned`](crate::services::attachments::Attachments::collect_abandoned).
+async fn discard(stores: &Stores, id: AttachmentId, failed_by: Kind) {
+    let outcome = async {
+        stores.files.remove(id).await?;
+        if failed_by == Kind::Unavailable { Ok(()) } else { stores.rows.forget(id).await }
+    };
+    if let Err(error) = outcome.await {
+        tracing::debug!(event = "upload_discard", %id, %error);
+    }
+}
+
+fn given_up() -> Error {
+    Error::malformed("malformed_multipart", "the upload was given up before its end")
+}
