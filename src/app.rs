@@ -1,5 +1,7 @@
 //! Composition root: settings become clients, clients become services, services become routes.
 
+mod populate;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,8 @@ use crate::services::seed::fixture::Fixture;
 use crate::services::seed::load::{Made, Seeder};
 use crate::services::seed::source::Source;
 use crate::services::{Ground, Services};
+
+pub use self::populate::{Reporter, populate};
 
 /// What stops a command; its text is the line that the operator sees.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

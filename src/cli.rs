@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::LoadOptions;
+use crate::domain::population::Population;
 
 /// A chat backend in one binary, on MongoDB and Redis.
 #[derive(Parser)]
@@ -46,7 +47,11 @@ pub enum Command {
     /// Fill the store with made-up people, groups and messages; again changes nothing
     Seed {
         /// Name of a fixture, as `demo`, or a directory with one
-        fixture: PathBuf,
+        #[arg(required_unless_present = "users", conflicts_with = "users")]
+        fixture: Option<PathBuf>,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show it as help")]
+        crowd: Option<Crowd>,
         #[command(flatten)]
         #[expect(missing_docs, reason = "clap would show it as help")]
         sources: Sources,
@@ -55,6 +60,27 @@ pub enum Command {
     Healthcheck(Sources),
     /// Print the OpenAPI document of the HTTP interface; needs no settings
     Openapi,
+}
+
+/// Instead of a fixture, a population of any size. Stopped halfway, it goes on where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Crowd {
+    /// Make up so many people, who write to each other
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=100_000_000))]
+    users: u32,
+    /// How many messages they have written
+    #[arg(long, default_value_t = 0)]
+    messages: u32,
+    /// The same number makes the same people and messages
+    #[arg(long, default_value_t = 1)]
+    random_seed: u32,
+}
+
+impl From<Crowd> for Population {
+    fn from(crowd: Crowd) -> Self {
+        let Crowd { users, messages, random_seed } = crowd;
+        Self { users, messages, random_seed }
+    }
 }
 
 /// What to do about indexes.
@@ -116,8 +142,13 @@ mod tests {
         };
         assert_eq!(action("natter indexes plan"), Indexes::Plan);
         assert_eq!(action("natter indexes apply"), Indexes::Apply);
-        let seed = command("natter seed demo");
-        assert!(matches!(seed, Command::Seed { fixture, .. } if fixture.as_os_str() == "demo"));
+        let seed = |line| match command(line) {
+            Command::Seed { fixture, crowd, .. } => (fixture, crowd.map(Population::from)),
+            _ => panic!("{line} is about seeds"),
+        };
+        assert_eq!(seed("natter seed demo"), (Some("demo".into()), None));
+        let population = Population { users: 9, messages: 20, random_seed: 1 };
+        assert_eq!(seed("natter seed --users 9 --messages 20"), (None, Some(population)));
         assert!(matches!(command("natter healthcheck"), Command::Healthcheck(_)));
     }
 
@@ -143,5 +174,8 @@ mod tests {
         assert_eq!(refused("natter indexes drop"), ErrorKind::InvalidValue);
         assert_eq!(refused("natter run"), ErrorKind::InvalidSubcommand);
         assert_eq!(refused("natter seed"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("natter seed --messages 9"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("natter seed demo --users 9"), ErrorKind::ArgumentConflict);
+        assert_eq!(refused("natter seed --users 1"), ErrorKind::ValueValidation);
     }
 }

@@ -52,7 +52,15 @@ async fn run(command: Command, settings: Settings) -> Result<(), Failure> {
     match command {
         Command::Serve(_) => app::serve(settings).await,
         Command::Indexes { action, .. } => app::indexes(settings, action).await,
+        Command::Seed { crowd: Some(crowd), .. } => {
+            let mut reporter = app::Reporter::new();
+            let report = |progress| reporter.show(progress);
+            let made = app::populate(&settings, crowd.into(), report).await?;
+            println!("{made}");
+            Ok(())
+        }
         Command::Seed { fixture, .. } => {
+            let fixture = fixture.unwrap_or_default();
             let made = app::seed(settings, &fixture).await?;
             println!("{}: {made}", fixture.display());
             Ok(())

@@ -14,6 +14,7 @@ pub mod mentions;
 pub mod messages;
 pub mod notifications;
 pub mod page;
+pub mod population;
 pub mod relations;
 pub mod search;
 pub mod secrets;

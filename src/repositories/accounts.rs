@@ -247,7 +247,8 @@ pub fn username_taken() -> Error {
     Error::conflict("username_taken", "another account has this name")
 }
 
-fn row(account: &NewAccount, verified: bool, now: Timestamp) -> users::Row {
+/// The row of a new account.
+pub(super) fn row(account: &NewAccount, verified: bool, now: Timestamp) -> users::Row {
     users::Row {
         id: account.id,
         username: account.username.as_str().to_owned(),

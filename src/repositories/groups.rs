@@ -30,7 +30,7 @@ use summary::Summaries;
 
 /// A row of `groups`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Row {
+pub(super) struct Row {
     #[serde(rename = "_id", with = "id")]
     group: GroupId,
     group_name: String,

@@ -97,7 +97,17 @@ impl Messages {
     }
 
     pub(super) fn shard(&self, conversation: ConversationId) -> &Collection<MessageRow> {
-        &self.shards[shard_of(conversation, self.shards.len())]
+        &self.shards[self.index(conversation)]
+    }
+
+    /// Which of [`all`](Self::all) a conversation is in.
+    pub(super) fn index(&self, conversation: ConversationId) -> usize {
+        shard_of(conversation, self.shards.len())
+    }
+
+    /// Every shard.
+    pub(super) fn all(&self) -> &[Collection<MessageRow>] {
+        &self.shards
     }
 
     /// One message.

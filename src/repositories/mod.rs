@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod attachment_uses;
 pub mod attachments;
+pub mod bulk;
 pub mod conversations;
 pub mod departures;
 pub mod exports;

@@ -17,7 +17,7 @@ use crate::error::Result;
 
 /// A row of `notifications`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Row {
+pub(super) struct Row {
     #[serde(rename = "_id", with = "id")]
     key: NotificationId,
     #[serde(with = "id")]

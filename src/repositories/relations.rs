@@ -1,6 +1,7 @@
 //! Relations: one row per pair of users, so that both sides always agree.
 
 mod blocks;
+mod bulk;
 mod row;
 
 use mongodb::bson::{Document, doc};

@@ -9,6 +9,7 @@
 mod batch;
 mod plan;
 mod settle;
+mod talk;
 mod updates;
 
 use std::collections::HashMap;
@@ -20,7 +21,9 @@ use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use self::batch::{Part, Tries};
-use self::plan::{KeyRow, Plan, SendRow, key_of, member_key, same};
+pub(super) use self::plan::SendRow;
+use self::plan::{KeyRow, Plan, key_of, member_key, same};
+pub(super) use self::talk::TalkRows;
 use self::updates::{key_update, member_updates, summary_updates};
 use super::attachment_uses::AttachmentUses;
 use super::bson::binary;

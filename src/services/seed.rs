@@ -1,7 +1,9 @@
-//! Fixtures: made-up people, groups and messages to try natter with, and to test it on.
+//! Made-up people, groups and messages to try natter with, and to test it on: a fixture that
+//! somebody wrote, or a population of any size.
 
 pub mod fixture;
 pub mod load;
+pub mod population;
 pub mod reference;
 pub mod source;
 

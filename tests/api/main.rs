@@ -26,6 +26,7 @@ mod notifications;
 mod openapi;
 mod outages;
 mod password;
+mod population;
 mod profile;
 mod queries;
 mod rate_limit;

@@ -1,5 +1,6 @@
 //! How a relation is stored, found and changed: its row, its keys, its conditions.
 
+use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
@@ -44,13 +45,33 @@ pub(super) struct Row {
     since: Timestamp,
     /// Each of the two, with how it stands for them: what the lists are found by.
     views: Vec<Binary>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     low_block: Option<BlockedBy>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     high_block: Option<BlockedBy>,
 }
 
 impl Row {
+    /// What is left of a request of `from` to `to`, accepted or not.
+    pub(super) fn stood(from: UserId, to: UserId, accepted: bool, since: Timestamp) -> Self {
+        let (status, views) = if accepted {
+            let views = [(to, Standing::Accepted), (from, Standing::Accepted)];
+            (Status::Accepted, views)
+        } else {
+            (Status::Pending, [(from, Standing::Outgoing), (to, Standing::Incoming)])
+        };
+        let views = views.map(|(user, standing)| raw(view_bytes(user, standing))).into();
+        Self {
+            key: raw(key_bytes(from, to)),
+            requested_by: Some(from),
+            status,
+            since,
+            views,
+            low_block: None,
+            high_block: None,
+        }
+    }
+
     /// How the other one stands with one of the two; `None` where one has blocked the other.
     pub(super) fn standing(&self, reader: UserId) -> Option<Standing> {
         match self.status {
@@ -95,12 +116,24 @@ pub(super) fn block_field(blocker: UserId, other: UserId) -> &'static str {
 
 /// The key of a pair, the same from both sides.
 pub(super) fn key(one: UserId, other: UserId) -> Bson {
+    binary(key_bytes(one, other))
+}
+
+fn key_bytes(one: UserId, other: UserId) -> Vec<u8> {
     let (low, high) = if one <= other { (one, other) } else { (other, one) };
-    binary(pair(&low, &high))
+    pair(&low, &high)
+}
+
+fn raw(bytes: Vec<u8>) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes }
 }
 
 /// An entry of `views`: whose list, and which one.
 pub(super) fn view(user: UserId, standing: Standing) -> Bson {
+    binary(view_bytes(user, standing))
+}
+
+fn view_bytes(user: UserId, standing: Standing) -> Vec<u8> {
     let code = match standing {
         Standing::Accepted => 0,
         Standing::Incoming => 1,
@@ -111,11 +144,11 @@ pub(super) fn view(user: UserId, standing: Standing) -> Bson {
 
 /// The entry of `views` for a pair with a block: in no list, but among all that a user has.
 fn blocked_view(user: UserId) -> Bson {
-    coded_view(user, 3)
+    binary(coded_view(user, 3))
 }
 
-fn coded_view(user: UserId, code: u8) -> Bson {
-    binary([user.bytes().as_slice(), &[code]].concat())
+fn coded_view(user: UserId, code: u8) -> Vec<u8> {
+    [user.bytes().as_slice(), &[code]].concat()
 }
 
 /// Finds a request of `from` to `to`.

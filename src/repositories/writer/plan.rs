@@ -34,7 +34,7 @@ pub(super) struct KeyRow {
 
 /// A row of `sends`: sender, conversation, number; and how many of theirs it makes there.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct SendRow {
+pub(in crate::repositories) struct SendRow {
     #[serde(rename = "_id")]
     pub key: Binary,
     pub n: u64,

@@ -17,7 +17,7 @@ pub(super) fn key_update(row: &KeyRow) -> Result<Document, Abort> {
     Ok(doc! { "q": { "_id": &row.key }, "u": row_document, "upsert": true })
 }
 
-fn int(seq: u64) -> i64 {
+pub(super) fn int(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 

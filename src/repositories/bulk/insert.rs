@@ -1,0 +1,54 @@
+//! Inserting what is absent.
+
+use std::time::Duration;
+
+use mongodb::Collection;
+use mongodb::error::{Error as DriverError, ErrorKind, IndexedWriteError};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::error::{Error, Result};
+use crate::repositories::accounts::{email_taken, username_taken};
+use crate::repositories::store::failed;
+
+/// Rows of one command.
+const BATCH: usize = 1000;
+
+/// How long one command may take: nobody waits for it as for a request, and while the server
+/// writes a checkpoint it takes seconds.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Inserts the rows whose keys are not there.
+pub(in crate::repositories) async fn absent<T: Serialize + Send + Sync>(
+    collection: &Collection<T>,
+    rows: &[T],
+) -> Result<()> {
+    for batch in rows.chunks(BATCH) {
+        let insert = collection.insert_many(batch).ordered(false);
+        let done = timeout(DEADLINE, Box::pin(insert.into_future())).await;
+        let late = |_| Error::unavailable().with_source("the database did not answer in time");
+        match done.map_err(late)? {
+            Ok(_) => {}
+            Err(error) => check(error)?,
+        }
+    }
+    Ok(())
+}
+
+/// Fails unless all that stood against an insert were rows that are there already.
+fn check(error: DriverError) -> Result<()> {
+    let ErrorKind::InsertMany(outcome) = &*error.kind else { return Err(failed(error)) };
+    let refused = outcome.write_errors.iter().flatten().find(|refused| !is_there(refused));
+    match refused {
+        None if outcome.write_concern_error.is_none() => Ok(()),
+        Some(taken) if taken.message.contains("index: email_key") => Err(email_taken()),
+        Some(taken) if taken.message.contains("index: username_key") => Err(username_taken()),
+        _ => Err(failed(error)),
+    }
+}
+
+/// A clustered collection names no index.
+fn is_there(refused: &IndexedWriteError) -> bool {
+    let index = refused.message.split("index: ").nth(1);
+    refused.code == 11000 && index.is_none_or(|index| index.starts_with("_id_ "))
+}
