@@ -58,11 +58,13 @@ pub(super) fn describe(docs: &mut Docs) {
         .says("Where their request waits, this accepts it.")
         .takes::<Someone>()
         .gives::<Friendship>(201, "How the two now stand.")
-        .fails(&["not_found", "cannot_friend_self", "already_friends", "request_already_sent"]);
+        .fails(&["not_found", "recipient_unavailable", "cannot_friend_self"])
+        .fails(&["already_friends", "request_already_sent"]);
     docs.route(&ACCEPT, "acceptFriend", "Accept a request")
         .takes::<Someone>()
         .gives::<Friendship>(200, "How the two now stand.")
-        .fails(&["not_found", "cannot_friend_self", "already_friends"]);
+        .fails(&["not_found", "recipient_unavailable"])
+        .fails(&["cannot_friend_self", "already_friends"]);
     docs.route(&DECLINE, "declineFriend", "Decline a request")
         .takes::<Someone>()
         .gives::<Removed>(200, "The request is gone.")

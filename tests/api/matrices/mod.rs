@@ -147,13 +147,15 @@ fn the_document_prints_these_tables() {
 }
 
 /// Beginnings of routes that show or change nothing of a conversation, whoever asks.
-const ELSEWHERE: [&str; 14] = [
+const ELSEWHERE: [&str; 16] = [
     "/.well-known/",
     "/blocks",
+    "/docs",
     "/friends",
     "/healthz",
     "/login",
     "/logout",
+    "/openapi.json",
     "/password",
     "/readyz",
     "/sessions",

@@ -125,6 +125,12 @@ pub(super) const ROWS: &[Row<6>] = &[
         "",
         members("200"),
     ),
+    row(
+        "search the conversation",
+        "GET /search/messages?q=lunch&conversation_id=<group>",
+        "",
+        members("200"),
+    ),
     row("get an attached file", "GET /attachments/<file>", "", members("200")),
     row("see its thumbnail", "GET /attachments/<file>/thumbnail", "", members("200")),
     row("find it in one's notifications", "GET /notifications?limit=100", "", LISTED),
