@@ -58,11 +58,12 @@ start_mongod() {
   local port=$1 directory=$2
   shift 2
   mkdir -p "$directory"
-  # Many collections, a file each.
+  # Many collections, a file each; those of dropped databases are to be closed soon.
   ulimit -n "$(ulimit -Hn)"
+  local files='file_manager=(close_idle_time=5,close_scan_interval=2,close_handle_minimum=100)'
   start mongod "$mongod" --dbpath "$directory" --bind_ip 127.0.0.1 --port "$port" --replSet rs0 \
     --nounixsocket --wiredTigerCacheSizeGB 1 --setParameter diagnosticDataCollectionEnabled=false \
-    --setParameter transactionLifetimeLimitSeconds=5 \
+    --setParameter transactionLifetimeLimitSeconds=5 --wiredTigerEngineConfigString "$files" \
     "$@" >"$state/mongod.log" 2>&1
   python3 "$root/dev/replset.py" "$port" "$!" || failed mongod
   export NATTER_MONGODB__URI="mongodb://127.0.0.1:$port/?replicaSet=rs0"

@@ -50,9 +50,10 @@ pub(super) fn describe(docs: &mut Docs) {
         .says("Ends friendship and requests. Again changes nothing.")
         .takes::<Someone>()
         .gives::<BlockedUser>(201, "The block.")
-        .fails(&["cannot_friend_self"]);
+        .fails(&["cannot_friend_self", "not_found"]);
     docs.route(&UNBLOCK, "unblock", "Take a block back")
-        .gives_nothing(204, "There is no block (any more).");
+        .gives_nothing(204, "There is no block (any more).")
+        .fails(&["cannot_friend_self"]);
 }
 
 async fn list(

@@ -88,7 +88,7 @@ async fn what_one_sent_and_uploaded_is_in_it_and_nothing_of_others() {
         for (name, value) in message.as_object().expect("an object") {
             assert_eq!(*value, original[name], "{name}");
         }
-        assert_eq!(message.as_object().map(serde_json::Map::len), Some(10));
+        assert_eq!(message.as_object().map(serde_json::Map::len), Some(13));
     }
 }
 

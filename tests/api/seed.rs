@@ -35,11 +35,15 @@ async fn items(actor: &Actor, path: &str) -> Vec<Value> {
     actor.get(path).await.ok(200)["items"].as_array().expect("items").clone()
 }
 
-/// Every document of the database, by collection.
+/// Every document of the database, by collection; but for what the instance goes on filling from
+/// them, and its lease for that.
 async fn everything(app: &TestApp) -> BTreeMap<String, Vec<Document>> {
     let database = app.database().await;
     let mut all = BTreeMap::new();
     for name in database.list_collection_names().await.expect("names") {
+        if ["message_words", "meta", "unindexed"].contains(&name.as_str()) {
+            continue;
+        }
         let collection = database.collection::<Document>(&name);
         let rows = collection.find(doc! {}).sort(doc! { "_id": 1 }).await;
         let rows: Vec<Document> = rows.expect("rows").try_collect().await.expect("rows");

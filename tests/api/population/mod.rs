@@ -255,7 +255,10 @@ async fn rows_have_the_fields_that_the_service_gives_them() {
         for (sort, [made_always, made_ever]) in made {
             let [always, ever] = &lived[&sort];
             let strange: Vec<_> = made_ever.difference(ever).collect();
-            let missing: Vec<_> = always.difference(&made_always).collect();
+            // Of the people made up nobody has signed in yet.
+            let signed_in = |field: &&String| field.starts_with("sign_ins");
+            let missing = always.difference(&made_always).filter(|field| !signed_in(field));
+            let missing: Vec<_> = missing.collect();
             assert!(
                 strange.is_empty() && missing.is_empty(),
                 "{name} {sort}: {strange:?} {missing:?}"
