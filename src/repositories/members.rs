@@ -1,6 +1,7 @@
 //! Members: one row per member and conversation. Whoever has left or was removed has no row.
 
 mod changes;
+mod receipts;
 
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::bson::{date, id, optional_date, pair, raw};
 use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
-use crate::domain::conversations::{Kind, Membership, Receipt, Role};
+use crate::domain::conversations::{Kind, Membership, Role};
 use crate::domain::groups::GroupPosition;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
@@ -40,31 +41,6 @@ pub(super) struct MemberRow {
     /// in that order.
     #[serde(default)]
     place: u32,
-}
-
-/// How far a member is.
-#[derive(Debug, Deserialize)]
-struct ReceiptRow {
-    #[serde(with = "id")]
-    user_id: UserId,
-    read_seq: u64,
-    #[serde(with = "optional_date", default)]
-    read_at: Option<Timestamp>,
-    delivered_seq: u64,
-    #[serde(with = "optional_date", default)]
-    delivered_at: Option<Timestamp>,
-}
-
-impl From<ReceiptRow> for Receipt {
-    fn from(row: ReceiptRow) -> Self {
-        Self {
-            user: row.user_id,
-            read_seq: row.read_seq,
-            read_at: row.read_at,
-            delivered_seq: row.delivered_seq,
-            delivered_at: row.delivered_at,
-        }
-    }
 }
 
 impl MemberRow {
@@ -207,30 +183,6 @@ impl Members {
         let keys: Vec<Binary> = users.iter().map(|user| key(conversation, *user)).collect();
         let rows = all(self.rows.find(doc! { "_id": { "$in": keys } })).await?;
         Ok(rows.into_iter().map(Membership::from).collect())
-    }
-
-    /// How far up to `count` members are, in the order of their ids, from after `after` on.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn receipts(
-        &self,
-        conversation: ConversationId,
-        after: Option<UserId>,
-        count: usize,
-    ) -> Result<Vec<Receipt>> {
-        let bound = |user: [u8; 16]| key(conversation, UserId::from_bytes(user));
-        let mut range = doc! { "$lte": bound([0xff; 16]) };
-        match after {
-            Some(after) => range.insert("$gt", key(conversation, after)),
-            None => range.insert("$gte", bound([0; 16])),
-        };
-        let rows = self.rows.clone_with_type::<ReceiptRow>();
-        let rows = rows
-            .find(doc! { "_id": range })
-            .sort(doc! { "_id": 1 })
-            .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        Ok(all(rows).await?.into_iter().map(Receipt::from).collect())
     }
 
     /// Whether a user is in any of these conversations.

@@ -1,7 +1,7 @@
 //! Messages by their words: `message_words`, in rounds of conversations.
 //!
 //! MongoDB reads an index in the order that is asked for, however many keys an `$in` has, as long
-//! as those are no more than [`ROUND`]: it then merges one scan for each. So a search over more
+//! as those are no more than `ROUND`: it then merges one scan for each. So a search over more
 //! conversations is several queries, and merging them is done here; each is only made when its
 //! conversations are active enough to have the next newest message.
 
