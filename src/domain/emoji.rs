@@ -29,6 +29,7 @@ impl Emoji {
         let (Some(_), None) = (graphemes.next(), graphemes.next()) else { return Err(broken) };
         let is_emoji = text.chars().count() <= MAX_CHARS
             && text.chars().all(is_part)
+            && !text.ends_with('\u{200D}')
             && text.chars().any(|c| c.is_emoji_char() && (!c.is_ascii() || has_keycap(text)));
         if is_emoji { Ok(Self(text.to_owned())) } else { Err(broken) }
     }
@@ -90,7 +91,19 @@ mod tests {
         let zalgo = format!("👍{}", "\u{0301}".repeat(4));
         let long = format!("👩{}", "\u{200D}👩".repeat(40));
         for bad in [
-            "", "a", "1", "#", "👍👍", "👍a", " 👍", "é", "\u{FE0F}", "\u{200D}", "<b>", &zalgo,
+            "",
+            "a",
+            "1",
+            "#",
+            "👍👍",
+            "👍a",
+            " 👍",
+            "é",
+            "👍\u{200D}",
+            "\u{FE0F}",
+            "\u{200D}",
+            "<b>",
+            &zalgo,
             &long,
         ] {
             assert!(Emoji::parse(bad).is_err(), "{bad:?}");

@@ -128,7 +128,7 @@ impl Email {
         if text.len() > 254 {
             return violation("too_long", "at most 254 bytes");
         }
-        if !text.validate_email() {
+        if !text.validate_email() || !is_mailable(text) {
             return violation("invalid_format", "a valid e-mail address, such as ada@example.com");
         }
         Ok(Self(text.to_owned()))
@@ -151,6 +151,14 @@ impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Email(…)")
     }
+}
+
+/// Whether a mail can be sent there: dots stand between characters (RFC 5321 §4.1.2, `Dot-string`),
+/// and the domain has a name.
+fn is_mailable(text: &str) -> bool {
+    text.rsplit_once('@').is_some_and(|(local, domain)| {
+        !local.split('.').any(str::is_empty) && !domain.starts_with('[')
+    })
 }
 
 /// A new password: at least 8 characters, at most the 72 bytes that bcrypt reads, no NUL (where
@@ -310,7 +318,18 @@ mod tests {
         assert_eq!(longest.len(), 254);
         assert!(Email::parse(&longest).is_ok());
         assert_eq!(Email::parse(&format!("x{longest}")).map_err(|v| v.code), Err("too_long"));
-        for bad in ["", "ada", "ada@", "@example.com", " ada@example.com", "ada@example.com\n"] {
+        for bad in [
+            "",
+            "ada",
+            "ada@",
+            "@example.com",
+            " ada@example.com",
+            "ada@example.com\n",
+            ".ada@example.com",
+            "ada.@example.com",
+            "a..da@example.com",
+            "ada@[127.0.0.1]",
+        ] {
             assert!(Email::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(Email::parse("Ada@Example.COM").map(|e| e.key()), Ok("ada@example.com".into()));

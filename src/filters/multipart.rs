@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
+use http::header::CONTENT_DISPOSITION;
 use percent_encoding::percent_decode_str;
 use warp::{Filter, Rejection};
 
@@ -87,7 +88,12 @@ impl Form {
         self.source.lock().unwrap_or_else(PoisonError::into_inner).headers = Some(0);
         let field = self.parts.next_field().await;
         self.source.lock().unwrap_or_else(PoisonError::into_inner).headers = None;
-        Ok(field.map_err(unreadable)?.map(|field| Part { field }))
+        let field = field.map_err(unreadable)?;
+        let disposition = field.as_ref().and_then(|it| it.headers().get(CONTENT_DISPOSITION));
+        if disposition.is_some_and(|value| std::str::from_utf8(value.as_bytes()).is_err()) {
+            return Err(Error::malformed("malformed_multipart", "a name is not valid UTF-8"));
+        }
+        Ok(field.map(|field| Part { field }))
     }
 
     /// Reads what is left of the body, up to [`EXCESS`] over its limit, so that a client which
@@ -128,7 +134,7 @@ impl Part {
     /// does not want it, and well-known clients send it.
     #[must_use]
     pub fn filename(&self) -> Option<Cow<'_, str>> {
-        let disposition = self.field.headers().get(http::header::CONTENT_DISPOSITION);
+        let disposition = self.field.headers().get(CONTENT_DISPOSITION);
         let extended = disposition.and_then(|value| extended(value.as_bytes()));
         extended.map(Cow::Owned).or_else(|| self.field.file_name().map(Cow::Borrowed))
     }

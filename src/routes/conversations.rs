@@ -67,11 +67,10 @@ async fn one(
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 struct Mute {
-    /// Null ends it; it must be given, so that nothing is unmuted by mistake.
+    /// Null ends it; absent, it stays as it is.
     #[serde(default, deserialize_with = "input::nullable")]
-    #[validate(required)]
     #[expect(clippy::option_option, reason = "absent and null differ")]
-    #[schema(value_type = Option<Timestamp>, required = true)]
+    #[schema(value_type = Option<Timestamp>)]
     muted_until: Option<Option<Timestamp>>,
 }
 
@@ -81,8 +80,10 @@ async fn mute(
     input: Mute,
     inbox: Arc<Inbox>,
 ) -> Result<Found<Conversation>> {
-    let until = input::required("muted_until", input.muted_until)?;
-    inbox.mute(caller.user, conversation, until).await.map(Found)
+    match input.muted_until {
+        Some(until) => inbox.mute(caller.user, conversation, until).await.map(Found),
+        None => inbox.one(caller.user, conversation).await.map(Found),
+    }
 }
 
 pub(super) fn describe(docs: &mut Docs) {

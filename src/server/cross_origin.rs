@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
 use super::edge::REQUEST_ID;
@@ -18,12 +18,15 @@ use super::edge::REQUEST_ID;
 pub(super) struct CrossOrigin<S> {
     plain: S,
     /// `None` where no origin is named: then there are no CORS headers at all.
-    cors: Option<Cors<S>>,
+    cors: Option<(CorsLayer, Cors<S>)>,
 }
 
 impl<S: Clone> CrossOrigin<S> {
     pub fn new(inner: S, origins: Vec<HeaderValue>) -> Self {
-        let cors = (!origins.is_empty()).then(|| layer(origins).layer(inner.clone()));
+        let cors = (!origins.is_empty()).then(|| {
+            let layer = layer(origins);
+            (layer.clone(), layer.layer(inner.clone()))
+        });
         Self { plain: inner, cors }
     }
 }
@@ -32,8 +35,20 @@ fn layer(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            header::IF_RANGE,
+            header::RANGE,
+            REQUEST_ID,
+        ])
         .expose_headers([
+            header::ALLOW,
+            header::CONTENT_DISPOSITION,
+            header::CONTENT_RANGE,
+            header::ETAG,
+            header::WWW_AUTHENTICATE,
             REQUEST_ID,
             header::RETRY_AFTER,
             HeaderName::from_static("ratelimit"),
@@ -68,10 +83,33 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match &self.cors {
-            Some(cors) if request.method() != Method::OPTIONS || is_preflight(&request) => {
+            Some((layer, _)) if is_preflight(&request) => {
+                let (layer, plain) = (layer.clone(), self.plain.clone());
+                Box::pin(preflight(layer, plain, request))
+            }
+            Some((_, cors)) if request.method() != Method::OPTIONS => {
                 Box::pin(cors.clone().oneshot(request))
             }
             _ => Box::pin(self.plain.clone().oneshot(request)),
         }
     }
+}
+
+/// The routes' own answer, with `Allow`, and what browsers ask for beside it.
+async fn preflight<S, B, R>(
+    layer: CorsLayer,
+    plain: S,
+    request: Request<B>,
+) -> Result<Response<R>, Infallible>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+{
+    let (parts, body) = request.into_parts();
+    let question = Request::from_parts(parts.clone(), ());
+    let mut answer = plain.oneshot(Request::from_parts(parts, body)).await?;
+    let empty = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) });
+    let permission: Response<()> = layer.layer(empty).oneshot(question).await?;
+    let (permission, ()) = permission.into_parts();
+    answer.headers_mut().extend(permission.headers);
+    Ok(answer)
 }

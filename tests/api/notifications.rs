@@ -168,3 +168,14 @@ async fn pages_never_repeat_and_never_skip() {
     seen.sort();
     assert_eq!(seen, ["0", "1", "2", "3", "4", "5", "6"]);
 }
+
+#[tokio::test]
+async fn a_request_that_is_taken_back_is_not_told_any_more() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let to_bob = json!({"friend_user_id": bob.id});
+    alice.post("/friends/add", to_bob.clone()).await.ok(201);
+    assert_eq!(listed(&bob, "").await[0]["type"], "friend_request");
+    alice.post("/friends/remove", to_bob).await.ok(200);
+    assert_eq!((listed(&bob, "").await, unread(&bob).await), (Vec::new(), json!(0)));
+}

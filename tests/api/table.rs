@@ -498,7 +498,8 @@ async fn browsers_are_answered_for_the_named_origins_only() {
     .await;
     let allowed = |answer: &Answer| answer.header("access-control-allow-origin").to_owned();
     let answer = Answer::of(ask(&open, "https://app.example")).await;
-    assert_eq!((answer.status, allowed(&answer).as_str()), (200, "https://app.example"));
+    assert_eq!((answer.status, allowed(&answer).as_str()), (204, "https://app.example"));
+    assert_eq!(answer.header("allow"), "POST, OPTIONS");
     assert!(answer.header("access-control-allow-methods").contains("POST"));
     assert_eq!(allowed(&Answer::of(ask(&open, "https://evil.example")).await), "");
     let plain = Answer::of(open.request("OPTIONS", "/login")).await;

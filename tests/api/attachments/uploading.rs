@@ -183,3 +183,14 @@ async fn what_a_crash_left_is_collected_after_an_hour() {
     assert_eq!(stored(&app).await, [2, 1, 2]);
     assert_eq!(attachments.collect_abandoned().await.expect("collected"), 0);
 }
+
+#[tokio::test]
+async fn a_name_that_is_not_utf_8_is_malformed() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let mut form = b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"".to_vec();
+    form.extend(b"\xff.txt\"\r\n\r\nhello\r\n--x--\r\n");
+    let request = alice.request("POST", "/attachments").body(form);
+    let request = request.header("content-type", "multipart/form-data; boundary=x");
+    Answer::of(request).await.problem(400, "malformed_multipart");
+}
