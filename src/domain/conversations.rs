@@ -80,15 +80,21 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// A user's place in a direct conversation that is not there yet.
+    /// A place in a conversation that is empty yet.
     #[must_use]
-    pub fn direct(conversation: ConversationId, user: UserId) -> Self {
+    pub fn from_start(
+        conversation: ConversationId,
+        user: UserId,
+        kind: Kind,
+        role: Role,
+        joined_at: Timestamp,
+    ) -> Self {
         Self {
             conversation,
             user,
-            kind: Kind::Direct,
-            role: Role::Member,
-            joined_at: Timestamp::from_millis(0),
+            kind,
+            role,
+            joined_at,
             joined_seq: 0,
             read_seq: 0,
             delivered_seq: 0,

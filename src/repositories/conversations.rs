@@ -5,7 +5,7 @@ use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Store, all, within};
+use super::store::{Store, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{InboxPosition, Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, UserId};
@@ -127,12 +127,8 @@ impl Conversations {
             wanted.insert("$or", vec![doc! { "last_at": { "$lt": at } }, same]);
         }
         let find = self.rows.find(wanted).sort(doc! { "last_at": -1, "_id": -1 }).limit(limit);
-        let mut found = find.session(&mut *session).await?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next(session).await {
-            rows.push(row?);
-        }
-        Ok(rows)
+        let found = find.session(&mut *session).await?;
+        all_in(session, found).await
     }
 
     /// Several summaries, in no order; inside a snapshot.
@@ -141,12 +137,8 @@ impl Conversations {
         session: &mut ClientSession,
         ids: &[ConversationId],
     ) -> mongodb::error::Result<Vec<ConversationRow>> {
-        let mut found =
+        let found =
             self.rows.find(doc! { "_id": { "$in": ids.to_vec() } }).session(&mut *session).await?;
-        let mut rows = Vec::with_capacity(ids.len());
-        while let Some(row) = found.next(session).await {
-            rows.push(row?);
-        }
-        Ok(rows)
+        all_in(session, found).await
     }
 }

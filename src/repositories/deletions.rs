@@ -8,7 +8,7 @@ use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::Store;
+use super::store::{Store, all_in};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 
@@ -68,15 +68,9 @@ impl Deletions {
         between: Between,
         sender: UserId,
     ) -> Result<Vec<u64>, DriverError> {
-        let mut found = self.rows.find(between.range()).session(&mut *session).await?;
-        let mut deleted = Vec::new();
-        while let Some(row) = found.next(session).await {
-            let row = row?;
-            if row.sender == sender {
-                deleted.push(row.message.seq);
-            }
-        }
-        Ok(deleted)
+        let found = self.rows.find(between.range()).session(&mut *session).await?;
+        let rows = all_in(session, found).await?;
+        Ok(rows.iter().filter(|row| row.sender == sender).map(|row| row.message.seq).collect())
     }
 
     /// How many messages of anyone but `reader` were deleted in each of these ranges, which are
@@ -92,12 +86,10 @@ impl Deletions {
             return Ok(counts);
         }
         let ranges: Vec<Document> = ranges.iter().map(|between| between.range()).collect();
-        let mut found = self.rows.find(doc! { "$or": ranges }).session(&mut *session).await?;
-        while let Some(row) = found.next(session).await {
-            let row = row?;
-            if row.sender != reader {
-                *counts.entry(row.message.conversation).or_default() += 1;
-            }
+        let found = self.rows.find(doc! { "$or": ranges }).session(&mut *session).await?;
+        let rows = all_in(session, found).await?;
+        for row in rows.iter().filter(|row| row.sender != reader) {
+            *counts.entry(row.message.conversation).or_default() += 1;
         }
         Ok(counts)
     }

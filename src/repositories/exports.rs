@@ -3,27 +3,22 @@
 use std::collections::HashMap;
 
 use mongodb::Collection;
-use mongodb::bson::{Binary, doc};
+use mongodb::bson::doc;
 use serde::Deserialize;
 
-use super::bson::{binary, id};
+use super::bson::id;
 use super::conversations::Member;
+use super::sends::{self, SendKey};
 use super::store::{Store, all};
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The collection `sends`, and what it leads to.
 #[derive(Debug, Clone)]
 pub struct Exports {
     sends: Collection<SendKey>,
     conversations: Collection<Partners>,
-}
-
-#[derive(Debug, Deserialize)]
-struct SendKey {
-    #[serde(rename = "_id")]
-    key: Binary,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,22 +48,15 @@ impl Exports {
         after: Option<MessageId>,
         count: usize,
     ) -> Result<Vec<MessageId>> {
-        // Bounds have the length of all keys: BinData compares by length first.
-        let key = |message: [u8; 24]| binary([user.bytes().as_slice(), &message].concat());
-        let mut own = doc! { "$gte": key([0; 24]), "$lte": key([0xff; 24]) };
-        if let Some(after) = after {
-            // Numbers are far from their last: this is the key after it.
-            let next = MessageId::new(after.conversation, after.seq.saturating_add(1));
-            own.insert("$gte", key(next.bytes()));
-        }
+        let end = |byte| sends::key(user, MessageId::from_bytes([byte; 24]));
+        let mut own = doc! { "$lte": end(0xff) };
+        match after {
+            Some(after) => own.insert("$gt", sends::key(user, after)),
+            None => own.insert("$gte", end(0)),
+        };
         let keys = self.sends.find(doc! { "_id": own }).projection(doc! { "_id": 1 });
         let keys = keys.sort(doc! { "_id": 1 }).limit(i64::try_from(count).unwrap_or(i64::MAX));
-        let id = |row: SendKey| {
-            let message: [u8; 24] = row.key.bytes.get(16..)?.try_into().ok()?;
-            Some(MessageId::from_bytes(message))
-        };
-        let ids = all(keys).await?.into_iter().map(id);
-        ids.map(|id| id.ok_or_else(|| Error::internal("a send of another length"))).collect()
+        all(keys).await?.iter().map(|row| sends::message_of(&row.key)).collect()
     }
 
     /// Whom direct conversations are with, those among `conversations` that are direct: the other

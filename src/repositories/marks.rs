@@ -10,11 +10,11 @@ use mongodb::bson::{Bson, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-use super::bson::{binary, id, optional_date};
+use super::bson::{id, optional_date};
 use super::conversations::Conversations;
 use super::deletions::Deletions;
-use super::members;
 use super::store::{Store, within};
+use super::{members, sends};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
@@ -175,11 +175,9 @@ impl MarksRepository {
 
     /// How many messages a user had sent in a conversation up to and including one.
     async fn own_up_to(&self, user: UserId, up_to: MessageId) -> Result<u64> {
-        let key = |seq| {
-            let message = MessageId::new(up_to.conversation, seq).bytes();
-            binary([user.bytes().as_slice(), &message].concat())
-        };
-        let own = doc! { "_id": { "$gte": key(0), "$lte": key(up_to.seq) } };
+        let first = MessageId::new(up_to.conversation, 0);
+        let (first, last) = (sends::key(user, first), sends::key(user, up_to));
+        let own = doc! { "_id": { "$gte": first, "$lte": last } };
         let last = self.sends.find_one(own).sort(doc! { "_id": -1 });
         Ok(within(last).await?.map_or(0, |row| row.n))
     }

@@ -35,6 +35,7 @@ mod deletion;
 mod deletions;
 mod embedded;
 mod names;
+mod sends;
 mod turns;
 mod unindexed;
 mod verification;

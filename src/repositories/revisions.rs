@@ -19,6 +19,7 @@ use super::deletions::Deletions;
 use super::messages::{MessageRow, Messages};
 use super::notifications::Notifications;
 use super::reactions::Reactions;
+use super::sends::SendKey;
 use super::store::{Abort, Store};
 use super::turns::Turns;
 use super::unindexed::Unindexed;
@@ -36,7 +37,7 @@ pub struct Revisions {
     messages: Messages,
     conversations: Collection<ConversationRow>,
     members: Collection<Document>,
-    sends: Collection<Document>,
+    sends: Collection<SendKey>,
     deletions: Deletions,
     reactions: Reactions,
     notifications: Notifications,

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use mongodb::bson::doc;
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
-use mongodb::{Client, ClientSession, Collection, Cursor, Database};
+use mongodb::{Client, ClientSession, Collection, Cursor, Database, SessionCursor};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -123,6 +123,17 @@ where
     T: DeserializeOwned + Unpin + Send + Sync,
 {
     within(async { find.await?.try_collect().await }).await
+}
+
+/// All documents of a cursor of a session; the query bounds how many.
+pub(super) async fn all_in<T>(
+    session: &mut ClientSession,
+    mut found: SessionCursor<T>,
+) -> Result<Vec<T>, DriverError>
+where
+    T: DeserializeOwned + Unpin + Send + Sync,
+{
+    found.stream(session).try_collect().await
 }
 
 /// The driver's error as ours: a store that is away, or a defect.

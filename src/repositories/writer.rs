@@ -30,7 +30,7 @@ use super::bson::binary;
 use super::conversations::ConversationRow;
 use super::messages::Messages;
 use super::notifications::Notifications;
-use super::store::{Abort, Store, within};
+use super::store::{Abort, Store, all_in, within};
 use super::unindexed::Unindexed;
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Draft, Sent};
@@ -145,14 +145,9 @@ impl Writer {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let mut found =
-            self.keys.find(doc! { "_id": { "$in": keys } }).session(&mut *session).await?;
-        let mut known = HashMap::new();
-        while let Some(row) = found.next(session).await {
-            let row = row?;
-            known.insert(row.key.bytes.clone(), row);
-        }
-        Ok(known)
+        let found = self.keys.find(doc! { "_id": { "$in": keys } }).session(&mut *session).await?;
+        let rows = all_in(session, found).await?;
+        Ok(rows.into_iter().map(|row| (row.key.bytes.clone(), row)).collect())
     }
 
     async fn summaries(
@@ -164,13 +159,9 @@ impl Writer {
         ids.sort_unstable();
         ids.dedup();
         let find = self.conversations.find(doc! { "_id": { "$in": ids } });
-        let mut found = find.session(&mut *session).await?;
-        let mut summaries = HashMap::new();
-        while let Some(row) = found.next(session).await {
-            let row = row?;
-            summaries.insert(row.id, row);
-        }
-        Ok(summaries)
+        let found = find.session(&mut *session).await?;
+        let rows = all_in(session, found).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
     }
 
     async fn own_totals(
@@ -183,13 +174,9 @@ impl Writer {
         keys.dedup();
         let keys: Vec<Bson> = keys.into_iter().map(binary).collect();
         let find = self.members.find(doc! { "_id": { "$in": keys } });
-        let mut found = find.projection(doc! { "own_total": 1 }).session(&mut *session).await?;
-        let mut totals = HashMap::new();
-        while let Some(row) = found.next(session).await {
-            let row = row?;
-            totals.insert(row.key.bytes, row.own_total);
-        }
-        Ok(totals)
+        let found = find.projection(doc! { "own_total": 1 }).session(&mut *session).await?;
+        let rows = all_in(session, found).await?;
+        Ok(rows.into_iter().map(|row| (row.key.bytes, row.own_total)).collect())
     }
 
     async fn apply(&self, session: &mut ClientSession, plan: Plan) -> Result<(), Abort> {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::json;
 use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
@@ -64,18 +63,7 @@ pub(super) fn describe(docs: &mut Docs) {
         .fails(&["email_taken", "invalid_or_expired_token"]);
     docs.route(&VERIFY_PAGE, "verifyPage", "The page behind the mailed link")
         .says("Its button posts the token: mail scanners follow links, and must not use them up.")
-        .query(
-            "token",
-            "The mailed token; the page itself reads it.",
-            json!({"type": "string", "examples": ["zY3Qm1w8dTn0bXkR5vLh2A"]}),
-        )
-        .gives_media(
-            200,
-            "A page.",
-            "text/html",
-            json!({"type": "string"}),
-            json!("<!doctype html>"),
-        );
+        .is_mailed_page();
     docs.route(&RESEND, "resendVerification", "Mail the link again")
         .takes::<Resend>()
         .gives_nothing(202, "Whether anyone waits for it or not.");

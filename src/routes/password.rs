@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::json;
 use utoipa::ToSchema;
 use validator::Validate;
 use warp::Filter;
@@ -63,18 +62,7 @@ pub(super) fn describe(docs: &mut Docs) {
         .gives_nothing(204, "It is set.")
         .fails(&["invalid_or_expired_token"]);
     docs.route(&RESET_PAGE, "resetPasswordPage", "The page behind the mailed link")
-        .query(
-            "token",
-            "The mailed token; the page itself reads it.",
-            json!({"type": "string", "examples": ["zY3Qm1w8dTn0bXkR5vLh2A"]}),
-        )
-        .gives_media(
-            200,
-            "A page.",
-            "text/html",
-            json!({"type": "string"}),
-            json!("<!doctype html>"),
-        );
+        .is_mailed_page();
 }
 
 #[derive(Deserialize, Validate, ToSchema)]

@@ -196,14 +196,9 @@ impl Ground<'_> {
         Notifications::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
     }
 
-    pub(super) fn inbox(
-        &self,
-        conversations: &Arc<Conversations>,
-        profiles: &Arc<Profiles>,
-    ) -> Inbox {
+    pub(super) fn inbox(&self, profiles: &Arc<Profiles>) -> Inbox {
         Inbox {
             repositories: self.repositories.clone(),
-            conversations: conversations.clone(),
             profiles: profiles.clone(),
             view: View::new(self.repositories),
             cursors: self.cursors(),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::conversations::Conversations;
 use super::messages::View;
 use super::profiles::Profiles;
 use crate::domain::attachments::Attachment;
@@ -78,7 +77,6 @@ impl From<Group> for GroupBrief {
 #[derive(Debug)]
 pub struct Inbox {
     pub(super) repositories: Repositories,
-    pub(super) conversations: Arc<Conversations>,
     pub(super) profiles: Arc<Profiles>,
     pub(super) view: View,
     pub(super) cursors: Cursors,
@@ -113,7 +111,6 @@ impl Inbox {
     /// # Errors
     /// `not_found` for outsiders, and where nothing was ever said; or the store is away.
     pub async fn one(&self, reader: UserId, id: ConversationId) -> Result<Conversation> {
-        self.conversations.open(reader, id).await?;
         let marks = self.repositories.marks.of(id, reader).await?.ok_or_else(Error::not_found)?;
         let mut shown = self.shown(reader, vec![marks]).await?;
         // A group that ended since is not there any more.

@@ -155,7 +155,7 @@ impl Services {
             exports,
             friends,
             groups,
-            inbox: Arc::new(ground.inbox(&conversations, &profiles)),
+            inbox: Arc::new(ground.inbox(&profiles)),
             indexer: Arc::new(Indexer::new(repositories, clock)),
             search: Arc::new(Search::new(repositories, &conversations, ground.cursors())),
             access,

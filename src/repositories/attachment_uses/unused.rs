@@ -13,7 +13,7 @@ use mongodb::error::Error as DriverError;
 use serde::Deserialize;
 
 use super::super::bson::id;
-use super::super::store::all;
+use super::super::store::{all, all_in};
 use super::{AttachmentUses, all_of};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
@@ -39,16 +39,13 @@ impl AttachmentUses {
         files: impl IntoIterator<Item = AttachmentId>,
     ) -> Result<BTreeSet<AttachmentId>, DriverError> {
         let files: BTreeSet<AttachmentId> = files.into_iter().collect();
-        let mut ready = BTreeSet::new();
-        if !files.is_empty() {
-            let rows = self.files.clone_with_type::<Key>();
-            let rows = rows.find(usable(&files)).projection(doc! { "_id": 1 });
-            let mut rows = rows.session(&mut *session).await?;
-            while let Some(row) = rows.next(session).await {
-                ready.insert(row?.id);
-            }
+        if files.is_empty() {
+            return Ok(files);
         }
-        Ok(ready)
+        let rows = self.files.clone_with_type::<Key>();
+        let rows = rows.find(usable(&files)).projection(doc! { "_id": 1 });
+        let rows = rows.session(&mut *session).await?;
+        Ok(all_in(session, rows).await?.into_iter().map(|row| row.id).collect())
     }
 
     /// Keeps files from being collected, for a use that begins in this transaction. `false` if one

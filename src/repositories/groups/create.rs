@@ -57,20 +57,8 @@ fn founders(new: &NewGroup, everyone: &[UserId]) -> Vec<MemberRow> {
         user if new.admins.contains(&user) => Role::Admin,
         _ => Role::Member,
     };
-    let member = |user: UserId| Membership {
-        conversation: new.id.into(),
-        user,
-        kind: Kind::Group,
-        role: role(user),
-        joined_at: new.at,
-        joined_seq: 0,
-        read_seq: 0,
-        delivered_seq: 0,
-        own_total: 0,
-        own_at_read: 0,
-        noticed_seq: 0,
-        muted_until: None,
-    };
+    let member =
+        |user: UserId| Membership::from_start(new.id.into(), user, Kind::Group, role(user), new.at);
     (1..).zip(everyone).map(|(place, user)| MemberRow::at_place(member(*user), place)).collect()
 }
 

@@ -90,18 +90,13 @@ impl Groups {
 /// Someone new, who begins at the end of the conversation.
 fn newcomer(group: GroupId, user: UserId, end: End, at: Timestamp) -> Membership {
     Membership {
-        conversation: group.into(),
-        user,
-        kind: Kind::Group,
-        role: Role::Member,
-        joined_at: at,
         joined_seq: end.last_seq,
         read_seq: end.last_seq,
         delivered_seq: end.last_seq,
         own_total: end.own_total,
         own_at_read: end.own_total,
         noticed_seq: end.last_seq,
-        muted_until: None,
+        ..Membership::from_start(group.into(), user, Kind::Group, Role::Member, at)
     }
 }
 

@@ -6,8 +6,8 @@ use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{ConversationId, UserId};
-use crate::repositories::bson::{binary, pair};
+use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::repositories::sends;
 use crate::repositories::store::Store;
 
 /// Where someone who joins now begins.
@@ -70,8 +70,7 @@ impl Summaries {
         let summaries = self.conversations.clone_with_type::<Summary>();
         let summary = summaries.find_one(doc! { "_id": conversation }).session(&mut *session);
         let last_seq = summary.await?.map_or(0, |summary| summary.last_seq);
-        let bound =
-            |seq: u64| binary([pair(&user, &conversation), seq.to_be_bytes().to_vec()].concat());
+        let bound = |seq| sends::key(user, MessageId::new(conversation, seq));
         let sent = doc! { "_id": { "$gte": bound(0), "$lte": bound(u64::MAX) } };
         let last = self.sends.find_one(sent).sort(doc! { "_id": -1 }).session(session).await?;
         Ok(End { last_seq, own_total: last.map_or(0, |send| send.n) })

@@ -13,7 +13,7 @@ use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::deletions::Between;
 use crate::repositories::members;
-use crate::repositories::store::within;
+use crate::repositories::store::{all_in, within};
 
 impl MarksRepository {
     /// How far a member is; `None` for outsiders.
@@ -90,12 +90,8 @@ impl MarksRepository {
         limit: i64,
     ) -> Result<Vec<MarksRow>, DriverError> {
         let find = self.rows.find(filter).sort(sort).limit(limit);
-        let mut found = find.session(&mut *session).await?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next(session).await {
-            rows.push(row?);
-        }
-        Ok(rows)
+        let found = find.session(&mut *session).await?;
+        all_in(session, found).await
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Members, key};
 use crate::domain::conversations::{Membership, Role};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::repositories::bson::id;
+use crate::repositories::store::all_in;
 
 /// A member row, as far as whose it is.
 #[derive(Debug, Deserialize)]
@@ -40,13 +41,10 @@ impl Members {
         let everyone = doc! { "conversation_id": conversation };
         let rows = self.rows.clone_with_type::<Whose>();
         let find = rows.find(everyone.clone()).projection(doc! { "user_id": 1 });
-        let mut found = find.session(&mut *session).await?;
-        let mut users = Vec::new();
-        while let Some(row) = found.next(session).await {
-            users.push(row?.user_id);
-        }
+        let found = find.session(&mut *session).await?;
+        let members = all_in(session, found).await?;
         self.rows.delete_many(everyone).session(session).await?;
-        Ok(users)
+        Ok(members.into_iter().map(|member| member.user_id).collect())
     }
 
     /// What waits for someone in a direct conversation waits no more; it stays unread.

@@ -11,12 +11,12 @@ use crate::domain::messages::Changed;
 use crate::domain::notifications::NotificationId;
 use crate::error::{Error, Result};
 use crate::repositories::attachment_uses::Use;
-use crate::repositories::bson::{binary, pair};
 use crate::repositories::conversations::ConversationRow;
 use crate::repositories::deletions::Between;
 use crate::repositories::members;
 use crate::repositories::messages::MessageRow;
-use crate::repositories::store::Abort;
+use crate::repositories::sends;
+use crate::repositories::store::{Abort, all_in};
 
 impl Revisions {
     /// Deletes a message; one that is deleted stays so.
@@ -97,30 +97,19 @@ impl Revisions {
         let (conversation, before) = (message.id.conversation, message.id.seq);
         let between = Between { conversation, after, before };
         let deleted = self.deletions.of_sender(session, between, message.sender).await?;
-        let key = |seq: u64| {
-            let own = pair(&message.sender, &conversation);
-            binary([own.as_slice(), &seq.to_be_bytes()].concat())
-        };
+        let key = |seq| sends::key(message.sender, MessageId::new(conversation, seq));
         let own = doc! { "_id": { "$gt": key(after), "$lt": key(before) } };
         let limit = i64::try_from(deleted.len() + 1).map_err(Error::internal)?;
         let sends = self.sends.find(own).sort(doc! { "_id": -1 }).limit(limit);
-        let mut sends = sends.session(&mut *session).await?;
-        while let Some(send) = sends.next(session).await {
-            let seq = seq_of(&send?)?;
-            if !deleted.contains(&seq) {
-                let id = MessageId::new(conversation, seq);
+        let sends = sends.session(&mut *session).await?;
+        for send in all_in(session, sends).await? {
+            let id = sends::message_of(&send.key)?;
+            if !deleted.contains(&id.seq) {
                 return self.find(session, id).await.map(Some);
             }
         }
         Ok(None)
     }
-}
-
-/// The number at the end of a key of `sends`.
-fn seq_of(send: &Document) -> Result<u64> {
-    let key = send.get_binary_generic("_id").map_err(Error::internal)?;
-    let seq = key.get(32..).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-    seq.map(u64::from_be_bytes).ok_or_else(|| Error::internal("a send of another length"))
 }
 
 /// What of a summary changes when one of its messages is deleted.

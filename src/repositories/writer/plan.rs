@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::super::bson::{binary, date, pair, raw};
 use super::super::conversations::{ConversationRow, LastRow, Member};
 use super::super::messages::{MessageRow, token};
+use super::super::sends;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
@@ -102,7 +103,7 @@ impl Plan {
 
     /// The rows of a draft that has its number.
     fn record(&mut self, draft: &Draft, message: MessageId, kind: Kind, nth: u64) -> StoredMessage {
-        self.sends.push(SendRow { key: own_key(draft.sender, message), n: nth });
+        self.sends.push(SendRow { key: sends::key(draft.sender, message), n: nth });
         self.uses.extend(draft.attachments.iter().map(|file| {
             let key = [file.id.bytes().as_slice(), &message.bytes()].concat();
             doc! { "_id": binary(key) }
@@ -149,11 +150,6 @@ pub(super) fn same(row: &KeyRow, draft: &Draft) -> Result<MessageId> {
 
 pub(super) fn member_key(draft: &Draft) -> Vec<u8> {
     pair(&draft.conversation(), &draft.sender)
-}
-
-/// The key of a message among its sender's own: sender, conversation, number.
-fn own_key(sender: UserId, message: MessageId) -> Binary {
-    raw([sender.bytes().as_slice(), &message.bytes()].concat())
 }
 
 /// Gives a draft the next number of its conversation.

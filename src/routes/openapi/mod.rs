@@ -99,11 +99,19 @@ pub(super) fn describe(docs: &mut Docs) {
     );
     docs.route(&PAGE, "docs", "This document, to read and to try")
         .says("It loads nothing from elsewhere.")
-        .gives_media(
-            200,
-            "A page.",
-            "text/html",
-            json!({"type": "string"}),
-            json!("<!doctype html>…"),
-        );
+        .gives_html();
+}
+
+impl Route {
+    /// Answers with a page for people.
+    pub(in crate::routes) fn gives_html(&mut self) -> &mut Self {
+        let (schema, example) = (json!({"type": "string"}), json!("<!doctype html>"));
+        self.gives_media(200, "A page.", "text/html", schema, example)
+    }
+
+    /// Is what a mailed link leads to.
+    pub(in crate::routes) fn is_mailed_page(&mut self) -> &mut Self {
+        let schema = json!({"type": "string", "examples": ["zY3Qm1w8dTn0bXkR5vLh2A"]});
+        self.query("token", "The mailed token; the page itself reads it.", schema).gives_html()
+    }
 }

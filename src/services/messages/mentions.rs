@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Messages;
-use crate::domain::conversations::Membership;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::mentions::candidates;
 use crate::error::Result;
@@ -46,7 +46,7 @@ impl Messages {
                 continue;
             }
             mentioned.all.push(user);
-            let muted = members.get(&user).and_then(|place| place.muted_until);
+            let muted = members.get(&user).copied().flatten();
             if user != sender && muted.is_none_or(|until| until <= now) {
                 mentioned.told.push(user);
             }
@@ -54,22 +54,19 @@ impl Messages {
         Ok(mentioned)
     }
 
-    /// Those of some users who are in a conversation. Both are in a direct one before its first
-    /// message, too.
+    /// Those of some users who are in a conversation, and until when they have muted it. Both are
+    /// in a direct one before its first message, too.
     async fn places(
         &self,
         sender: UserId,
         conversation: ConversationId,
         users: &[UserId],
-    ) -> Result<HashMap<UserId, Membership>> {
-        let places = self.repositories.members.some(conversation, users).await?;
-        let mut places: HashMap<UserId, Membership> =
-            places.into_iter().map(|place| (place.user, place)).collect();
-        for user in users {
-            if ConversationId::direct(sender, *user) == conversation {
-                places.entry(*user).or_insert_with(|| Membership::direct(conversation, *user));
-            }
-        }
+    ) -> Result<HashMap<UserId, Option<Timestamp>>> {
+        let direct = |user: &&UserId| ConversationId::direct(sender, **user) == conversation;
+        let mut places: HashMap<UserId, Option<Timestamp>> =
+            users.iter().filter(direct).map(|user| (*user, None)).collect();
+        let members = self.repositories.members.some(conversation, users).await?;
+        places.extend(members.into_iter().map(|member| (member.user, member.muted_until)));
         Ok(places)
     }
 }

@@ -112,7 +112,7 @@ impl Messages {
         message: MessageId,
         gesture: &Gesture,
     ) -> Result<Message> {
-        let (summary, stored) = self.find(by, conversation, message).await?;
+        let (mut summary, stored) = self.find(by, conversation, message).await?;
         if stored.deleted_at.is_some() {
             return Err(message_deleted());
         }
@@ -126,8 +126,12 @@ impl Messages {
             Gesture::Pin => revisions.pin(message).await?,
             Gesture::Unpin => revisions.unpin(message).await?,
         };
-        // Whether it is pinned is in the summary.
-        let summary = self.conversations.open(by, conversation).await?;
+        // Whether it is pinned is in the summary, which was read before.
+        match gesture {
+            Gesture::Pin => summary.pins.push(message.seq),
+            Gesture::Unpin => summary.pins.retain(|seq| *seq != message.seq),
+            Gesture::React(_) | Gesture::TakeBack(_) => {}
+        }
         self.view.one(by, &summary, changed.message).await
     }
 
