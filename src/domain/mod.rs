@@ -4,6 +4,7 @@ pub mod attachments;
 pub mod clock;
 pub mod conversations;
 pub mod emoji;
+pub mod events;
 pub mod files;
 pub mod groups;
 pub mod ids;

@@ -6,6 +6,7 @@ pub mod attachments;
 pub mod bulk;
 pub mod conversations;
 pub mod departures;
+pub mod events;
 pub mod exports;
 pub mod files;
 pub mod groups;
@@ -45,6 +46,7 @@ use attachment_uses::AttachmentUses;
 use attachments::Attachments;
 use conversations::Conversations;
 use departures::Departures;
+use events::Events;
 use exports::Exports;
 use files::Files;
 use groups::Groups;
@@ -78,6 +80,8 @@ pub struct Repositories {
     pub conversations: Conversations,
     /// What deleted accounts have left behind.
     pub departures: Departures,
+    /// What happened.
+    pub events: Events,
     /// What someone has written and uploaded.
     pub exports: Exports,
     /// Groups, and who comes and goes.
@@ -128,6 +132,7 @@ impl Repositories {
             attachments: Attachments::new(store),
             conversations: Conversations::new(store),
             departures: Departures::new(store),
+            events: Events::new(store),
             exports: Exports::new(store),
             groups: Groups::new(store),
             files: Files::new(store),

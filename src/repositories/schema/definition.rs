@@ -20,6 +20,7 @@ embed!(
     "attachments.json",
     "conversations.json",
     "deletions.json",
+    "events.json",
     "fs.chunks.json",
     "fs.files.json",
     "groups.json",

@@ -1,0 +1,208 @@
+//! What happened, for everyone whom it concerns: the events of real time.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::clock::Timestamp;
+use super::ids::{ConversationId, GroupId, InvalidId, MessageId, UserId};
+use super::notifications::NotificationId;
+
+/// What happened, as it is kept: what it is about, never what that says. Whoever reads it later
+/// is shown the thing as it then stands, and nothing that they may no longer see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+#[expect(missing_docs, reason = "the fields are what their types say")]
+pub enum Event {
+    /// A message was sent.
+    #[serde(rename = "message.created")]
+    MessageCreated { message: MessageId },
+    /// Its text was edited, or it was pinned or unpinned.
+    #[serde(rename = "message.updated")]
+    MessageUpdated { message: MessageId },
+    /// It was deleted.
+    #[serde(rename = "message.deleted")]
+    MessageDeleted { message: MessageId, at: Timestamp },
+    /// A member reacted; so many now did with this emoji.
+    #[serde(rename = "reaction.added")]
+    ReactionAdded { message: MessageId, user: UserId, emoji: String, count: u64 },
+    /// A member took a reaction back; so many are left.
+    #[serde(rename = "reaction.removed")]
+    ReactionRemoved { message: MessageId, user: UserId, emoji: String, count: u64 },
+    /// A member has read up to a message.
+    #[serde(rename = "conversation.read")]
+    Read { conversation: ConversationId, user: UserId, seq: u64 },
+    /// What was sent up to a message has come to a member's devices.
+    #[serde(rename = "conversation.delivered")]
+    Delivered { conversation: ConversationId, user: UserId, seq: u64 },
+    /// Someone muted a conversation for themselves, or ended that.
+    #[serde(rename = "conversation.muted")]
+    Muted { conversation: ConversationId, until: Option<Timestamp> },
+    /// `user` asks the reader to be friends.
+    #[serde(rename = "friend.requested")]
+    FriendRequested { user: UserId },
+    /// The reader and `user` are friends now.
+    #[serde(rename = "friend.accepted")]
+    FriendAccepted { user: UserId },
+    /// The friendship or request between the reader and `user` is over.
+    #[serde(rename = "friend.removed")]
+    FriendRemoved { user: UserId },
+    /// A group was made.
+    #[serde(rename = "group.created")]
+    GroupCreated { group: GroupId },
+    /// Its name, picture or owner changed.
+    #[serde(rename = "group.updated")]
+    GroupUpdated { group: GroupId },
+    /// It has ended.
+    #[serde(rename = "group.deleted")]
+    GroupDeleted { group: GroupId },
+    /// Someone is in it now.
+    #[serde(rename = "group.member_added")]
+    MemberAdded { group: GroupId, user: UserId },
+    /// A member has another role.
+    #[serde(rename = "group.member_updated")]
+    MemberUpdated { group: GroupId, user: UserId },
+    /// Someone is not in it any more.
+    #[serde(rename = "group.member_removed")]
+    MemberRemoved { group: GroupId, user: UserId },
+    /// The reader is told of something.
+    #[serde(rename = "notification.created")]
+    NotificationCreated { notification: NotificationId },
+}
+
+/// Whom an event concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audience {
+    /// Everyone who is in this conversation.
+    pub members: Option<ConversationId>,
+    /// These, members or not.
+    pub users: Vec<UserId>,
+}
+
+impl Audience {
+    /// Everyone who is in a conversation.
+    #[must_use]
+    pub fn members(conversation: impl Into<ConversationId>) -> Self {
+        Self { members: Some(conversation.into()), users: Vec::new() }
+    }
+
+    /// These people.
+    #[must_use]
+    pub fn users(users: impl Into<Vec<UserId>>) -> Self {
+        Self { members: None, users: users.into() }
+    }
+
+    /// The same, and one more.
+    #[must_use]
+    pub fn and(mut self, user: UserId) -> Self {
+        self.users.push(user);
+        self
+    }
+}
+
+/// An event and whom it concerns, to be kept in the transaction that makes it happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happening {
+    /// What.
+    pub event: Event,
+    /// To whom.
+    pub audience: Audience,
+}
+
+impl Happening {
+    /// Something that concerns everyone in a conversation.
+    #[must_use]
+    pub fn among(conversation: impl Into<ConversationId>, event: Event) -> Self {
+        Self { event, audience: Audience::members(conversation) }
+    }
+
+    /// Something that concerns these people.
+    #[must_use]
+    pub fn for_users(users: impl Into<Vec<UserId>>, event: Event) -> Self {
+        Self { event, audience: Audience::users(users) }
+    }
+}
+
+/// Where an event stands among all events there are: the moment of its commit in the store's own
+/// order, then its place among those of the same commit. It is the same wherever it is asked for,
+/// so an event that is taken up twice is recognised, and one order holds for everyone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position {
+    /// Seconds since the epoch, by the store's clock, then the ordinal of the commit within the
+    /// second, as one number: seconds in the upper 32 bits.
+    pub commit: u64,
+    /// Its place among the events of that commit, from 1; 0 is before all of them.
+    pub nth: u32,
+}
+
+impl Position {
+    /// Just before the first event of a commit, or after the last of the one before.
+    #[must_use]
+    pub fn before(commit: u64) -> Self {
+        Self { commit, nth: 0 }
+    }
+
+    /// Seconds since the epoch of its commit.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        self.commit >> 32
+    }
+}
+
+/// As text, 24 hexadecimal digits: what clients know as an event's id.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:08x}", self.commit, self.nth)
+    }
+}
+
+impl FromStr for Position {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let is_ours = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != 24 || !text.bytes().all(is_ours) {
+            return Err(InvalidId);
+        }
+        let commit = u64::from_str_radix(&text[..16], 16).map_err(|_| InvalidId)?;
+        let nth = u32::from_str_radix(&text[16..], 16).map_err(|_| InvalidId)?;
+        Ok(Self { commit, nth })
+    }
+}
+
+impl Serialize for Position {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Position {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ids_sort_as_positions_do(one: (u64, u32), other: (u64, u32)) {
+            let position = |(commit, nth)| Position { commit, nth };
+            let (one, other) = (position(one), position(other));
+            prop_assert_eq!(one.cmp(&other), one.to_string().cmp(&other.to_string()));
+            prop_assert_eq!(one.to_string().parse(), Ok(one));
+        }
+
+        #[test]
+        fn no_other_text_is_an_id(text in "\\PC{0,40}") {
+            if let Ok(position) = text.parse::<Position>() {
+                prop_assert_eq!(position.to_string(), text);
+            }
+        }
+    }
+}

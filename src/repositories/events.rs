@@ -1,0 +1,78 @@
+//! What happened, in the order of its commits: events written in the transaction that makes them
+//! happen, and the stream of all that concerns anyone ([`stream`]).
+
+pub mod stream;
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::error::Error as DriverError;
+use mongodb::{ClientSession, Collection};
+use serde::{Deserialize, Serialize};
+
+use super::bson::{date, optional_id};
+use super::conversations::Member;
+use super::store::Store;
+use crate::domain::clock::Timestamp;
+use crate::domain::events::{Audience, Event, Happening};
+use crate::domain::ids::ConversationId;
+
+/// A row of `events`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Row {
+    #[serde(rename = "_id")]
+    key: ObjectId,
+    event: Event,
+    #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
+    conversation_id: Option<ConversationId>,
+    users: Vec<Member>,
+    #[serde(with = "date")]
+    at: Timestamp,
+}
+
+impl Row {
+    fn new(happening: Happening, at: Timestamp) -> Self {
+        let Happening { event, audience } = happening;
+        Self {
+            key: ObjectId::new(),
+            event,
+            conversation_id: audience.members,
+            users: audience.users.into_iter().map(Member).collect(),
+            at,
+        }
+    }
+
+    fn happening(self) -> Happening {
+        let users = self.users.into_iter().map(|member| member.0).collect();
+        let audience = Audience { members: self.conversation_id, users };
+        Happening { event: self.event, audience }
+    }
+}
+
+/// The collection `events`.
+#[derive(Debug, Clone)]
+pub struct Events {
+    store: Store,
+    rows: Collection<Row>,
+}
+
+impl Events {
+    /// The events of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self { store: store.clone(), rows: store.collection("events") }
+    }
+
+    /// Tells what a transaction makes happen, in this order.
+    pub(super) async fn add(
+        &self,
+        session: &mut ClientSession,
+        happenings: impl IntoIterator<Item = Happening>,
+        at: Timestamp,
+    ) -> Result<(), DriverError> {
+        let rows: Vec<Row> =
+            happenings.into_iter().map(|happening| Row::new(happening, at)).collect();
+        if !rows.is_empty() {
+            self.rows.insert_many(rows).session(session).await?;
+        }
+        Ok(())
+    }
+}

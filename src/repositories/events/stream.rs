@@ -1,0 +1,198 @@
+//! The stream of everything that concerns anyone, in the one order of the store's commits: new
+//! messages as they are stored, marks as they move, notifications, and the rows of `events`.
+
+use std::fmt;
+use std::time::Duration;
+
+use mongodb::bson::{self, Bson, Document, doc};
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
+use serde::de::DeserializeOwned;
+
+use super::{Events, Row};
+use crate::domain::clock::Timestamp;
+use crate::domain::events::{Event, Happening, Position};
+use crate::domain::ids::{ConversationId, UserId};
+use crate::domain::messages::StoredMessage;
+use crate::domain::notifications::Notification;
+use crate::error::{Error, Result};
+use crate::repositories::bson::StoredId;
+use crate::repositories::messages::MessageRow;
+use crate::repositories::notifications::Row as NotificationRow;
+use crate::repositories::store::within;
+
+/// How long the server holds an answer back that would say that nothing has happened.
+const MAX_AWAIT: Duration = Duration::from_millis(500);
+
+/// The codes of a server that no longer knows what happened that long ago: 280
+/// `ChangeStreamFatalError`, 286 `ChangeStreamHistoryLost`.
+const LOST_CODES: [i32; 2] = [280, 286];
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Occurrence {
+    /// Its place in the order of all.
+    pub position: Position,
+    /// What, and whom it concerns.
+    pub happening: Happening,
+    /// Of a new message, the message.
+    pub message: Option<StoredMessage>,
+}
+
+/// The stream of what happens.
+pub struct EventStream {
+    stream: ChangeStream<ChangeStreamEvent<Document>>,
+    last: Position,
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventStream")
+    }
+}
+
+impl Events {
+    /// The present moment of the store: whatever is committed from now on comes after it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn now(&self) -> Result<Position> {
+        let reply = within(self.store.database().run_command(doc! { "ping": 1 })).await?;
+        match reply.get("operationTime") {
+            Some(Bson::Timestamp(at)) => Ok(Position { nth: u32::MAX, ..of_commit(*at) }),
+            _ => Err(Error::internal("a server that is not of a replica set")),
+        }
+    }
+
+    /// Everything from the commit of a position on, that commit included; `None` where the store
+    /// does not reach back that far.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn follow(&self, from: Position) -> Result<Option<EventStream>> {
+        let at = bson::Timestamp {
+            time: u32::try_from(from.seconds()).unwrap_or(u32::MAX),
+            increment: u32::try_from(from.commit & u64::from(u32::MAX)).unwrap_or(u32::MAX),
+        };
+        let watch = self.store.database().watch().pipeline([wanted()]).max_await_time(MAX_AWAIT);
+        let opened = within(async { Ok(watch.start_at_operation_time(at).await) }).await?;
+        match opened {
+            Ok(stream) => {
+                let stream = stream.with_type();
+                Ok(Some(EventStream { stream, last: Position::default() }))
+            }
+            Err(error) if is_lost(&error) => Ok(None),
+            Err(error) => Err(Error::unavailable().with_source(error)),
+        }
+    }
+}
+
+impl EventStream {
+    /// What happens next; `None` after half a second of nothing.
+    ///
+    /// # Errors
+    /// When the stream has ended or the store is away: it is to be followed anew.
+    pub async fn next(&mut self) -> Result<Option<Occurrence>> {
+        loop {
+            let Some(change) = within(self.stream.next_if_any()).await? else {
+                return if self.stream.is_alive() { Ok(None) } else { Err(Error::unavailable()) };
+            };
+            let commit = change.cluster_time.ok_or_else(Error::unavailable)?;
+            let commit = of_commit(commit).commit;
+            let nth = if self.last.commit == commit { self.last.nth + 1 } else { 1 };
+            self.last = Position { commit, nth };
+            match read(change) {
+                Ok(Some((happening, message))) => {
+                    return Ok(Some(Occurrence { position: self.last, happening, message }));
+                }
+                Ok(None) => {}
+                // One that cannot be read must not stop all that come after it.
+                Err(error) => tracing::error!(event = "event_unreadable", %error),
+            }
+        }
+    }
+}
+
+fn of_commit(at: bson::Timestamp) -> Position {
+    Position::before(u64::from(at.time) << 32 | u64::from(at.increment))
+}
+
+fn is_lost(error: &mongodb::error::Error) -> bool {
+    let code = crate::repositories::store::server_code(error);
+    code.is_some_and(|code| LOST_CODES.contains(&code))
+}
+
+/// What of all changes of the database concerns someone. Rows that come in by no transaction are a
+/// bulk load, which nobody is told of.
+fn wanted() -> Document {
+    let moved = |mark: &str| {
+        doc! { format!("updateDescription.updatedFields.{mark}"): { "$exists": true } }
+    };
+    let marks = ["read_seq", "delivered_seq", "muted_until"].map(moved);
+    let unmuted = doc! { "updateDescription.removedFields": "muted_until" };
+    let marks: Vec<Document> = marks.into_iter().chain([unmuted]).collect();
+    doc! { "$match": { "$or": [
+        {
+            "operationType": { "$in": ["insert", "replace"] },
+            "txnNumber": { "$exists": true },
+            "$or": [
+                { "ns.coll": { "$in": ["events", "notifications"] } },
+                { "ns.coll": { "$regex": "^messages_[0-9]+$" }, "operationType": "insert" },
+            ],
+        },
+        { "ns.coll": "members", "operationType": "update", "$or": marks },
+        { "operationType": "dropDatabase" },
+    ] } }
+}
+
+type Told = (Happening, Option<StoredMessage>);
+
+fn read(change: ChangeStreamEvent<Document>) -> Result<Option<Told>> {
+    let collection = change.ns.and_then(|ns| ns.coll).unwrap_or_default();
+    match (change.operation_type, change.full_document, collection.as_str()) {
+        (OperationType::Update, _, "members") => {
+            let key =
+                change.document_key.as_ref().and_then(|key| key.get_binary_generic("_id").ok());
+            let update = change.update_description.ok_or_else(broken)?;
+            let happening = marked(key.ok_or_else(broken)?, &update.updated_fields)?;
+            Ok(Some((happening, None)))
+        }
+        (_, Some(row), "events") => Ok(Some((parsed::<Row>(row)?.happening(), None))),
+        (_, Some(row), "notifications") => {
+            let notification: Notification = parsed::<NotificationRow>(row)?.into();
+            let event = Event::NotificationCreated { notification: notification.id };
+            Ok(Some((Happening::for_users([notification.id.user()], event), None)))
+        }
+        (_, Some(row), _) => {
+            let message: StoredMessage = parsed::<MessageRow>(row)?.into();
+            let event = Event::MessageCreated { message: message.id };
+            Ok(Some((Happening::among(message.id.conversation, event), Some(message))))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Which of a member's marks moved. Reading moves both, and means delivery.
+fn marked(key: &[u8], fields: &Document) -> Result<Happening> {
+    let (conversation, user) = key.split_at_checked(16).ok_or_else(broken)?;
+    let conversation = ConversationId::from_stored(conversation).ok_or_else(broken)?;
+    let user = UserId::from_stored(user).ok_or_else(broken)?;
+    let seq = |field| fields.get_i64(field).ok().and_then(|seq| u64::try_from(seq).ok());
+    if let Some(seq) = seq("read_seq") {
+        return Ok(Happening::among(conversation, Event::Read { conversation, user, seq }));
+    }
+    if let Some(seq) = seq("delivered_seq") {
+        return Ok(Happening::among(conversation, Event::Delivered { conversation, user, seq }));
+    }
+    let until = fields.get_datetime("muted_until").ok();
+    let until = until.map(|until| Timestamp::from_millis(until.timestamp_millis()));
+    Ok(Happening::for_users([user], Event::Muted { conversation, until }))
+}
+
+fn parsed<T: DeserializeOwned>(row: Document) -> Result<T> {
+    bson::deserialize_from_document(row).map_err(Error::internal)
+}
+
+fn broken() -> Error {
+    Error::internal("a change without what it changes")
+}
