@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 /// For how many users a frame goes with each telling; for more it is kept once, to be fetched.
 const INLINE: usize = 8;
 
+/// How many commands go out together: far fewer than take as long as an answer may.
+const TOGETHER: usize = 2000;
+
 /// For how long it is kept then, in seconds.
 const FRAME_KEPT: u64 = 60;
 
@@ -149,24 +152,25 @@ impl Writer {
     /// # Errors
     /// When Redis is away; some may be written then.
     pub async fn write(&mut self, deliveries: &[Delivery], at: Position) -> Result<()> {
-        let mut commands = redis::pipe();
-        commands.cmd("SCRIPT").arg("LOAD").arg(APPEND).ignore();
+        let mut commands = self.begun();
         for delivery in deliveries {
-            self.put(&mut commands, delivery)?;
+            self.put(&mut commands, delivery).await?;
         }
-        commands
-            .cmd("EVAL")
-            .arg(RAISE)
-            .arg(1)
-            .arg(self.bus.names.at())
-            .arg(at.to_string())
-            .ignore();
+        let raise = commands.cmd("EVAL").arg(RAISE).arg(1).arg(self.bus.names.at());
+        raise.arg(at.to_string()).ignore();
         self.ask::<()>(&commands).await?;
         self.bus.has_reached(at);
         Ok(())
     }
 
-    fn put(&self, commands: &mut Pipeline, delivery: &Delivery) -> Result<()> {
+    /// The beginning of commands that append.
+    fn begun(&self) -> Pipeline {
+        let mut commands = redis::pipe();
+        commands.cmd("SCRIPT").arg("LOAD").arg(APPEND).ignore();
+        commands
+    }
+
+    async fn put(&mut self, commands: &mut Pipeline, delivery: &Delivery) -> Result<()> {
         let Delivery { position, content, frames } = delivery;
         let entry = serde_json::to_string(content).map_err(Error::internal)?;
         let conversation = content.event.conversation();
@@ -184,6 +188,10 @@ impl Writer {
                 append.arg(stream_id(*position)).arg(&entry);
                 append.arg(KEPT + 1).arg(KEPT_FOR.as_secs()).arg(&conversation);
                 append.arg(if is_fetched { "" } else { &**frame }).ignore();
+                if commands.len() >= TOGETHER {
+                    let full = std::mem::replace(commands, self.begun());
+                    self.ask::<()>(&full).await?;
+                }
             }
         }
         Ok(())

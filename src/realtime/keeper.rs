@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// rest is for them to go.
 const LEAVING: u32 = 60;
 
+/// The longest pause between two of them: few are sent away soon.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 impl Realtime {
     pub(super) async fn keep(&self, stop: CancellationToken) {
         tokio::select! {
@@ -84,7 +87,7 @@ impl Realtime {
         self.shutdown.closing().cancelled().await;
         let sockets = self.hub.close();
         let count = u32::try_from(sockets.len()).unwrap_or(u32::MAX).max(1);
-        let pause = self.shutdown.time_to_leave() * LEAVING / 100 / count;
+        let pause = (self.shutdown.time_to_leave() * LEAVING / 100 / count).min(LONGEST_PAUSE);
         for socket in sockets {
             socket.end(Close::Leaving);
             sleep(pause).await;

@@ -19,7 +19,7 @@ use crate::services::frames::{Frame, Happened, frame};
 
 /// How long the log may take to say how far it is. Without it, what happens from now on is told
 /// as soon as Redis is back.
-const LOG_WITHIN: Duration = Duration::from_secs(2);
+const LOG_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many events of the past are shown together.
 const TOGETHER: usize = 100;

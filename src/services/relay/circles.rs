@@ -11,8 +11,8 @@ use crate::repositories::Repositories;
 use crate::repositories::events::stream::Occurrence;
 use crate::services::frames::Circle;
 
-/// Conversations known at most; past that all are forgotten.
-const MOST: usize = 20_000;
+/// Members of conversations known at most; past that all are forgotten.
+const MOST: usize = 500_000;
 
 /// Above this many members, how far each of them is concerns only themselves: a thousand marks for
 /// each message, each told to a thousand, would be a million.
@@ -22,11 +22,12 @@ const TELLS_MARKS: usize = 100;
 pub(super) struct Circles {
     repositories: Repositories,
     known: HashMap<ConversationId, Circle>,
+    members: usize,
 }
 
 impl Circles {
     pub fn new(repositories: &Repositories) -> Self {
-        Self { repositories: repositories.clone(), known: HashMap::new() }
+        Self { repositories: repositories.clone(), known: HashMap::new(), members: 0 }
     }
 
     /// Reads the conversations of these events that are not known yet, together.
@@ -41,17 +42,18 @@ impl Circles {
         if ids.is_empty() {
             return Ok(());
         }
-        if self.known.len() + ids.len() > MOST {
-            self.known.clear();
+        if self.members > MOST {
+            (self.known, self.members) = Default::default();
         }
         for summary in self.repositories.conversations.many(&ids).await? {
-            let members = match summary.kind {
+            let members: Vec<_> = match summary.kind {
                 Kind::Direct => summary.members.iter().map(|user| (*user, 0)).collect(),
                 Kind::Group => {
                     let members = self.repositories.members.all(summary.id).await?;
                     members.into_iter().map(|member| (member.user, member.joined_seq)).collect()
                 }
             };
+            self.members += members.len();
             self.known.insert(summary.id, Circle { summary, members });
         }
         Ok(())
@@ -81,7 +83,8 @@ impl Circles {
     /// Others are in this event's conversation from now on.
     pub fn forget(&mut self, event: &Event) {
         if let Some(conversation) = event.conversation() {
-            self.known.remove(&conversation);
+            let gone = self.known.remove(&conversation);
+            self.members -= gone.map_or(0, |circle| circle.members.len());
         }
     }
 }
