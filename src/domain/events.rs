@@ -174,6 +174,12 @@ impl Happening {
     pub fn for_users(users: impl Into<Vec<UserId>>, event: Event) -> Self {
         Self { event, audience: Audience::users(users) }
     }
+
+    /// Something between two, as each of them is told of the other; the first is told first.
+    #[must_use]
+    pub fn between(one: UserId, other: UserId, of: impl Fn(UserId) -> Event) -> [Self; 2] {
+        [Self::for_users([one], of(other)), Self::for_users([other], of(one))]
+    }
 }
 
 /// Where an event stands among all events there are: the moment of its commit in the store's own
@@ -242,10 +248,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_of_two_is_told_of_the_other() {
+        let (one, other) = (UserId::random(), UserId::random());
+        let told = Happening::between(one, other, |user| Event::FriendRemoved { user });
+        let [first, second] = told.map(|it| (it.audience.users, it.event));
+        assert_eq!(first, (vec![one], Event::FriendRemoved { user: other }));
+        assert_eq!(second, (vec![other], Event::FriendRemoved { user: one }));
+    }
+
+    #[test]
     fn an_event_is_kept_under_its_name() {
         let user = UserId::random();
         let conversation = ConversationId::direct(user, user);
-        let message = super::super::ids::MessageId::new(conversation, 1);
+        let message = MessageId::new(conversation, 1);
         let event = Event::ReactionAdded { message, user, emoji: "👍".to_owned(), count: 1 };
         for event in [event, Event::Read { conversation, user, seq: 1 }] {
             let kept = serde_json::to_value(&event).expect("JSON");

@@ -6,11 +6,10 @@ use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use super::bson::{binary, date, id};
-use super::notifications::Notifications;
+use super::relations::Relations;
 use super::store::{Abort, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
-use crate::domain::notifications::NotificationId;
 use crate::error::{Error, Result};
 
 /// Relations that are removed in one go.
@@ -21,9 +20,9 @@ const AT_ONCE: i64 = 100;
 pub struct Departures {
     store: Store,
     users: Collection<Departed>,
-    relations: Collection<Pair>,
+    pairs: Collection<Pair>,
     told: Collection<Pair>,
-    notifications: Notifications,
+    relations: Relations,
 }
 
 /// An account that was deleted and has left something behind.
@@ -51,9 +50,9 @@ impl Departures {
         Self {
             store: store.clone(),
             users: store.collection("users"),
-            relations: store.collection("relations"),
+            pairs: store.collection("relations"),
             told: store.collection("notifications"),
-            notifications: Notifications::new(store),
+            relations: Relations::new(store),
         }
     }
 
@@ -80,38 +79,32 @@ impl Departures {
     }
 
     /// Removes a user's relations of every kind, on both sides, each with the notification of a
-    /// request that it was.
+    /// request that it was; the others are told.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn forget_relations(&self, user: UserId) -> Result<()> {
+    pub async fn forget_relations(&self, user: UserId, at: Timestamp) -> Result<()> {
         let view = |code: u8| binary([user.bytes().as_slice(), &[code]].concat());
         let own = doc! { "views": { "$elemMatch": { "$gte": view(0), "$lte": view(u8::MAX) } } };
         loop {
-            let find = self.relations.find(own.clone()).projection(doc! { "_id": 1 });
+            let find = self.pairs.find(own.clone()).projection(doc! { "_id": 1 });
             let pairs = all(find.limit(AT_ONCE)).await?;
             if pairs.is_empty() {
                 return Ok(());
             }
             for pair in pairs {
-                self.forget_relation(user, pair.key).await?;
+                self.forget_relation(user, &pair.key, at).await?;
             }
         }
     }
 
-    async fn forget_relation(&self, user: UserId, key: Binary) -> Result<()> {
+    async fn forget_relation(&self, user: UserId, key: &Binary, at: Timestamp) -> Result<()> {
         let other = other_of(user, &key.bytes);
         let other = other.ok_or_else(|| Error::internal("a relation of no two"))?;
-        let this = self.clone();
+        let relations = self.relations.clone();
         self.store
             .transact(async move |session: &mut ClientSession| {
-                let row = doc! { "_id": key.clone() };
-                this.relations.delete_one(row).session(&mut *session).await?;
-                for (reader, asker) in [(user, other), (other, user)] {
-                    let told = NotificationId::friend_request(reader, asker);
-                    this.notifications.withdraw(session, told).await?;
-                }
-                Ok::<_, Abort>(())
+                Ok::<_, Abort>(relations.forget_in(session, user, other, at).await?)
             })
             .await
     }

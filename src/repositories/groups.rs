@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::attachment_uses::{AttachmentUses, Use};
 use super::bson::{date, id};
 use super::embedded::EmbeddedAttachment;
+use super::events::Events;
 use super::members::Members;
 use super::notifications::Notifications;
 use super::relations::Relations;
@@ -22,6 +23,7 @@ use super::store::{Abort, Store, all, within};
 use super::turns::Turns;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Membership;
+use crate::domain::events::{Event, Happening};
 use crate::domain::groups::{Group, GroupChange, NewGroup, not_a_picture, only_managers};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
@@ -49,6 +51,17 @@ impl Row {
     fn picture_use(&self) -> Option<Use> {
         let picture = self.picture.as_ref()?;
         Some(Use::picture(picture.id, self.group))
+    }
+
+    /// Whether a change would change nothing.
+    fn is_as(&self, change: &GroupChange) -> bool {
+        let own = self.picture.as_ref().map(|picture| picture.id);
+        let same_picture = change
+            .picture
+            .as_ref()
+            .is_none_or(|picture| picture.as_ref().map(|picture| picture.id) == own);
+        let same_name = change.name.as_ref().is_none_or(|name| name.as_str() == self.group_name);
+        same_name && same_picture
     }
 }
 
@@ -90,6 +103,7 @@ pub struct Groups {
     rows: Collection<Row>,
     members: Members,
     notifications: Notifications,
+    events: Events,
     relations: Relations,
     uses: AttachmentUses,
     quota: Quota,
@@ -106,6 +120,7 @@ impl Groups {
             rows: store.collection("groups"),
             members: Members::new(store),
             notifications: Notifications::new(store),
+            events: Events::new(store),
             relations: Relations::new(store),
             uses: AttachmentUses::new(store),
             quota: Quota::new(store),
@@ -132,7 +147,8 @@ impl Groups {
         Ok(all(rows).await?.into_iter().map(Group::from).collect())
     }
 
-    /// Changes name or picture on behalf of a member who may: the group after.
+    /// Changes name or picture on behalf of a member who may: the group after. What is so already
+    /// changes nothing.
     ///
     /// # Errors
     /// Not found for outsiders, forbidden for plain members; the store is away.
@@ -143,12 +159,16 @@ impl Groups {
         change: &GroupChange,
         at: Timestamp,
     ) -> Result<Group> {
-        let (this, set) = (self.clone(), changed(change, at)?);
+        let (this, set, change) = (self.clone(), changed(change, at)?, change.clone());
         self.store
             .transact(async move |session| {
                 this.manager(session, group, by).await?;
                 let found = this.rows.find_one(doc! { "_id": group }).session(&mut *session);
-                let before = found.await?.ok_or_else(Error::not_found)?.picture_use();
+                let before = found.await?.ok_or_else(Error::not_found)?;
+                if before.is_as(&change) {
+                    return Ok(Group::from(before));
+                }
+                let before = before.picture_use();
                 let row = this
                     .rows
                     .find_one_and_update(doc! { "_id": group }, doc! { "$set": set.clone() })
@@ -163,6 +183,8 @@ impl Groups {
                         return Err(not_a_picture().into());
                     }
                 }
+                let updated = Happening::among(group, Event::GroupUpdated { group });
+                this.events.add(session, [updated], at).await?;
                 Ok(Group::from(row))
             })
             .await

@@ -3,18 +3,18 @@
 mod blocks;
 mod bulk;
 mod row;
+mod telling;
 
+use mongodb::Collection;
 use mongodb::bson::{Document, doc};
-use mongodb::error::Error as DriverError;
 use mongodb::options::ReturnDocument;
-use mongodb::{ClientSession, Collection};
 
+use super::events::Events;
 use super::members::Members;
 use super::notifications::Notifications;
 use super::store::{Abort, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
-use crate::domain::notifications::{Notification, NotificationId};
 use crate::domain::relations::{Relation, RelationPosition, Standing, recipient_unavailable};
 use crate::error::{Error, Result};
 use row::{Row, Status, asked, key, older, requested, view};
@@ -26,6 +26,7 @@ pub struct Relations {
     rows: Collection<Row>,
     members: Members,
     notifications: Notifications,
+    events: Events,
 }
 
 impl Relations {
@@ -37,6 +38,7 @@ impl Relations {
             rows: store.collection("relations"),
             members: Members::new(store),
             notifications: Notifications::new(store),
+            events: Events::new(store),
         }
     }
 
@@ -67,8 +69,7 @@ impl Relations {
                         Ok(Standing::Accepted)
                     }
                     None => {
-                        let told = Notification::friend_request(other, user, at);
-                        this.notifications.raise(session, &told).await?;
+                        this.tell_requested(session, user, other, at).await?;
                         Ok(Standing::Outgoing)
                     }
                 }
@@ -109,8 +110,8 @@ impl Relations {
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn decline(&self, user: UserId, other: UserId) -> Result<bool> {
-        self.delete(requested(other, user), user).await
+    pub async fn decline(&self, user: UserId, other: UserId, at: Timestamp) -> Result<bool> {
+        self.delete(requested(other, user), user, at).await
     }
 
     /// Ends the friendship, or takes back or refuses the request, whatever there is between the
@@ -118,53 +119,22 @@ impl Relations {
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn remove(&self, user: UserId, other: UserId) -> Result<bool> {
+    pub async fn remove(&self, user: UserId, other: UserId, at: Timestamp) -> Result<bool> {
         let friendly = doc! { "$in": ["pending", "accepted"] };
-        self.delete(doc! { "_id": key(user, other), "status": friendly }, user).await
+        self.delete(doc! { "_id": key(user, other), "status": friendly }, user, at).await
     }
 
-    /// Deletes the relation that the filter finds. A request that goes unanswered goes with its
-    /// notification, which would lead nowhere; what was accepted stays told.
-    async fn delete(&self, which: Document, user: UserId) -> Result<bool> {
+    /// Deletes the relation that the filter finds, on behalf of `user`.
+    async fn delete(&self, which: Document, user: UserId, at: Timestamp) -> Result<bool> {
         let this = self.clone();
         self.store
             .transact(async move |session| {
                 let deleted = this.rows.find_one_and_delete(which.clone()).session(&mut *session);
                 let Some(row) = deleted.await? else { return Ok(false) };
-                this.forget_request(session, &row, user).await?;
+                this.tell_removed(session, &row, user, at).await?;
                 Ok::<_, Abort>(true)
             })
             .await
-    }
-
-    /// Withdraws the notification of a request that goes unanswered.
-    async fn forget_request(
-        &self,
-        session: &mut ClientSession,
-        row: &Row,
-        user: UserId,
-    ) -> Result<(), DriverError> {
-        let Some(relation) = row.seen_by(user) else { return Ok(()) };
-        let other = relation.user;
-        let told = match relation.standing {
-            Standing::Accepted => return Ok(()),
-            Standing::Incoming => NotificationId::friend_request(user, other),
-            Standing::Outgoing => NotificationId::friend_request(other, user),
-        };
-        self.notifications.withdraw(session, told).await
-    }
-
-    /// Tells whoever asked that `user` accepted; the request itself is dealt with, and so read.
-    async fn tell_accepted(
-        &self,
-        session: &mut ClientSession,
-        user: UserId,
-        other: UserId,
-        at: Timestamp,
-    ) -> Result<(), DriverError> {
-        let told = Notification::friend_accepted(other, user, at);
-        self.notifications.raise(session, &told).await?;
-        self.notifications.settle(session, NotificationId::friend_request(user, other)).await
     }
 
     /// Whether the two are friends.

@@ -16,6 +16,7 @@ use mongodb::{ClientSession, Collection};
 use super::attachment_uses::AttachmentUses;
 use super::conversations::ConversationRow;
 use super::deletions::Deletions;
+use super::events::Events;
 use super::messages::{MessageRow, Messages};
 use super::notifications::Notifications;
 use super::reactions::Reactions;
@@ -25,6 +26,7 @@ use super::turns::Turns;
 use super::unindexed::Unindexed;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
+use crate::domain::events::{Event, Happening};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Changed, message_deleted};
 use crate::domain::notifications::{Notification, NotificationId};
@@ -41,6 +43,7 @@ pub struct Revisions {
     deletions: Deletions,
     reactions: Reactions,
     notifications: Notifications,
+    events: Events,
     uses: AttachmentUses,
     unindexed: Unindexed,
     turns: Turns,
@@ -76,6 +79,7 @@ impl Revisions {
             deletions: Deletions::new(store),
             reactions: Reactions::new(store),
             notifications: Notifications::new(store),
+            events: Events::new(store),
             uses: AttachmentUses::new(store),
             unindexed: Unindexed::new(store),
             turns: Turns::new(),
@@ -101,10 +105,33 @@ impl Revisions {
                 let after = this.set(session, edit.message, set).await?;
                 this.revise(session, edit.message.conversation, doc! {}).await?;
                 this.unindexed.add(session, [(edit.message, edit.at)]).await?;
+                this.announce_updated(session, edit.message, edit.at).await?;
                 this.tell(session, &before, &edit).await?;
                 Ok(Changed { message: after.into(), changed: true })
             })
             .await
+    }
+
+    /// Tells everyone in the conversation that a message is to be seen anew.
+    async fn announce_updated(
+        &self,
+        session: &mut ClientSession,
+        message: MessageId,
+        at: Timestamp,
+    ) -> Result<(), Abort> {
+        self.announce(session, message, Event::MessageUpdated { message }, at).await
+    }
+
+    /// Tells everyone in the conversation what became of a message.
+    async fn announce(
+        &self,
+        session: &mut ClientSession,
+        message: MessageId,
+        event: Event,
+        at: Timestamp,
+    ) -> Result<(), Abort> {
+        let happening = Happening::among(message.conversation, event);
+        Ok(self.events.add(session, [happening], at).await?)
     }
 
     /// Those newly mentioned are told, those no longer mentioned are not any more.

@@ -102,7 +102,7 @@ impl Deletion {
     async fn clean(&self, user: UserId) -> Result<()> {
         self.cache.forget(user).await;
         self.leave_groups(user).await?;
-        self.repositories.departures.forget_relations(user).await?;
+        self.repositories.departures.forget_relations(user, self.clock.now()).await?;
         self.repositories.departures.forget_notifications(user).await
     }
 

@@ -106,7 +106,7 @@ impl Friends {
     /// `cannot_friend_self`; not found if there is none; the store is away.
     pub async fn decline(&self, user: UserId, other: UserId) -> Result<()> {
         not_oneself(user, other)?;
-        found(self.relations.decline(user, other).await?)
+        found(self.relations.decline(user, other, self.clock.now()).await?)
     }
 
     /// Ends the friendship with `other`, or the request between the two, whoever asked.
@@ -115,7 +115,7 @@ impl Friends {
     /// `cannot_friend_self`; not found if there is nothing; the store is away.
     pub async fn remove(&self, user: UserId, other: UserId) -> Result<()> {
         not_oneself(user, other)?;
-        found(self.relations.remove(user, other).await?)
+        found(self.relations.remove(user, other, self.clock.now()).await?)
     }
 
     /// Those who stand so with `user`, newest first.

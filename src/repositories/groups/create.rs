@@ -3,6 +3,7 @@
 use super::quota::Taken;
 use super::{Groups, Row};
 use crate::domain::conversations::{Kind, Membership, Role};
+use crate::domain::events::{Event, Happening};
 use crate::domain::groups::{Group, NewGroup, too_many_groups};
 use crate::domain::ids::UserId;
 use crate::domain::notifications::Notification;
@@ -42,6 +43,8 @@ impl Groups {
                 this.rows.insert_one(Row::from(&new)).session(&mut *session).await?;
                 this.summaries.open(session, new.id.into(), new.at).await?;
                 this.members.insert_in(session, founders(&new, &everyone)).await?;
+                let created = Event::GroupCreated { group: new.id };
+                this.events.add(session, [Happening::among(new.id, created)], new.at).await?;
                 this.notifications.raise_first(session, &told).await?;
                 Ok(())
             })

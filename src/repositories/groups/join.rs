@@ -9,6 +9,7 @@ use super::quota::Taken;
 use super::summary::End;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Role};
+use crate::domain::events::{Event, Happening};
 use crate::domain::groups::{group_full, too_many_groups};
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::notifications::Notification;
@@ -60,6 +61,8 @@ impl Groups {
                 let member = newcomer(group, user, end, at);
                 let row = MemberRow::at_place(member, place);
                 this.members.insert_in(session, vec![row]).await?;
+                let added = Happening::among(group, Event::MemberAdded { group, user });
+                this.events.add(session, [added], at).await?;
                 this.notifications.raise(session, &told).await?;
                 Ok(member)
             })

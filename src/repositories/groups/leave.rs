@@ -7,6 +7,7 @@ use mongodb::options::ReturnDocument;
 use super::{Groups, Row};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Membership, Role};
+use crate::domain::events::{Audience, Event, Happening};
 use crate::domain::groups::only_managers;
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
@@ -75,26 +76,36 @@ impl Groups {
         // It would lead to a group that is not there for them any more.
         let (user, conversation) = (member.user, member.conversation);
         self.notifications.withdraw_of_conversation(session, user, conversation).await?;
-        if row.member_count == 0 {
-            self.end(session, &row, at).await
-        } else if member.role == Role::Owner {
-            self.hand_over(session, group, at).await
+        let gone = Event::MemberRemoved { group, user };
+        let happened = if row.member_count == 0 {
+            self.end(session, &row, at).await?;
+            let both = [gone, Event::GroupDeleted { group }];
+            both.map(|event| Happening::for_users([user], event)).into()
         } else {
-            Ok(())
-        }
+            let audience = Audience::members(group).and(user);
+            let mut happened = vec![Happening { event: gone, audience }];
+            if member.role == Role::Owner {
+                let user = self.hand_over(session, group, at).await?;
+                let both = [Event::MemberUpdated { group, user }, Event::GroupUpdated { group }];
+                happened.extend(both.map(|event| Happening::among(group, event)));
+            }
+            happened
+        };
+        Ok(self.events.add(session, happened, at).await?)
     }
 
+    /// Makes another the owner: who it is now.
     async fn hand_over(
         &self,
         session: &mut ClientSession,
         group: GroupId,
         at: Timestamp,
-    ) -> Result<(), Abort> {
+    ) -> Result<UserId, Abort> {
         let owner = self.members.promote_in(session, group.into()).await?;
         let owner = owner.ok_or_else(|| Error::internal("a group counts members it has not"))?;
         let set = doc! { "$set": { "owner_id": owner, "updated_at": at } };
         self.rows.update_one(doc! { "_id": group }, set).session(session).await?;
-        Ok(())
+        Ok(owner)
     }
 
     /// Forgets a group that nobody is in any more, and all that goes with it.

@@ -6,6 +6,7 @@ use mongodb::bson::{Document, doc};
 use super::Groups;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Membership, Role};
+use crate::domain::events::{Event, Happening};
 use crate::domain::groups::{groups_need_an_owner, only_the_owner};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
@@ -43,11 +44,16 @@ impl Groups {
                 // Counted, so that this conflicts with every other change of who is in, as what
                 // others have read of roles is then stale.
                 let mut change = doc! { "$inc": { "role_changes": 1_i64 } };
+                let mut happened = vec![Event::MemberUpdated { group, user }];
                 if role == Role::Owner {
                     this.members.give_role_in(session, &owner, Role::Admin).await?;
                     change.insert("$set", doc! { "owner_id": user, "updated_at": at });
+                    happened.push(Event::MemberUpdated { group, user: owner.user });
+                    happened.push(Event::GroupUpdated { group });
                 }
                 this.write(session, group, change).await?;
+                let happened = happened.into_iter().map(|event| Happening::among(group, event));
+                this.events.add(session, happened, at).await?;
                 Ok(Membership { role, ..member })
             })
             .await
@@ -70,7 +76,9 @@ impl Groups {
                 let everyone = this.members.empty_in(session, group.into()).await?;
                 this.quota.give_back(session, &everyone).await?;
                 this.notifications.withdraw_all_of_conversation(session, group.into()).await?;
-                this.end(session, &row, at).await
+                this.end(session, &row, at).await?;
+                let deleted = Happening::for_users(everyone, Event::GroupDeleted { group });
+                Ok(this.events.add(session, [deleted], at).await?)
             })
             .await
     }

@@ -37,7 +37,7 @@ impl Relations {
                     return Ok(at);
                 }
                 if let Some(row) = before {
-                    this.forget_request(session, &row, user).await?;
+                    this.tell_removed(session, &row, user, at).await?;
                 }
                 this.silence(session, user, other).await?;
                 Ok(at)

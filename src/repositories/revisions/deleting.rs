@@ -6,6 +6,7 @@ use mongodb::bson::{Document, doc};
 use super::Revisions;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
+use crate::domain::events::Event;
 use crate::domain::ids::MessageId;
 use crate::domain::messages::Changed;
 use crate::domain::notifications::NotificationId;
@@ -52,6 +53,8 @@ impl Revisions {
                 if summary.kind == Kind::Direct {
                     this.stop_waiting(session, &row, &summary).await?;
                 }
+                let deleted = Event::MessageDeleted { message, at };
+                this.announce(session, message, deleted, at).await?;
                 Ok(Changed { message: after.into(), changed: true })
             })
             .await

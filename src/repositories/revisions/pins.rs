@@ -3,6 +3,7 @@
 use mongodb::bson::doc;
 
 use super::Revisions;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::messages::Changed;
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ impl Revisions {
     /// # Errors
     /// Not found; `message_deleted`; `validation_failed` on `message_id` for one pin too many; the
     /// store is away.
-    pub async fn pin(&self, message: MessageId) -> Result<Changed> {
+    pub async fn pin(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
         let _turn = self.turns.of(message.conversation).await;
         let this = self.clone();
         self.store
@@ -34,6 +35,7 @@ impl Revisions {
                 let seq = i64::try_from(message.seq).map_err(Error::internal)?;
                 let pushed = doc! { "$push": { "pins": seq } };
                 this.revise(session, message.conversation, pushed).await?;
+                this.announce_updated(session, message, at).await?;
                 Ok(Changed { message: row.into(), changed: true })
             })
             .await
@@ -43,7 +45,7 @@ impl Revisions {
     ///
     /// # Errors
     /// Not found; `message_deleted`; the store is away.
-    pub async fn unpin(&self, message: MessageId) -> Result<Changed> {
+    pub async fn unpin(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
         let _turn = self.turns.of(message.conversation).await;
         let this = self.clone();
         self.store
@@ -52,8 +54,12 @@ impl Revisions {
                 let seq = i64::try_from(message.seq).map_err(Error::internal)?;
                 let pinned = doc! { "_id": message.conversation, "pins": seq };
                 let pulled = doc! { "$pull": { "pins": seq }, "$inc": { "revision": 1_i64 } };
-                let update = this.conversations.update_one(pinned, pulled).session(session).await?;
-                Ok(Changed { message: row.into(), changed: update.matched_count == 1 })
+                let update = this.conversations.update_one(pinned, pulled);
+                let changed = update.session(&mut *session).await?.matched_count == 1;
+                if changed {
+                    this.announce_updated(session, message, at).await?;
+                }
+                Ok(Changed { message: row.into(), changed })
             })
             .await
     }

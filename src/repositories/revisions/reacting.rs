@@ -6,6 +6,7 @@ use mongodb::bson::doc;
 use super::{Revisions, stored};
 use crate::domain::clock::Timestamp;
 use crate::domain::emoji::{Emoji, fold};
+use crate::domain::events::Event;
 use crate::domain::ids::{MessageId, UserId};
 use crate::domain::messages::{Changed, ReactionCount};
 use crate::error::{Error, Result};
@@ -37,15 +38,10 @@ impl Revisions {
                     return Ok(Changed { message: row.into(), changed: false });
                 }
                 let mut counts = row.reactions;
-                match counts.iter().position(|one| fold(&one.emoji) == emoji.folded()) {
-                    Some(at) => counts[at].count += 1,
-                    None if counts.len() >= MAX_KINDS => return Err(too_many_kinds().into()),
-                    None => {
-                        let emoji = emoji.as_str().to_owned();
-                        counts.push(ReactionCount { emoji, count: 1 });
-                    }
-                }
+                let ReactionCount { emoji, count } = one_more(&mut counts, &emoji)?;
                 let after = this.count(session, message, &counts).await?;
+                let added = Event::ReactionAdded { message, user, emoji, count };
+                this.announce(session, message, added, at).await?;
                 Ok(Changed { message: after.into(), changed: true })
             })
             .await
@@ -60,6 +56,7 @@ impl Revisions {
         message: MessageId,
         user: UserId,
         emoji: &Emoji,
+        at: Timestamp,
     ) -> Result<Changed> {
         let _turn = self.turns.of(message.conversation).await;
         let (this, emoji) = (self.clone(), emoji.clone());
@@ -70,11 +67,10 @@ impl Revisions {
                     return Ok(Changed { message: row.into(), changed: false });
                 }
                 let mut counts = row.reactions;
-                for same in counts.iter_mut().filter(|one| fold(&one.emoji) == emoji.folded()) {
-                    same.count = same.count.saturating_sub(1);
-                }
-                counts.retain(|one| one.count > 0);
+                let ReactionCount { emoji, count } = one_less(&mut counts, &emoji);
                 let after = this.count(session, message, &counts).await?;
+                let removed = Event::ReactionRemoved { message, user, emoji, count };
+                this.announce(session, message, removed, at).await?;
                 Ok(Changed { message: after.into(), changed: true })
             })
             .await
@@ -93,6 +89,55 @@ impl Revisions {
     }
 }
 
+/// Counts one reaction more; how the message then counts it.
+fn one_more(counts: &mut Vec<ReactionCount>, emoji: &Emoji) -> Result<ReactionCount> {
+    if let Some(same) = counts.iter_mut().find(|one| fold(&one.emoji) == emoji.folded()) {
+        same.count += 1;
+        return Ok(same.clone());
+    }
+    if counts.len() >= MAX_KINDS {
+        return Err(too_many_kinds());
+    }
+    let first = ReactionCount { emoji: emoji.as_str().to_owned(), count: 1 };
+    counts.push(first.clone());
+    Ok(first)
+}
+
+/// Counts one reaction less; how the message counted it, and how many are left.
+fn one_less(counts: &mut Vec<ReactionCount>, emoji: &Emoji) -> ReactionCount {
+    let same = counts.iter().position(|one| fold(&one.emoji) == emoji.folded());
+    let Some(at) = same else {
+        return ReactionCount { emoji: emoji.as_str().to_owned(), count: 0 };
+    };
+    counts[at].count = counts[at].count.saturating_sub(1);
+    if counts[at].count > 0 { counts[at].clone() } else { counts.remove(at) }
+}
+
 fn too_many_kinds() -> Error {
     Error::field("emoji", "too_many", "at most 20 kinds of emoji on a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emoji(text: &str) -> Emoji {
+        Emoji::parse(text).unwrap()
+    }
+
+    fn counted(emoji: &str, count: u64) -> ReactionCount {
+        ReactionCount { emoji: emoji.to_owned(), count }
+    }
+
+    #[test]
+    fn the_first_spelling_of_an_emoji_is_counted() {
+        let mut counts = Vec::new();
+        assert_eq!(one_more(&mut counts, &emoji("❤")).unwrap(), counted("❤", 1));
+        assert_eq!(one_more(&mut counts, &emoji("❤\u{FE0F}")).unwrap(), counted("❤", 2));
+        assert_eq!(one_less(&mut counts, &emoji("❤\u{FE0F}")), counted("❤", 1));
+        assert_eq!(counts, [counted("❤", 1)]);
+        assert_eq!(one_less(&mut counts, &emoji("❤\u{FE0F}")), counted("❤", 0));
+        assert_eq!(counts, []);
+        assert_eq!(one_less(&mut counts, &emoji("❤")), counted("❤", 0));
+    }
 }

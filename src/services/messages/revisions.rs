@@ -119,12 +119,12 @@ impl Messages {
         if gesture.is_new() {
             self.check_new(by, &summary).await?;
         }
-        let revisions = &self.repositories.revisions;
+        let (revisions, at) = (&self.repositories.revisions, self.clock.now());
         let changed = match gesture {
-            Gesture::React(emoji) => revisions.react(message, by, emoji, self.clock.now()).await?,
-            Gesture::TakeBack(emoji) => revisions.take_back(message, by, emoji).await?,
-            Gesture::Pin => revisions.pin(message).await?,
-            Gesture::Unpin => revisions.unpin(message).await?,
+            Gesture::React(emoji) => revisions.react(message, by, emoji, at).await?,
+            Gesture::TakeBack(emoji) => revisions.take_back(message, by, emoji, at).await?,
+            Gesture::Pin => revisions.pin(message, at).await?,
+            Gesture::Unpin => revisions.unpin(message, at).await?,
         };
         // Whether it is pinned is in the summary, which was read before.
         match gesture {
