@@ -20,7 +20,7 @@ use super::live::LiveSessions;
 use super::messages::{Messages, View};
 use super::notifications::Notifications;
 use super::outbox::Outbox;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, ShardWriter};
 use super::password::PasswordChanges;
 use super::passwords::Passwords;
 use super::profile::Profile;
@@ -204,6 +204,10 @@ impl Ground<'_> {
             cursors: self.cursors(),
             clock: self.clock.clone(),
         }
+    }
+
+    pub(super) fn outgoing(&self) -> (Outgoing, Vec<ShardWriter>) {
+        Outgoing::new(&self.repositories.writer, self.settings.messages.shards as usize)
     }
 
     pub(super) fn groups(

@@ -51,7 +51,7 @@ use live::LiveSessions;
 use messages::Messages;
 use notifications::Notifications;
 use outbox::Outbox;
-use outgoing::{Outgoing, ShardWriter};
+use outgoing::ShardWriter;
 use password::PasswordChanges;
 use profile::Profile;
 use profiles::Profiles;
@@ -133,7 +133,7 @@ impl Services {
     /// # Errors
     /// When the signing key or the URL for mail is not one.
     pub fn new(ground: Ground<'_>) -> Result<(Self, Vec<ShardWriter>)> {
-        let Ground { settings, clock, repositories, redis, .. } = ground;
+        let Ground { clock, repositories, redis, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
         let access = Arc::new(ground.access(&live)?);
         let outbox = Arc::new(ground.outbox()?);
@@ -143,15 +143,14 @@ impl Services {
         let cache = ProfileCache::new(redis.clone());
         let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
-        let shards = settings.messages.shards as usize;
-        let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
+        let (outgoing, writers) = ground.outgoing();
         let conversations = Arc::new(Conversations::new(repositories, clock));
         let friends = Arc::new(ground.friends(&profiles));
         let groups = Arc::new(ground.groups(&profiles, &attachments));
         let blocks = Arc::new(ground.blocks(&profiles));
-        let exports = Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups));
         let notifications = Arc::new(ground.notifications(&profiles));
         let services = Self {
+            exports: Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups)),
             accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
             passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
             deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
@@ -159,7 +158,6 @@ impl Services {
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             frames: Arc::new(Frames::new(repositories, &profiles, &notifications)),
             notifications,
-            exports,
             friends,
             groups,
             inbox: Arc::new(ground.inbox(&profiles)),
