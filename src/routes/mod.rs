@@ -14,11 +14,14 @@ mod notifications;
 pub mod openapi;
 mod password;
 mod profile;
+mod realtime;
 mod reply;
 mod revisions;
 mod search;
 mod sessions;
 mod users;
+
+use std::sync::Arc;
 
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -27,6 +30,7 @@ use warp::reply::Response;
 use crate::filters::endpoint::{Endpoint, front};
 use crate::filters::guards::Guards;
 use crate::filters::problem;
+use crate::realtime::Realtime;
 use crate::services::Services;
 
 pub use health::Health;
@@ -48,6 +52,7 @@ pub fn table() -> Vec<Endpoint> {
         openapi::ENDPOINTS,
         password::ENDPOINTS,
         profile::ENDPOINTS,
+        realtime::ENDPOINTS,
         revisions::ENDPOINTS,
         search::ENDPOINTS,
         sessions::ENDPOINTS,
@@ -72,6 +77,7 @@ fn describe(docs: &mut openapi::Docs) {
     attachments::describe(docs);
     groups::describe(docs);
     notifications::describe(docs);
+    realtime::describe(docs);
     health::describe(docs);
     jwks::describe(docs);
     openapi::describe(docs);
@@ -79,7 +85,12 @@ fn describe(docs: &mut openapi::Docs) {
 
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
-pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter<(Response,)> {
+pub fn all(
+    guards: &Guards,
+    services: &Services,
+    realtime: &Arc<Realtime>,
+    health: &Health,
+) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         accounts::routes(guards, services),
         attachments::routes(guards, &services.attachments),
@@ -94,6 +105,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         openapi::routes(guards),
         password::routes(guards, &services.passwords),
         profile::routes(guards, services),
+        realtime::routes(guards, realtime),
         revisions::routes(guards, services),
         search::routes(guards, &services.search),
         sessions::routes(guards, &services.sessions),
