@@ -1,6 +1,8 @@
 //! The hub: which users are connected to this instance, how far each was told, and their
 //! connections. It hands out what the [link](super::link) hears; nothing here waits for anyone.
 
+mod progress;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -206,15 +208,6 @@ impl Hub {
             room.left.insert(conversation);
             for socket in &room.sockets {
                 socket.drop_all_of(conversation);
-            }
-        }
-    }
-
-    /// Closes all connections of a user, who may have missed something.
-    pub(super) fn send_away(&self, user: UserId) {
-        if let Some(room) = self.state().rooms.get(&user) {
-            for socket in &room.sockets {
-                socket.end(Close::Leaving);
             }
         }
     }
