@@ -8,6 +8,7 @@ mod attachments;
 mod blocks;
 mod deletion;
 mod docs;
+mod events;
 mod every_route;
 mod export;
 mod faults;
