@@ -14,6 +14,7 @@ pub mod filters;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod mail;
+pub mod metrics;
 pub mod repositories;
 pub mod routes;
 pub mod server;

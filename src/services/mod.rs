@@ -60,6 +60,7 @@ use crate::cache::profiles::ProfileCache;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::error::Result;
+use crate::metrics::Metrics;
 use crate::repositories::Repositories;
 
 /// Every service of an instance; cloning shares them.
@@ -120,6 +121,8 @@ pub struct Ground<'a> {
     pub repositories: &'a Repositories,
     /// What may be lost.
     pub redis: &'a Redis,
+    /// What is measured.
+    pub metrics: &'a Metrics,
 }
 
 impl Services {
@@ -139,7 +142,7 @@ impl Services {
         let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
         let shards = settings.messages.shards as usize;
-        let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
+        let (outgoing, writers) = Outgoing::new(&repositories.writer, shards, ground.metrics);
         let conversations = Arc::new(Conversations::new(repositories, clock));
         let friends = Arc::new(ground.friends(&profiles));
         let groups = Arc::new(ground.groups(&profiles, &attachments));
