@@ -19,7 +19,7 @@ use crate::lifecycle::{Drain, Shutdown};
 use crate::metrics::Metrics;
 use crate::repositories::Repositories;
 use crate::repositories::keys::Keys;
-use crate::repositories::schema;
+use crate::repositories::schema::{self, By};
 use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
@@ -144,7 +144,7 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
     let metrics = Metrics::new(clock.now())?;
     let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics)?;
     let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
-    schema::apply(&store, settings.messages.shards, clock).await?;
+    schema::apply(&store, settings.messages.shards, clock, By::Start).await?;
     let repositories = Repositories::new(&store, settings.messages.shards as usize);
     let signing_key = match &settings.auth.jwt_key {
         Some(key) => key.pkcs8().to_vec(),
@@ -187,7 +187,7 @@ pub async fn indexes(settings: Settings, action: cli::Indexes) -> Result<(), Fai
     let steps = match action {
         cli::Indexes::Plan => schema::plan(&store, shards).await?,
         cli::Indexes::Apply => {
-            let applied = schema::apply(&store, shards, &Clock::system()).await?;
+            let applied = schema::apply(&store, shards, &Clock::system(), By::Operator).await?;
             [applied.made, applied.reported].concat()
         }
     };
