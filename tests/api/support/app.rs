@@ -63,6 +63,12 @@ impl Drop for TestApp {
     }
 }
 
+/// An HTTP client with connections of its own.
+pub fn client() -> reqwest::Client {
+    let builder = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
+    builder.timeout(PATIENCE).build().expect("a client")
+}
+
 /// Where the services are: `make test` says so.
 pub fn service(name: &str) -> String {
     std::env::var(name)
@@ -121,12 +127,8 @@ impl TestApp {
             .as_ref()
             .map(|admin| format!("http://{}", admin.local_addr().expect("a bound port")));
         tokio::spawn(app.run());
-        let http = reqwest::Client::builder()
-            .tls_danger_accept_invalid_certs(true)
-            .timeout(PATIENCE)
-            .build()
-            .expect("a client");
-        Self { world, url: format!("https://localhost:{port}"), admin, shutdown, http }
+        let url = format!("https://localhost:{port}");
+        Self { world, url, admin, shutdown, http: client() }
     }
 
     /// Moves the clock of every instance of this test.
