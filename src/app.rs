@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::Bus;
 use crate::cache::Redis;
 use crate::cli;
 use crate::config::Settings;
@@ -17,6 +18,7 @@ use crate::filters::guards::Guards;
 use crate::filters::rate_limit::RateLimits;
 use crate::lifecycle::{Drain, Shutdown};
 use crate::metrics::Metrics;
+use crate::realtime::Realtime;
 use crate::repositories::Repositories;
 use crate::repositories::keys::Keys;
 use crate::repositories::schema::{self, By};
@@ -24,6 +26,7 @@ use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
 use crate::services::outgoing::ShardWriter;
+use crate::services::relay::Relay;
 use crate::services::seed::fixture::Fixture;
 use crate::services::seed::load::{Made, Seeder};
 use crate::services::seed::source::Source;
@@ -45,6 +48,8 @@ pub struct App {
     tls: Tls,
     guards: Guards,
     services: Services,
+    relay: Arc<Relay>,
+    realtime: Arc<Realtime>,
     writers: Vec<ShardWriter>,
     health: Health,
     limits: Arc<RateLimits>,
@@ -71,8 +76,12 @@ impl App {
         let files = settings.server.tls_files();
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
-        let Composed { store, redis, services, writers, metrics, .. } =
-            compose(&settings, &clock).await?;
+        let composed = compose(&settings, &clock).await?;
+        let Composed { store, redis, repositories, services, writers, metrics } = composed;
+        let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
+        let events = &repositories.events;
+        let realtime = Realtime::new(&settings, &services, &bus, events, &clock, &shutdown);
+        let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames));
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
         let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
@@ -83,6 +92,8 @@ impl App {
             tls,
             guards,
             services,
+            relay,
+            realtime,
             writers,
             health,
             limits,
@@ -105,6 +116,8 @@ impl App {
         self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.indexer.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
+        self.shutdown.spawn(|stop| self.relay.clone().run(stop));
+        self.shutdown.spawn(|stop| self.realtime.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.deletion.clone().run(stop));
         for writer in self.writers {
             self.shutdown.spawn(|stop| writer.run(stop));
@@ -118,7 +131,7 @@ impl App {
             idle_timeout: server.idle_seconds,
             certificate_interval: CERTIFICATE_INTERVAL,
         };
-        let routes = routes::all(&self.guards, &self.services, &self.health);
+        let routes = routes::all(&self.guards, &self.services, &self.realtime, &self.health);
         let origins = server.cors_origins.clone();
         let (metrics, limit) = (&self.metrics, server.request_seconds);
         let app = edge::application(routes, origins, limit, metrics);

@@ -47,6 +47,8 @@ pub struct Settings {
     pub messages: Messages,
     /// Groups.
     pub groups: Groups,
+    /// Sockets.
+    pub realtime: Realtime,
     /// The log.
     pub log: Log,
 }
@@ -220,6 +222,18 @@ pub struct Groups {
     /// Members a group may have, owner included.
     #[serde(deserialize_with = "read::whole::<_, _, 1, 1000>")]
     pub max_members: u32,
+}
+
+/// `[realtime]`: sockets.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Realtime {
+    /// Time between two pings of a socket.
+    #[serde(deserialize_with = "read::seconds::<_, 1, 300>")]
+    pub heartbeat_seconds: Duration,
+    /// Sockets that one client address may have open at an instance.
+    #[serde(deserialize_with = "read::whole::<_, _, 1, 1_000_000>")]
+    pub sockets_per_address: usize,
 }
 
 /// `[log]`: the log.

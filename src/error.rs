@@ -17,6 +17,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// The request cannot be parsed or decoded at all.
     Malformed,
+    /// The path speaks another protocol.
+    UpgradeRequired,
     /// Nobody is signed in, or not any more.
     Unauthenticated,
     /// The caller is known and may not.
@@ -125,6 +127,13 @@ impl Error {
             "method_not_allowed",
             "this path does not take that method; see Allow",
         )
+    }
+
+    /// The path is for sockets only.
+    #[must_use]
+    pub fn upgrade_required() -> Self {
+        let detail = "this path takes only the opening handshake of a WebSocket (RFC 6455)";
+        Self::new(Kind::UpgradeRequired, "upgrade_required", detail)
     }
 
     /// The state of things stands against it: `email_taken`, `group_full`, …

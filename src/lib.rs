@@ -1,9 +1,11 @@
 //! natter: a chat backend in one binary, REST and WebSocket over HTTPS on MongoDB and Redis.
 //!
 //! `ARCHITECTURE.md` walks through the layers; the direction of dependencies is
-//! `main → app → {server, routes} → filters → services → {repositories, cache, mail} → domain`.
+//! `main → app → {server, routes, realtime} → filters → services → {repositories, cache, bus, mail}
+//! → domain`.
 
 pub mod app;
+pub mod bus;
 pub mod cache;
 pub mod cli;
 pub mod config;
@@ -15,6 +17,7 @@ pub mod healthcheck;
 pub mod lifecycle;
 pub mod mail;
 pub mod metrics;
+pub mod realtime;
 pub mod repositories;
 pub mod routes;
 pub mod server;

@@ -104,6 +104,12 @@ impl Shutdown {
         self.draining.is_cancelled()
     }
 
+    /// How long what is under way has from the beginning of *closing* to its end.
+    #[must_use]
+    pub fn time_to_leave(&self) -> Duration {
+        self.drain.limit
+    }
+
     /// The phase in which readiness is false and all else goes on.
     #[must_use]
     pub fn draining(&self) -> &CancellationToken {

@@ -4,27 +4,26 @@
 //! Redis of `NATTER_MONGODB__URI` and `NATTER_REDIS__URL`, and prints tables; `-- --help` lists the
 //! options. Errors, of which there must be none, end it with exit code 1.
 
-mod client;
-mod instance;
-mod machine;
+#[path = "../common/mod.rs"]
+mod common;
 mod mix;
-mod people;
 mod report;
+mod talks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use natter::app::Failure;
 use tokio::time::Instant;
 
-use client::Connector;
-use instance::Instance;
+use common::Result;
+use common::client::Connector;
+use common::instance::Instance;
+use common::machine::{Usage, check_open_files};
+use common::people::People;
+use common::report::{machine, memory, opened};
 use mix::{Client, Phase};
-use people::People;
-
-type Result<T> = std::result::Result<T, Failure>;
 
 /// Drives natter over many TLS connections at once.
 #[derive(Debug, Parser)]
@@ -80,8 +79,8 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<usize> {
     // Fails only when one is installed already, which is then the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    machine::check_open_files(u64::from(options.connections))?;
-    report::machine("before");
+    check_open_files(u64::from(options.connections))?;
+    machine("before");
     if let (Some(url), Some(mails)) = (&options.url, &options.mails) {
         let connector = Connector::new(url)?;
         return measure(options, &connector, mails, None).await;
@@ -106,25 +105,25 @@ async fn measure(
 ) -> Result<usize> {
     let began = Instant::now();
     let people = People::sign_up(connector, mails, options.users as usize).await?;
-    let messages = people.talk(connector, options.history).await?;
+    let messages = talks::talk(&people, connector, options.history).await?;
     report::prepared(people.len(), messages, began.elapsed());
-    report::memory(server, "before the connections");
+    memory(server, "before the connections");
     let began = Instant::now();
     let (mut clients, connects) = Client::open(connector, &people, options.connections).await?;
-    report::connected(clients.len(), began.elapsed(), connects);
-    report::memory(server, "with the connections open");
+    opened("TLS connections, opened at once, all open and answered", began.elapsed(), connects);
+    memory(server, "with the connections open");
     let time = Duration::from_secs(options.seconds);
     let think = Duration::from_millis(options.think);
     let mut errors = 0;
     for phase in [Phase { think: Some(think), time }, Phase { think: None, time }] {
-        let usage = machine::Usage::now(server);
+        let usage = Usage::now(server);
         let began = Instant::now();
         let tally;
         (clients, tally) = mix::run(clients, phase).await?;
         let elapsed = began.elapsed();
         errors += report::phase(phase, clients.len(), tally, elapsed, &usage.since(elapsed));
-        report::memory(server, "after it");
+        memory(server, "after it");
     }
-    report::machine("after");
+    machine("after");
     Ok(errors)
 }

@@ -8,9 +8,10 @@ use natter::domain::clock::random_bytes;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Result;
-use super::client::{Connection, Connector};
-use super::people::{People, message};
+use super::common::Result;
+use super::common::client::{Connection, Connector};
+use super::common::people::{People, message};
+use super::talks::peer;
 
 /// What is asked of natter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Client {
     /// One request; returns what was refused, fails where the connection did.
     async fn request(&mut self, kind: Kind, pick: u8) -> Result<Option<String>> {
         let token = Some(&self.people.get(self.number).token);
-        let peer = self.people.peer(self.number, pick);
+        let peer = peer(&self.people, self.number, pick);
         let (answer, status) = match kind {
             Kind::History => {
                 let path = format!("/messages/{}", peer.id);

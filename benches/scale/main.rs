@@ -5,7 +5,7 @@
 //! takes them as an earlier run left them, starts a natter on each, and prints a table; `-- --help`
 //! lists the options. Errors, of which there must be none, end it with exit code 1.
 
-#[path = "../load/client.rs"]
+#[path = "../common/client.rs"]
 mod client;
 mod instance;
 mod mix;

@@ -71,6 +71,58 @@ pub enum Event {
     NotificationCreated { notification: NotificationId },
 }
 
+impl Event {
+    /// Its type, as clients know it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::MessageCreated { .. } => "message.created",
+            Self::MessageUpdated { .. } => "message.updated",
+            Self::MessageDeleted { .. } => "message.deleted",
+            Self::ReactionAdded { .. } => "reaction.added",
+            Self::ReactionRemoved { .. } => "reaction.removed",
+            Self::Read { .. } => "conversation.read",
+            Self::Delivered { .. } => "conversation.delivered",
+            Self::Muted { .. } => "conversation.muted",
+            Self::FriendRequested { .. } => "friend.requested",
+            Self::FriendAccepted { .. } => "friend.accepted",
+            Self::FriendRemoved { .. } => "friend.removed",
+            Self::GroupCreated { .. } => "group.created",
+            Self::GroupUpdated { .. } => "group.updated",
+            Self::GroupDeleted { .. } => "group.deleted",
+            Self::MemberAdded { .. } => "group.member_added",
+            Self::MemberUpdated { .. } => "group.member_updated",
+            Self::MemberRemoved { .. } => "group.member_removed",
+            Self::NotificationCreated { .. } => "notification.created",
+        }
+    }
+
+    /// The conversation that it belongs to: who has left that sees it no more.
+    #[must_use]
+    pub fn conversation(&self) -> Option<ConversationId> {
+        match self {
+            Self::MessageCreated { message }
+            | Self::MessageUpdated { message }
+            | Self::MessageDeleted { message, .. }
+            | Self::ReactionAdded { message, .. }
+            | Self::ReactionRemoved { message, .. } => Some(message.conversation),
+            Self::Read { conversation, .. }
+            | Self::Delivered { conversation, .. }
+            | Self::Muted { conversation, .. } => Some(*conversation),
+            Self::GroupCreated { group }
+            | Self::GroupUpdated { group }
+            | Self::GroupDeleted { group }
+            | Self::MemberAdded { group, .. }
+            | Self::MemberUpdated { group, .. }
+            | Self::MemberRemoved { group, .. } => Some((*group).into()),
+            Self::FriendRequested { .. }
+            | Self::FriendAccepted { .. }
+            | Self::FriendRemoved { .. }
+            | Self::NotificationCreated { .. } => None,
+        }
+    }
+}
+
 /// Whom an event concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Audience {
@@ -188,6 +240,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_event_is_kept_under_its_name() {
+        let user = UserId::random();
+        let conversation = ConversationId::direct(user, user);
+        let message = super::super::ids::MessageId::new(conversation, 1);
+        let event = Event::ReactionAdded { message, user, emoji: "👍".to_owned(), count: 1 };
+        for event in [event, Event::Read { conversation, user, seq: 1 }] {
+            let kept = serde_json::to_value(&event).expect("JSON");
+            assert_eq!(kept["type"], event.name());
+        }
+    }
 
     proptest! {
         #[test]

@@ -57,6 +57,8 @@ pub enum Class {
     Upload,
     /// Searching.
     Search,
+    /// Sockets and streams of events.
+    Socket,
 }
 
 impl Class {
@@ -69,6 +71,7 @@ impl Class {
             Self::Write => "write",
             Self::Upload => "upload",
             Self::Search => "search",
+            Self::Socket => "socket",
         }
     }
 }
@@ -80,6 +83,8 @@ pub enum Access {
     Public,
     /// Whoever presents a live access token.
     Bearer,
+    /// Whoever presents a live access token now, or will once the protocol has changed.
+    Later,
 }
 
 /// What the route reads as a body.
@@ -157,6 +162,13 @@ impl Endpoint {
     #[must_use]
     pub const fn public(mut self) -> Self {
         self.access = Access::Public;
+        self
+    }
+
+    /// The same, for who shows their token now or later.
+    #[must_use]
+    pub const fn later(mut self) -> Self {
+        self.access = Access::Later;
         self
     }
 

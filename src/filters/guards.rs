@@ -13,9 +13,10 @@ use super::context::{RequestContext, context};
 use super::endpoint::{Access, Class, Endpoint, at};
 use super::path::PathParams;
 use super::rate_limit::{RateLimits, Subject};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::error::{Error, Kind, Result};
-use crate::services::access::Access as AccessTokens;
+use crate::services::access::{Access as AccessTokens, Pass};
 
 /// Someone signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Caller {
     pub user: UserId,
     /// The session that the token belongs to.
     pub session: SessionId,
+    /// From when on the token is refused.
+    pub expires_at: Timestamp,
     /// Where they are.
     pub client: Client,
 }
@@ -91,6 +94,38 @@ impl Guards {
             .boxed()
     }
 
+    /// Path, method and rate limit of a route on which the token may also be shown later: its
+    /// parameters, the caller if it is shown now, and the client.
+    ///
+    /// # Panics
+    /// When the table says otherwise.
+    #[must_use]
+    pub fn visitor<P: PathParams>(
+        &self,
+        endpoint: &Endpoint,
+    ) -> BoxedFilter<(P, Option<Caller>, Client)> {
+        assert_eq!(endpoint.access, Access::Later, "{} is not for visitors", endpoint.path);
+        let (guards, class) = (self.clone(), endpoint.class);
+        at::<P>(endpoint)
+            .and(client(self.trusted.clone()))
+            .and(context())
+            .and(warp::header::headers_cloned())
+            .and_then(move |params, client: Client, context: Arc<RequestContext>, headers| {
+                let guards = guards.clone();
+                async move {
+                    if HeaderMap::contains_key(&headers, AUTHORIZATION) {
+                        let who = guards.identify(class, client.clone(), &context, &headers);
+                        return Ok((params, Some(who.await?), client));
+                    }
+                    let subject = Subject::address(client.addr);
+                    charge(&guards.limits, class, subject, &context).await?;
+                    Ok::<_, Rejection>((params, None, client))
+                }
+            })
+            .untuple_one()
+            .boxed()
+    }
+
     async fn identify(
         &self,
         class: Option<Class>,
@@ -103,10 +138,10 @@ impl Guards {
             Err(error) => Err(error),
         };
         match checked {
-            Ok((user, session)) => {
+            Ok(Pass { user, session, expires_at }) => {
                 let _ = context.user.set(user);
                 charge(&self.limits, class, Subject::Account(user), context).await?;
-                Ok(Caller { user, session, client })
+                Ok(Caller { user, session, expires_at, client })
             }
             Err(error) => {
                 if error.kind() == Kind::Unauthenticated {

@@ -60,6 +60,7 @@ pub fn status(kind: Kind) -> StatusCode {
         Kind::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
         Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Limited => StatusCode::TOO_MANY_REQUESTS,
+        Kind::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -73,6 +74,10 @@ pub fn response(error: Error) -> Response {
     let headers = response.headers_mut();
     if error.kind() == Kind::Unauthenticated {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if error.kind() == Kind::UpgradeRequired {
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
     if let Some(wait) = error.retry_after() {
         let seconds = wait.as_millis().div_ceil(1000).max(1);

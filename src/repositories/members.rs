@@ -3,6 +3,8 @@
 mod changes;
 mod receipts;
 
+use std::collections::HashSet;
+
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
@@ -194,6 +196,20 @@ impl Members {
         let rows = self.rows.clone_with_type::<Document>();
         let row = rows.find_one(doc! { "_id": { "$in": keys } }).projection(doc! { "_id": 1 });
         Ok(within(row).await?.is_some())
+    }
+
+    /// Which of some conversations a user has a place in.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn places(
+        &self,
+        user: UserId,
+        conversations: &[ConversationId],
+    ) -> Result<HashSet<ConversationId>> {
+        let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
+        let rows = all(self.rows.find(doc! { "_id": { "$in": keys } })).await?;
+        Ok(rows.into_iter().map(|row| Membership::from(row).conversation).collect())
     }
 
     /// As [`Members::find`], inside a transaction.

@@ -180,6 +180,17 @@ impl Notifications {
         within(self.rows.count_documents(doc! { "user_id": user, "read": false })).await
     }
 
+    /// Those of some of a user's notifications that are there, in no order.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn some(&self, user: UserId, ids: &[NotificationId]) -> Result<Vec<Notification>> {
+        let own: Vec<Bson> =
+            ids.iter().filter(|id| id.user() == user).map(|id| Bson::from(*id)).collect();
+        let rows = self.rows.find(doc! { "_id": { "$in": own } });
+        Ok(all(rows).await?.into_iter().map(Notification::from).collect())
+    }
+
     /// Marks some of a user's notifications as read; ids of others' are passed over.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Reactions: a row for each member, message and emoji; how many there are is in the message.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mongodb::bson::{Binary, Bson, Document, doc};
@@ -65,6 +65,33 @@ impl Reactions {
             .collect();
         let rows = all(self.rows.find(doc! { "$or": ranges })).await?;
         rows.iter().map(|row| Ok((message_of(&row.key)?, fold(&row.emoji)))).collect()
+    }
+
+    /// How some users reacted to one message, by one range for each of them; those who did.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn by(
+        &self,
+        users: &[UserId],
+        message: MessageId,
+    ) -> Result<HashMap<UserId, Reacted>> {
+        let range = |user: &UserId| {
+            let bound = |end| binary(bytes(*user, message, end));
+            doc! { "_id": { "$gte": bound([0; 8]), "$lte": bound([0xff; 8]) } }
+        };
+        let ranges: Vec<Document> = users.iter().map(range).collect();
+        if ranges.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut by: HashMap<UserId, Reacted> = HashMap::new();
+        for row in all(self.rows.find(doc! { "$or": ranges })).await? {
+            let user = row.key.bytes.get(16..32).and_then(|bytes| bytes.try_into().ok());
+            let user = user.map(UserId::from_bytes);
+            let user = user.ok_or_else(|| Error::internal("a reaction of another length"))?;
+            by.entry(user).or_default().insert((message, fold(&row.emoji)));
+        }
+        Ok(by)
     }
 
     /// Notes a reaction; `false` if it was there.

@@ -15,11 +15,14 @@ mod notifications;
 pub mod openapi;
 mod password;
 mod profile;
+mod realtime;
 mod reply;
 mod revisions;
 mod search;
 mod sessions;
 mod users;
+
+use std::sync::Arc;
 
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -29,6 +32,7 @@ use crate::filters::endpoint::{Endpoint, front};
 use crate::filters::guards::Guards;
 use crate::filters::problem;
 use crate::metrics::Metrics;
+use crate::realtime::Realtime;
 use crate::services::Services;
 
 pub use health::Health;
@@ -50,6 +54,7 @@ pub fn table() -> Vec<Endpoint> {
         openapi::ENDPOINTS,
         password::ENDPOINTS,
         profile::ENDPOINTS,
+        realtime::ENDPOINTS,
         revisions::ENDPOINTS,
         search::ENDPOINTS,
         sessions::ENDPOINTS,
@@ -74,6 +79,7 @@ fn describe(docs: &mut openapi::Docs) {
     attachments::describe(docs);
     groups::describe(docs);
     notifications::describe(docs);
+    realtime::describe(docs);
     health::describe(docs);
     jwks::describe(docs);
     openapi::describe(docs);
@@ -81,7 +87,12 @@ fn describe(docs: &mut openapi::Docs) {
 
 /// All routes behind the front that answers for the table; every rejection answered.
 #[must_use]
-pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter<(Response,)> {
+pub fn all(
+    guards: &Guards,
+    services: &Services,
+    realtime: &Arc<Realtime>,
+    health: &Health,
+) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         accounts::routes(guards, services),
         attachments::routes(guards, &services.attachments),
@@ -96,6 +107,7 @@ pub fn all(guards: &Guards, services: &Services, health: &Health) -> BoxedFilter
         openapi::routes(guards),
         password::routes(guards, &services.passwords),
         profile::routes(guards, services),
+        realtime::routes(guards, realtime),
         revisions::routes(guards, services),
         search::routes(guards, &services.search),
         sessions::routes(guards, &services.sessions),

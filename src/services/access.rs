@@ -41,6 +41,17 @@ pub struct Issued {
     pub expires_at: i64,
 }
 
+/// What a token that was checked says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// Whose it is.
+    pub user: UserId,
+    /// The session that it belongs to.
+    pub session: SessionId,
+    /// From when on it is refused.
+    pub expires_at: Timestamp,
+}
+
 /// One public key of the JWK set (RFC 7517, RFC 8037 §2).
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Jwk {
@@ -120,20 +131,21 @@ impl Access {
         Ok(Issued { token: token.map_err(Error::internal)?, expires_at })
     }
 
-    /// Whose token it is, and of which session.
+    /// Whose token it is, of which session, and until when it is good.
     ///
     /// # Errors
     /// `invalid_token`, `token_expired` (no leeway), `session_revoked`; or the store is away.
-    pub async fn check(&self, token: &str) -> Result<(UserId, SessionId)> {
+    pub async fn check(&self, token: &str) -> Result<Pass> {
         let claims = self.read(token)?;
         let now = self.clock.now();
-        if now >= Timestamp::from_millis(claims.exp.saturating_mul(1000)) {
+        let expires_at = Timestamp::from_millis(claims.exp.saturating_mul(1000));
+        if now >= expires_at {
             return Err(Error::unauthenticated("token_expired", "the access token has expired"));
         }
         if !self.live.is_alive(claims.sid, claims.sub).await? {
             return Err(Error::unauthenticated("session_revoked", "the session has ended"));
         }
-        Ok((claims.sub, claims.sid))
+        Ok(Pass { user: claims.sub, session: claims.sid, expires_at })
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place")]

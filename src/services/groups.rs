@@ -248,7 +248,10 @@ impl Groups {
     }
 }
 
-fn shown(member: &Membership, profiles: &mut HashMap<UserId, PublicUser>) -> GroupMember {
+pub(super) fn shown(
+    member: &Membership,
+    profiles: &mut HashMap<UserId, PublicUser>,
+) -> GroupMember {
     let user = profiles.remove(&member.user).unwrap_or_else(|| PublicUser::gone(member.user));
     GroupMember { user, role: member.role, joined_at: member.joined_at }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -31,11 +32,26 @@ const USE_SHOWN: Duration = Duration::from_mins(1);
 /// How often uses are written down, all of them in one update.
 const WRITE_USES: Duration = Duration::from_secs(5);
 
+/// How many ends may wait for whoever listens.
+const ENDS: usize = 1024;
+
+/// What may have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// A session.
+    Session(SessionId),
+    /// Sessions of a user.
+    Of(UserId),
+    /// Any: what ended meanwhile was not told.
+    Any,
+}
+
 /// The sessions that stand, as this instance knows.
 pub struct LiveSessions {
     rows: Sessions,
     clock: Clock,
     known: Mutex<Known>,
+    ends: broadcast::Sender<Ended>,
 }
 
 #[derive(Default)]
@@ -83,7 +99,13 @@ impl LiveSessions {
     /// Copies of these sessions; none, until [`LiveSessions::run`] runs.
     #[must_use]
     pub fn new(rows: Sessions, clock: &Clock) -> Self {
-        Self { rows, clock: clock.clone(), known: Mutex::default() }
+        let (ends, _) = broadcast::channel(ENDS);
+        Self { rows, clock: clock.clone(), known: Mutex::default(), ends }
+    }
+
+    /// What may have ended, as this instance learns of it. Who lags behind must ask of all.
+    pub fn ends(&self) -> broadcast::Receiver<Ended> {
+        self.ends.subscribe()
     }
 
     /// Whether this is a session of that user, and stands; if so, it is in use now.
@@ -121,6 +143,7 @@ impl LiveSessions {
         let mut known = self.known();
         known.copies.remove(&session);
         known.forgotten += 1;
+        self.tell(Ended::Session(session));
     }
 
     /// Forgets all sessions of a user but one.
@@ -128,6 +151,7 @@ impl LiveSessions {
         let mut known = self.known();
         known.copies.retain(|id, copy| copy.user != user || *id == kept);
         known.forgotten += 1;
+        self.tell(Ended::Of(user));
     }
 
     /// Forgets all sessions of a user.
@@ -135,6 +159,7 @@ impl LiveSessions {
         let mut known = self.known();
         known.copies.retain(|_, copy| copy.user != user);
         known.forgotten += 1;
+        self.tell(Ended::Of(user));
     }
 
     fn forget_all(&self) {
@@ -142,6 +167,12 @@ impl LiveSessions {
         known.copies.clear();
         known.proof = None;
         known.forgotten += 1;
+        self.tell(Ended::Any);
+    }
+
+    fn tell(&self, ended: Ended) {
+        // Nobody listening is no failure.
+        let _ = self.ends.send(ended);
     }
 
     /// Follows the stream and writes uses down, until told to stop.

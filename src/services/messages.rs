@@ -5,7 +5,7 @@ mod history;
 mod mentions;
 mod receipts;
 mod revisions;
-mod view;
+pub(super) mod view;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ pub mod blocks;
 pub mod conversations;
 pub mod deletion;
 pub mod export;
+pub mod frames;
 pub mod friends;
 pub mod groups;
 pub mod guesses;
@@ -21,6 +22,7 @@ pub mod password;
 pub mod passwords;
 pub mod profile;
 pub mod profiles;
+pub mod relay;
 pub mod search;
 pub mod seed;
 pub mod sessions;
@@ -39,6 +41,7 @@ use blocks::Blocks;
 use conversations::Conversations;
 use deletion::Deletion;
 use export::Exports;
+use frames::Frames;
 use friends::Friends;
 use ground::Hashers;
 use groups::Groups;
@@ -82,6 +85,8 @@ pub struct Services {
     pub exports: Arc<Exports>,
     /// Asking, answering, ending, listing.
     pub friends: Arc<Friends>,
+    /// What clients are sent of what happened.
+    pub frames: Arc<Frames>,
     /// Making and changing groups.
     pub groups: Arc<Groups>,
     /// All of one's conversations.
@@ -148,13 +153,15 @@ impl Services {
         let groups = Arc::new(ground.groups(&profiles, &attachments));
         let blocks = Arc::new(ground.blocks(&profiles));
         let exports = Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups));
+        let notifications = Arc::new(ground.notifications(&profiles));
         let services = Self {
             accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
             passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
             deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
-            notifications: Arc::new(ground.notifications(&profiles)),
+            frames: Arc::new(Frames::new(repositories, &profiles, &notifications)),
+            notifications,
             exports,
             friends,
             groups,

@@ -57,6 +57,20 @@ enum Entry {
     Waiting(Waiting),
 }
 
+impl Notifications {
+    /// Those of some stored notifications of a reader that are still there, as they are shown.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn some(&self, reader: UserId, ids: &[NotificationId]) -> Result<Vec<Item>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = self.repositories.notifications.some(reader, ids).await?;
+        self.shown(reader, found.into_iter().map(Entry::Stored).collect()).await
+    }
+}
+
 impl Entry {
     fn position(&self, reader: UserId) -> NotificationPosition {
         match self {

@@ -31,6 +31,7 @@ mod population;
 mod profile;
 mod queries;
 mod rate_limit;
+mod realtime;
 mod revisions;
 mod schema;
 mod search;

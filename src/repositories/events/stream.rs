@@ -33,6 +33,8 @@ const LOST_CODES: [i32; 2] = [280, 286];
 pub struct Occurrence {
     /// Its place in the order of all.
     pub position: Position,
+    /// When it happened.
+    pub at: Timestamp,
     /// What, and whom it concerns.
     pub happening: Happening,
     /// Of a new message, the message.
@@ -102,8 +104,11 @@ impl EventStream {
             let nth = if self.last.commit == commit { self.last.nth + 1 } else { 1 };
             self.last = Position { commit, nth };
             match read(change) {
-                Ok(Some((happening, message))) => {
-                    return Ok(Some(Occurrence { position: self.last, happening, message }));
+                Ok(Some(Told { happening, at, message })) => {
+                    // A mark's own time where it has one, else that of its commit.
+                    let at = at.unwrap_or_else(|| committed_at(commit));
+                    let position = self.last;
+                    return Ok(Some(Occurrence { position, at, happening, message }));
                 }
                 Ok(None) => {}
                 // One that cannot be read must not stop all that come after it.
@@ -145,7 +150,22 @@ fn wanted() -> Document {
     ] } }
 }
 
-type Told = (Happening, Option<StoredMessage>);
+struct Told {
+    happening: Happening,
+    at: Option<Timestamp>,
+    message: Option<StoredMessage>,
+}
+
+impl Told {
+    fn new(happening: Happening, at: Option<Timestamp>) -> Self {
+        Self { happening, at, message: None }
+    }
+}
+
+fn committed_at(commit: u64) -> Timestamp {
+    let seconds = i64::try_from(commit >> 32).unwrap_or(i64::MAX);
+    Timestamp::from_millis(seconds.saturating_mul(1000))
+}
 
 fn read(change: ChangeStreamEvent<Document>) -> Result<Option<Told>> {
     let collection = change.ns.and_then(|ns| ns.coll).unwrap_or_default();
@@ -154,39 +174,50 @@ fn read(change: ChangeStreamEvent<Document>) -> Result<Option<Told>> {
             let key =
                 change.document_key.as_ref().and_then(|key| key.get_binary_generic("_id").ok());
             let update = change.update_description.ok_or_else(broken)?;
-            let happening = marked(key.ok_or_else(broken)?, &update.updated_fields)?;
-            Ok(Some((happening, None)))
+            marked(key.ok_or_else(broken)?, &update.updated_fields).map(Some)
         }
-        (_, Some(row), "events") => Ok(Some((parsed::<Row>(row)?.happening(), None))),
+        (_, Some(row), "events") => {
+            let row = parsed::<Row>(row)?;
+            let at = row.at;
+            Ok(Some(Told::new(row.happening(), Some(at))))
+        }
         (_, Some(row), "notifications") => {
-            let notification: Notification = parsed::<NotificationRow>(row)?.into();
-            let event = Event::NotificationCreated { notification: notification.id };
-            Ok(Some((Happening::for_users([notification.id.user()], event), None)))
+            let told: Notification = parsed::<NotificationRow>(row)?.into();
+            let event = Event::NotificationCreated { notification: told.id };
+            let happening = Happening::for_users([told.id.user()], event);
+            Ok(Some(Told::new(happening, Some(told.at))))
         }
         (_, Some(row), _) => {
             let message: StoredMessage = parsed::<MessageRow>(row)?.into();
-            let event = Event::MessageCreated { message: message.id };
-            Ok(Some((Happening::among(message.id.conversation, event), Some(message))))
+            let (id, at) = (message.id, Some(message.at));
+            let happening =
+                Happening::among(id.conversation, Event::MessageCreated { message: id });
+            Ok(Some(Told { happening, at, message: Some(message) }))
         }
         _ => Ok(None),
     }
 }
 
 /// Which of a member's marks moved. Reading moves both, and means delivery.
-fn marked(key: &[u8], fields: &Document) -> Result<Happening> {
+fn marked(key: &[u8], fields: &Document) -> Result<Told> {
     let (conversation, user) = key.split_at_checked(16).ok_or_else(broken)?;
     let conversation = ConversationId::from_stored(conversation).ok_or_else(broken)?;
     let user = UserId::from_stored(user).ok_or_else(broken)?;
     let seq = |field| fields.get_i64(field).ok().and_then(|seq| u64::try_from(seq).ok());
+    let time = |field| {
+        let at = fields.get_datetime(field).ok();
+        at.map(|at| Timestamp::from_millis(at.timestamp_millis()))
+    };
     if let Some(seq) = seq("read_seq") {
-        return Ok(Happening::among(conversation, Event::Read { conversation, user, seq }));
+        let event = Event::Read { conversation, user, seq };
+        return Ok(Told::new(Happening::among(conversation, event), time("read_at")));
     }
     if let Some(seq) = seq("delivered_seq") {
-        return Ok(Happening::among(conversation, Event::Delivered { conversation, user, seq }));
+        let event = Event::Delivered { conversation, user, seq };
+        return Ok(Told::new(Happening::among(conversation, event), time("delivered_at")));
     }
-    let until = fields.get_datetime("muted_until").ok();
-    let until = until.map(|until| Timestamp::from_millis(until.timestamp_millis()));
-    Ok(Happening::for_users([user], Event::Muted { conversation, until }))
+    let event = Event::Muted { conversation, until: time("muted_until") };
+    Ok(Told::new(Happening::for_users([user], event), None))
 }
 
 fn parsed<T: DeserializeOwned>(row: Document) -> Result<T> {

@@ -71,7 +71,11 @@ impl Builder {
             "tags": [route.tag],
             "summary": route.summary,
             "description": route.description,
-            "security": if row.access == Access::Public { json!([]) } else { json!([{"bearer": []}]) },
+            "security": match row.access {
+                Access::Public => json!([]),
+                Access::Bearer => json!([{"bearer": []}]),
+                Access::Later => json!([{}, {"bearer": []}]),
+            },
             "parameters": self.parameters(route),
             "responses": self.responses(route),
         });

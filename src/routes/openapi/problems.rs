@@ -66,7 +66,7 @@ pub(super) fn headers_of(status: u16, limited: bool, is_problem: bool) -> Map<St
 pub(super) fn codes_of(route: &Route) -> BTreeMap<u16, BTreeSet<&'static str>> {
     let row = &route.endpoint;
     let reads_query = route.parameters.iter().any(|parameter| parameter.place == "query");
-    let bearer = row.access == Access::Bearer;
+    let bearer = row.access != Access::Public;
     let body: &[&'static str] = match row.body {
         Body::None => &[],
         Body::Json { .. } => &["malformed_json"],

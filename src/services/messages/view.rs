@@ -90,7 +90,7 @@ impl View {
 }
 
 /// A message of this conversation.
-fn shown(
+pub(in crate::services) fn shown(
     stored: &StoredMessage,
     summary: &Summary,
     marks: &OthersMarks,
@@ -127,6 +127,10 @@ fn shown(
 }
 
 /// A message that has just been sent: nobody has done anything to it yet.
-pub(super) fn sent(stored: &StoredMessage, summary: &Summary, marks: &OthersMarks) -> Message {
+pub(in crate::services) fn sent(
+    stored: &StoredMessage,
+    summary: &Summary,
+    marks: &OthersMarks,
+) -> Message {
     shown(stored, summary, marks, &Reacted::new())
 }

@@ -114,6 +114,11 @@ impl Actor {
         Self { http, url, ..self.clone() }
     }
 
+    /// The instance that they talk to.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A request with this person's token, to be changed and then sent.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");

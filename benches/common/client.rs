@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use super::Result;
@@ -47,13 +48,17 @@ impl Connector {
         Ok(Self { addr, name: ServerName::try_from(name)?, host, tls })
     }
 
-    /// Opens a connection by a whole handshake; what comes back has been answered once.
+    /// Connects, by a whole TLS handshake.
+    pub async fn connect(&self) -> Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(self.addr).await?;
+        stream.set_nodelay(true)?;
+        Ok(self.tls.connect(self.name.clone(), stream).await?)
+    }
+
+    /// Opens a connection; what comes back has been answered once.
     pub async fn open(&self) -> Result<Connection> {
         let opening = async {
-            let stream = TcpStream::connect(self.addr).await?;
-            stream.set_nodelay(true)?;
-            let stream = self.tls.connect(self.name.clone(), stream).await?;
-            let (sender, driver) = handshake(TokioIo::new(stream)).await?;
+            let (sender, driver) = handshake(TokioIo::new(self.connect().await?)).await?;
             // Its errors reach whoever waits for an answer.
             tokio::spawn(driver);
             let mut connection = Connection { sender, host: self.host.clone() };

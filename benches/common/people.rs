@@ -1,4 +1,4 @@
-//! The accounts that the load comes from, and the conversations that they have had before it.
+//! The accounts that the load comes from.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -18,9 +18,6 @@ use super::client::{Connection, Connector};
 /// How many connections the preparation uses.
 const LANES: usize = 32;
 
-/// On either side, the neighbours that each person talks with.
-const NEIGHBOURS: usize = 4;
-
 /// How long all verification mails together may take.
 const MAIL_PATIENCE: Duration = Duration::from_mins(2);
 
@@ -33,7 +30,7 @@ pub struct Person {
     pub token: HeaderValue,
 }
 
-/// All of them, in a circle; each talks with the nearest on either side.
+/// All of them, in a circle.
 #[derive(Clone)]
 pub struct People(Arc<[Person]>);
 
@@ -60,22 +57,6 @@ impl People {
         Ok(Self(people.await?.into()))
     }
 
-    /// Fills every conversation with so many messages, and returns how many that were.
-    pub async fn talk(&self, connector: &Connector, each: u32) -> Result<usize> {
-        let pairs = (0..self.len()).flat_map(|one| (1..=NEIGHBOURS).map(move |gap| (one, gap)));
-        let talks = share_out(connector, pairs, async |connection, (one, gap)| {
-            let (one, other) = (self.get(one), self.get(one + gap));
-            for turn in 0..each {
-                let (from, to) = if turn % 2 == 0 { (one, other) } else { (other, one) };
-                let message = message(to);
-                let sent = connection.post("/messages", Some(&from.token), &message).await?;
-                sent.expect(StatusCode::CREATED)?;
-            }
-            Ok(())
-        });
-        Ok(talks.await?.len() * each as usize)
-    }
-
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -84,18 +65,6 @@ impl People {
     pub fn get(&self, number: usize) -> &Person {
         &self.0[number % self.0.len()]
     }
-
-    /// One of those that the person of this number talks with.
-    pub fn peer(&self, number: usize, pick: u8) -> &Person {
-        let gap = usize::from(pick) % (2 * NEIGHBOURS);
-        let gap = if gap < NEIGHBOURS { gap + 1 } else { self.len() + NEIGHBOURS - 1 - gap };
-        self.get(number + gap)
-    }
-}
-
-/// How many conversations so many people have.
-pub fn conversations(people: usize) -> usize {
-    people * NEIGHBOURS
 }
 
 /// A message to someone, with a name of its own as a careful client gives it.
@@ -142,7 +111,7 @@ async fn mailed(mails: &Path, expected: &HashSet<String>) -> Result<HashMap<Stri
 }
 
 /// Does the work for every item over a few connections at once; the results come in any order.
-async fn share_out<I, T>(
+pub async fn share_out<I, T>(
     connector: &Connector,
     items: impl IntoIterator<Item = I>,
     work: impl AsyncFn(&mut Connection, I) -> Result<T>,

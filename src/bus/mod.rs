@@ -1,0 +1,171 @@
+//! Redis between instances: each user's event log, and the channels on which what happens is
+//! told. Keys and channels of one user have the user's id in braces, so that a cluster keeps them
+//! in one place and its sharded channels would do.
+
+pub mod log;
+pub mod subscriber;
+pub mod writer;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, FromRedisValue, Pipeline, RedisError};
+
+use crate::domain::clock::random_bytes;
+use crate::domain::events::Position;
+use crate::domain::ids::{ConversationId, UserId};
+use crate::error::{Error, Result};
+
+/// How long a connection may take to come about, and again a command to be answered.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The way to other instances.
+#[derive(Clone)]
+pub struct Bus {
+    client: Client,
+    commands: ConnectionManager,
+    names: Names,
+    /// What this instance is to others.
+    holder: Arc<str>,
+    /// How far it knows the logs to be written.
+    reached: Arc<Mutex<Option<Position>>>,
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bus({})", self.names.prefix)
+    }
+}
+
+/// What keys and channels are called.
+#[derive(Debug, Clone)]
+struct Names {
+    prefix: Arc<str>,
+}
+
+impl Names {
+    fn log(&self, user: UserId) -> String {
+        format!("{}log:{{{user}}}", self.prefix)
+    }
+
+    fn channel(&self, user: UserId) -> String {
+        format!("{}to:{{{user}}}", self.prefix)
+    }
+
+    fn user_of(&self, channel: &str) -> Option<UserId> {
+        let name = channel.strip_prefix(&*self.prefix)?;
+        name.strip_prefix("to:{")?.strip_suffix('}')?.parse().ok()
+    }
+
+    /// What everyone's logs begin with: nothing that came before is in them.
+    fn from(&self) -> String {
+        format!("{}log-from", self.prefix)
+    }
+
+    /// How far all logs are written.
+    fn at(&self) -> String {
+        format!("{}log-at", self.prefix)
+    }
+
+    fn relay(&self) -> String {
+        format!("{}relay", self.prefix)
+    }
+
+    fn frame(&self, position: Position) -> String {
+        format!("{}frame:{position}", self.prefix)
+    }
+}
+
+/// What is told on a user's channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// An event, now in the user's log.
+    Event {
+        /// Its place.
+        position: Position,
+        /// The place of the one before it in the same log; `None` where that is not known.
+        previous: Option<Position>,
+        /// The conversation that it belongs to.
+        conversation: Option<ConversationId>,
+        /// The whole frame; `None` where it is to be [fetched](Bus::frame), as of an event that
+        /// concerns many.
+        frame: Option<Arc<str>>,
+    },
+    /// A frame that is in no log.
+    Passing(Arc<str>),
+    /// Nothing more of this conversation, until the user is added again.
+    Left(ConversationId),
+}
+
+impl Bus {
+    /// The bus of the server at `url`; connects when it is first used.
+    ///
+    /// # Errors
+    /// When the URL cannot be understood.
+    pub fn new(url: &str, prefix: &str) -> std::result::Result<Self, RedisError> {
+        let client = Client::open(url)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(500));
+        let commands = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
+        let holder = u128::from_be_bytes(random_bytes()).to_string().into();
+        let names = Names { prefix: prefix.into() };
+        Ok(Self { client, commands, names, holder, reached: Arc::default() })
+    }
+
+    /// Tells these users' devices of something that is kept nowhere.
+    ///
+    /// # Errors
+    /// When Redis is away: it is not told then.
+    pub async fn pass(&self, users: &[UserId], frame: &str) -> Result<()> {
+        let mut commands = redis::pipe();
+        for user in users {
+            commands.publish(self.names.channel(*user), format!("F\n{frame}")).ignore();
+        }
+        self.ask(&commands).await
+    }
+
+    /// Tells this user's devices nothing more of a conversation, from now on.
+    ///
+    /// # Errors
+    /// When Redis is away: nothing is told by it either, then.
+    pub async fn leave(&self, user: UserId, conversation: ConversationId) -> Result<()> {
+        let mut commands = redis::pipe();
+        commands.publish(self.names.channel(user), format!("L\n{conversation}")).ignore();
+        self.ask(&commands).await
+    }
+
+    /// The frame of an event that concerns many.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn frame(&self, position: Position) -> Result<Option<Arc<str>>> {
+        let mut commands = redis::pipe();
+        commands.get(self.names.frame(position));
+        let (frame,): (Option<String>,) = self.ask(&commands).await?;
+        Ok(frame.map(Into::into))
+    }
+
+    /// How far this instance knows the logs to be written, if they were ever.
+    #[must_use]
+    pub fn reached(&self) -> Option<Position> {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_reached(&self, position: Position) {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        *reached = (*reached).max(Some(position));
+    }
+
+    async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T> {
+        commands.query_async(&mut self.commands.clone()).await.map_err(away)
+    }
+}
+
+fn away(error: RedisError) -> Error {
+    Error::unavailable().with_source(error)
+}

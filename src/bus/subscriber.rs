@@ -1,0 +1,134 @@
+//! What is told to the users who are connected here: one connection, a channel for each of them.
+
+use std::fmt;
+
+use futures_util::StreamExt;
+use redis::aio::{PubSubSink, PubSubStream};
+use tokio::time::timeout;
+
+use super::log::position;
+use super::{Bus, Names, PATIENCE, Told, away};
+use crate::domain::ids::UserId;
+use crate::error::{Error, Result};
+
+/// The subscriber connection of an instance.
+pub struct Subscriber {
+    sink: PubSubSink,
+    messages: Messages,
+    names: Names,
+}
+
+/// What comes over it.
+pub struct Messages {
+    stream: PubSubStream,
+    bus: Bus,
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Subscriber")
+    }
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Messages")
+    }
+}
+
+impl Bus {
+    /// A new subscriber connection, to no channel yet.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn subscriber(&self) -> Result<Subscriber> {
+        let pubsub = timeout(PATIENCE, self.client.get_async_pubsub()).await;
+        let pubsub = pubsub.map_err(|_| Error::unavailable())?.map_err(away)?;
+        let (sink, stream) = pubsub.split();
+        let messages = Messages { stream, bus: self.clone() };
+        Ok(Subscriber { sink, messages, names: self.names.clone() })
+    }
+}
+
+impl Subscriber {
+    /// Begins to hear what these users are told: whatever is told after this returns is heard.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn hear(&mut self, users: &[UserId]) -> Result<()> {
+        let channels: Vec<String> = users.iter().map(|user| self.names.channel(*user)).collect();
+        if channels.is_empty() {
+            return Ok(());
+        }
+        let subscribed = timeout(PATIENCE, self.sink.subscribe(&channels)).await;
+        subscribed.map_err(|_| Error::unavailable())?.map_err(away)
+    }
+
+    /// Hears no more of these users.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn ignore(&mut self, users: &[UserId]) -> Result<()> {
+        let channels: Vec<String> = users.iter().map(|user| self.names.channel(*user)).collect();
+        if channels.is_empty() {
+            return Ok(());
+        }
+        let left = timeout(PATIENCE, self.sink.unsubscribe(&channels)).await;
+        left.map_err(|_| Error::unavailable())?.map_err(away)
+    }
+
+    /// Whether the server still answers.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn ping(&mut self) -> Result<()> {
+        let answered = timeout(PATIENCE, self.sink.ping::<redis::Value>()).await;
+        answered.map_err(|_| Error::unavailable())?.map_err(away).map(drop)
+    }
+
+    /// What comes over the connection.
+    pub fn messages(&mut self) -> &mut Messages {
+        &mut self.messages
+    }
+}
+
+impl Messages {
+    /// What is told next, and to whom; `None` once the connection is lost.
+    pub async fn next(&mut self) -> Option<(UserId, Told)> {
+        loop {
+            let message = self.stream.next().await?;
+            let user = self.bus.names.user_of(message.get_channel_name());
+            let told = user.zip(told(message.get_payload_bytes()));
+            match told {
+                Some(told) => {
+                    if let Told::Event { position, .. } = told.1 {
+                        self.bus.has_reached(position);
+                    }
+                    return Some(told);
+                }
+                None => tracing::warn!(event = "bus_unreadable"),
+            }
+        }
+    }
+}
+
+fn told(payload: &[u8]) -> Option<Told> {
+    let (kind, rest) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
+    match kind {
+        "F" => Some(Told::Passing(rest.into())),
+        "L" => rest.parse().ok().map(Told::Left),
+        "E" => {
+            let mut parts = rest.splitn(4, '\n');
+            let mut part = || parts.next();
+            let (at, previous, conversation) = (position(part()?)?, part()?, part()?);
+            let frame = part().filter(|frame| !frame.is_empty());
+            Some(Told::Event {
+                position: at,
+                previous: position(previous),
+                conversation: conversation.parse().ok(),
+                frame: frame.map(Into::into),
+            })
+        }
+        _ => None,
+    }
+}

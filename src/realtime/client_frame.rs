@@ -1,0 +1,101 @@
+//! What clients send.
+
+use serde_json::{Map, Value};
+
+use crate::domain::ids::ConversationId;
+
+/// A frame of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientFrame {
+    /// A token, and what the client has seen last.
+    Auth {
+        /// The access token.
+        token: String,
+        /// The last event id that it has.
+        since: Option<String>,
+    },
+    /// It wants a pong.
+    Ping,
+    /// Its user is typing.
+    Typing(ConversationId),
+    /// Messages up to this number have come to it.
+    Delivered(ConversationId, u64),
+    /// Something that is to be ignored: another type, or an id that is none.
+    Other,
+}
+
+/// The frame is not JSON, not an object, or has fields of wrong types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+impl ClientFrame {
+    /// Reads a frame.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let value = serde_json::from_str(text).map_err(|_| Malformed)?;
+        let Value::Object(fields) = value else { return Err(Malformed) };
+        match text_of(&fields, "type")?.ok_or(Malformed)? {
+            "auth" => {
+                let token = text_of(&fields, "token")?.ok_or(Malformed)?.to_owned();
+                Ok(Self::Auth { token, since: text_of(&fields, "since")?.map(str::to_owned) })
+            }
+            "ping" => Ok(Self::Ping),
+            "typing" => Ok(conversation(&fields)?.map_or(Self::Other, Self::Typing)),
+            "delivered" => {
+                let seq = fields.get("seq").and_then(Value::as_u64).ok_or(Malformed)?;
+                let conversation = conversation(&fields)?;
+                Ok(conversation.map_or(Self::Other, |id| Self::Delivered(id, seq)))
+            }
+            _ => Ok(Self::Other),
+        }
+    }
+}
+
+fn text_of<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Malformed> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Malformed),
+    }
+}
+
+/// `None` for a text that no conversation can have as its id.
+fn conversation(fields: &Map<String, Value>) -> Result<Option<ConversationId>, Malformed> {
+    Ok(text_of(fields, "conversation_id")?.ok_or(Malformed)?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_objects_of_the_expected_fields() {
+        let id = "0b0ac14f-2b0d-4c67-8b2f-06b9fa1a7d39";
+        let conversation = id.parse().expect("an id");
+        let delivered = format!(r#"{{"type":"delivered","conversation_id":"{id}","seq":3}}"#);
+        assert_eq!(ClientFrame::parse(&delivered), Ok(ClientFrame::Delivered(conversation, 3)));
+        let auth = ClientFrame::Auth { token: "t".to_owned(), since: None };
+        assert_eq!(ClientFrame::parse(r#"{"type":"auth","token":"t","since":null}"#), Ok(auth));
+        assert_eq!(ClientFrame::parse(r#"{"type":"ping","more":1}"#), Ok(ClientFrame::Ping));
+        assert_eq!(ClientFrame::parse(r#"{"type":"tomorrow"}"#), Ok(ClientFrame::Other));
+        let unknown = r#"{"type":"typing","conversation_id":"x"}"#;
+        assert_eq!(ClientFrame::parse(unknown), Ok(ClientFrame::Other));
+        for bad in [
+            "",
+            "ping",
+            "[]",
+            "\"ping\"",
+            "{}",
+            r#"{"type":1}"#,
+            r#"{"type":"auth"}"#,
+            r#"{"type":"auth","token":{"$ne":null}}"#,
+            r#"{"type":"auth","token":"t","since":1}"#,
+            r#"{"type":"typing"}"#,
+            r#"{"type":"delivered","conversation_id":"x"}"#,
+            r#"{"type":"delivered","conversation_id":"x","seq":-1}"#,
+            r#"{"type":"delivered","conversation_id":"x","seq":1.5}"#,
+            r#"{"type":"delivered","conversation_id":7,"seq":1}"#,
+        ] {
+            assert_eq!(ClientFrame::parse(bad), Err(Malformed), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Ends connections: of sessions that end, of tokens that expire, and when the server leaves.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Realtime;
+use super::socket::Close;
+use crate::domain::ids::{SessionId, UserId};
+use crate::services::frames::data::SessionEnded;
+use crate::services::frames::frame;
+use crate::services::live::Ended;
+
+/// How often tokens are looked at, and sessions of which the store did not say.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The part of the time to leave, in hundredths, over which connections are sent elsewhere; the
+/// rest is for them to go.
+const LEAVING: u32 = 60;
+
+impl Realtime {
+    pub(super) async fn keep(&self, stop: CancellationToken) {
+        tokio::select! {
+            () = self.watch() => {}
+            () = self.send_away() => {}
+            () = stop.cancelled() => {}
+        }
+        for socket in self.hub.close() {
+            socket.end(Close::Leaving);
+        }
+    }
+
+    async fn watch(&self) {
+        let mut ends = self.live.ends();
+        let mut look = interval(LOOK);
+        // Sessions that may have ended, until the store says.
+        let mut suspects: HashSet<(SessionId, UserId)> = HashSet::new();
+        loop {
+            tokio::select! {
+                ended = ends.recv() => {
+                    let ended = match ended {
+                        Ok(ended) => ended,
+                        Err(RecvError::Lagged(_)) => Ended::Any,
+                        Err(RecvError::Closed) => return,
+                    };
+                    let here = self.hub.sockets().into_iter();
+                    let met = here.filter(|socket| match ended {
+                        Ended::Session(session) => socket.session == session,
+                        Ended::Of(user) => socket.user == user,
+                        Ended::Any => true,
+                    });
+                    suspects.extend(met.map(|socket| (socket.session, socket.user)));
+                }
+                _ = look.tick() => self.hub.expire(self.clock.now()),
+            }
+            self.end_ended(&mut suspects).await;
+        }
+    }
+
+    /// Asks of each whether it stands; those that do, and those that do not, are suspects no more.
+    async fn end_ended(&self, suspects: &mut HashSet<(SessionId, UserId)>) {
+        for (session, user) in suspects.clone() {
+            match self.live.is_alive(session, user).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let data = SessionEnded { session_id: session };
+                    self.hub.end_session(session, |id| {
+                        frame("session.ended", Some(id), self.clock.now(), &data).ok()
+                    });
+                }
+                // Asked again in a moment.
+                Err(_) => return,
+            }
+            suspects.remove(&(session, user));
+        }
+    }
+
+    /// Once the server leaves, sends connections elsewhere, one after the other, so that they do
+    /// not all come to the next instance at once.
+    async fn send_away(&self) {
+        self.shutdown.closing().cancelled().await;
+        let sockets = self.hub.close();
+        let count = u32::try_from(sockets.len()).unwrap_or(u32::MAX).max(1);
+        let pause = self.shutdown.time_to_leave() * LEAVING / 100 / count;
+        for socket in sockets {
+            socket.end(Close::Leaving);
+            sleep(pause).await;
+        }
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,204 @@
+//! The link between the bus and the hub: hears what the users who are here are told, and fills in
+//! from their logs what was told while nobody heard.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::hub::{Hub, Telling};
+use crate::bus::log::{KEPT, Past};
+use crate::bus::subscriber::Subscriber;
+use crate::bus::{Bus, Told};
+use crate::domain::clock::Clock;
+use crate::domain::events::Position;
+use crate::domain::ids::UserId;
+use crate::error::{Error, Result};
+use crate::services::frames::{Frame, Frames, Happened};
+
+/// The wait before a connection that broke is opened again.
+const REOPEN: Duration = Duration::from_millis(250);
+
+/// How often a quiet connection is asked whether it still stands.
+const PING: Duration = Duration::from_secs(5);
+
+/// How many logs are read together.
+const TOGETHER: usize = 200;
+
+/// How many frames of events that concern many are remembered.
+const FRAMES: usize = 256;
+
+/// Where nothing can be after: to learn only how far a log is.
+const END: Position = Position { commit: u64::MAX, nth: u32::MAX };
+
+/// The link of this instance.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub hub: Arc<Hub>,
+    pub bus: Bus,
+    pub frames: Arc<Frames>,
+    pub clock: Clock,
+}
+
+impl Link {
+    /// Links, and links again, until told to stop.
+    pub async fn run(self, mut changes: UnboundedReceiver<UserId>, stop: CancellationToken) {
+        let mut failed = false;
+        loop {
+            tokio::select! {
+                outcome = self.hear(&mut changes, &mut failed) => {
+                    if let Err(error) = outcome
+                        && !std::mem::replace(&mut failed, true)
+                    {
+                        tracing::warn!(event = "bus_lost", %error);
+                    }
+                    sleep(REOPEN).await;
+                }
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Over one connection, until it is lost.
+    async fn hear(&self, changes: &mut UnboundedReceiver<UserId>, failed: &mut bool) -> Result<()> {
+        let mut ear = Ear::new(self.bus.subscriber().await?);
+        ear.join(self, self.hub.users()).await?;
+        *failed = false;
+        let mut ping = interval(PING);
+        let mut changed = Vec::new();
+        loop {
+            tokio::select! {
+                told = ear.subscriber.messages().next() => {
+                    let (user, told) = told.ok_or_else(Error::unavailable)?;
+                    ear.take(self, user, told).await?;
+                }
+                _ = changes.recv_many(&mut changed, TOGETHER) => {
+                    ear.change(self, &mut changed).await?;
+                }
+                _ = ping.tick() => ear.subscriber.ping().await?,
+            }
+        }
+    }
+}
+
+/// What one connection hears.
+struct Ear {
+    subscriber: Subscriber,
+    users: HashSet<UserId>,
+    frames: HashMap<Position, Frame>,
+    order: VecDeque<Position>,
+}
+
+impl Ear {
+    fn new(subscriber: Subscriber) -> Self {
+        let (users, frames, order) = Default::default();
+        Self { subscriber, users, frames, order }
+    }
+
+    /// Users came or went.
+    async fn change(&mut self, link: &Link, changed: &mut Vec<UserId>) -> Result<()> {
+        let mut come = Vec::new();
+        let mut gone = Vec::new();
+        for user in changed.drain(..).collect::<HashSet<_>>() {
+            match (link.hub.reached(user), self.users.contains(&user)) {
+                // Also who went and came back before this was read: their log is read again.
+                (Some(reached), heard) if !heard || reached.is_none() => come.push((user, reached)),
+                (None, true) => gone.push(user),
+                _ => {}
+            }
+        }
+        if !gone.is_empty() {
+            self.subscriber.ignore(&gone).await?;
+            gone.iter().for_each(|user| {
+                self.users.remove(user);
+            });
+        }
+        self.join(link, come).await
+    }
+
+    /// Begins to hear these users; then reads in their logs what was told before that.
+    async fn join(&mut self, link: &Link, users: Vec<(UserId, Option<Position>)>) -> Result<()> {
+        for some in users.chunks(TOGETHER) {
+            let new: Vec<UserId> = some.iter().map(|(user, _)| *user).collect();
+            self.subscriber.hear(&new).await?;
+            self.users.extend(new);
+            let wanted: Vec<_> =
+                some.iter().map(|(user, to)| (*user, Some(to.unwrap_or(END)))).collect();
+            let pasts = link.bus.pasts(&wanted, KEPT + 1, link.clock.now()).await?;
+            for ((user, reached), past) in some.iter().zip(pasts) {
+                match reached {
+                    None => link.hub.complete(*user, past.end, past.last),
+                    Some(reached) => link.fill(*user, *reached, past).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, link: &Link, user: UserId, told: Told) -> Result<()> {
+        match told {
+            Told::Passing(frame) => link.hub.pass(user, &frame),
+            Told::Left(conversation) => link.hub.bar(user, conversation),
+            Told::Event { position, previous, conversation, frame } => {
+                let Some(Some(reached)) = link.hub.reached(user) else { return Ok(()) };
+                if position <= reached {
+                    return Ok(());
+                }
+                let frame = match frame {
+                    Some(frame) => Some(frame),
+                    None => self.fetched(link, position).await?,
+                };
+                // Something was told that was not heard, or is not to be had any more.
+                let (Some(frame), false) = (frame, previous > Some(reached)) else {
+                    return link.catch_up(user, reached).await;
+                };
+                link.hub.tell(user, &Telling { position, conversation, frame });
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame of an event that concerns many, fetched once for all of them.
+    async fn fetched(&mut self, link: &Link, position: Position) -> Result<Option<Frame>> {
+        if let Some(frame) = self.frames.get(&position) {
+            return Ok(Some(frame.clone()));
+        }
+        let Some(frame) = link.bus.frame(position).await? else { return Ok(None) };
+        if self.order.len() >= FRAMES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.frames.remove(&oldest);
+        }
+        self.order.push_back(position);
+        self.frames.insert(position, frame.clone());
+        Ok(Some(frame))
+    }
+}
+
+impl Link {
+    async fn catch_up(&self, user: UserId, reached: Position) -> Result<()> {
+        let past = self.bus.past(user, Some(reached), KEPT + 1, self.clock.now()).await?;
+        self.fill(user, reached, past).await
+    }
+
+    /// Hands out what a log has after what was handed out.
+    async fn fill(&self, user: UserId, reached: Position, past: Past) -> Result<()> {
+        let nothing_yet = reached > past.end && reached >= past.from;
+        if !past.is_whole && !nothing_yet {
+            tracing::warn!(event = "events_missed", %user, since = %reached);
+            self.hub.send_away(user);
+            self.hub.complete(user, past.end, past.last);
+            return Ok(());
+        }
+        let last = past.entries.last().map_or(reached, |entry| entry.position);
+        let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
+        for (position, conversation, frame) in self.frames.past(user, &happened).await? {
+            self.hub.tell(user, &Telling { position, conversation, frame });
+        }
+        self.hub.complete(user, last.max(reached), past.last);
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Connections of this instance: their protocol, and the hub that hands out what happens.
+
+pub mod connection;
+pub mod visit;
+
+mod client_frame;
+mod hub;
+mod keeper;
+mod link;
+mod socket;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::hub::Hub;
+use self::link::Link;
+use crate::bus::Bus;
+use crate::config::Settings;
+use crate::domain::clock::Clock;
+use crate::domain::ids::UserId;
+use crate::lifecycle::Shutdown;
+use crate::repositories::events::Events;
+use crate::services::Services;
+use crate::services::access::Access;
+use crate::services::frames::Frames;
+use crate::services::live::LiveSessions;
+
+/// Everything that connections are served with.
+pub struct Realtime {
+    hub: Arc<Hub>,
+    changes: Mutex<Option<mpsc::UnboundedReceiver<UserId>>>,
+    access: Arc<Access>,
+    live: Arc<LiveSessions>,
+    frames: Arc<Frames>,
+    events: Events,
+    bus: Bus,
+    clock: Clock,
+    heartbeat: Duration,
+    shutdown: Shutdown,
+}
+
+impl fmt::Debug for Realtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Realtime")
+    }
+}
+
+impl Realtime {
+    /// Connections over these services.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        services: &Services,
+        bus: &Bus,
+        events: &Events,
+        clock: &Clock,
+        shutdown: &Shutdown,
+    ) -> Arc<Self> {
+        let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
+        Arc::new(Self {
+            hub,
+            changes: Mutex::new(Some(changes)),
+            access: services.access.clone(),
+            live: services.live.clone(),
+            frames: services.frames.clone(),
+            events: events.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            heartbeat: settings.realtime.heartbeat_seconds,
+            shutdown: shutdown.clone(),
+        })
+    }
+
+    /// Hands out what happens, and ends what is to end, until told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(changes) = changes else { return };
+        let link = Link {
+            hub: self.hub.clone(),
+            bus: self.bus.clone(),
+            frames: self.frames.clone(),
+            clock: self.clock.clone(),
+        };
+        tokio::join!(link.run(changes, stop.clone()), self.keep(stop));
+    }
+}

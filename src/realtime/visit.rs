@@ -1,0 +1,129 @@
+//! A connection that is let in: what it is told first, and what it has missed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Realtime;
+use super::hub::{Entered, Hub};
+use super::socket::{Close, Socket};
+use crate::bus::log::KEPT;
+use crate::domain::events::Position;
+use crate::domain::ids::UserId;
+use crate::error::Result;
+use crate::services::access::Pass;
+use crate::services::frames::data::Ready;
+use crate::services::frames::{Frame, Happened, frame};
+
+/// How long the log may take to say how far it is. Without it, what happens from now on is told
+/// as soon as Redis is back.
+const LOG_WITHIN: Duration = Duration::from_secs(2);
+
+/// How many events of the past are shown together.
+const TOGETHER: usize = 100;
+
+/// A connection that is let in; it leaves when this is dropped.
+#[derive(Debug)]
+pub struct Visit {
+    /// Its queue.
+    pub socket: Arc<Socket>,
+    /// Its first frame.
+    pub ready: Frame,
+    missed: std::vec::IntoIter<Happened>,
+    _stay: Stay,
+}
+
+#[derive(Debug)]
+struct Stay {
+    hub: Arc<Hub>,
+    socket: Arc<Socket>,
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.hub.leave(&self.socket);
+    }
+}
+
+impl Realtime {
+    /// Lets a connection in: from its first frame on, it misses nothing.
+    ///
+    /// # Errors
+    /// How it is to be closed instead.
+    pub async fn admit(
+        &self,
+        pass: Pass,
+        addr: IpAddr,
+        since: Option<&str>,
+    ) -> Result<Visit, Close> {
+        let socket = Arc::new(Socket::new(pass.user, pass.session, addr, pass.expires_at));
+        let known = self.hub.expect(&socket)?;
+        let stay = Stay { hub: self.hub.clone(), socket: socket.clone() };
+        let deadline = Instant::now() + LOG_WITHIN;
+        let entered = loop {
+            let arrived = known.notified();
+            if let Some(entered) = self.hub.enter(&socket) {
+                break entered;
+            }
+            if timeout_at(deadline, arrived).await.is_err() {
+                let now = self.events.now().await.map_err(|_| Close::Leaving)?;
+                self.hub.assume(pass.user, now);
+            }
+        };
+        let (recovered, missed) = match since {
+            None => (None, Vec::new()),
+            Some(since) => match self.missed(pass.user, since, entered).await {
+                None => (Some(false), Vec::new()),
+                Some((since, missed)) => {
+                    socket.begin_after(since);
+                    (Some(true), missed)
+                }
+            },
+        };
+        let ready = Ready {
+            user_id: pass.user,
+            session_id: pass.session,
+            last_event_id: entered.last.unwrap_or(entered.complete_to).to_string(),
+            heartbeat_seconds: self.heartbeat.as_secs(),
+            recovered,
+        };
+        let ready = frame("ready", None, self.clock.now(), &ready).map_err(|_| Close::Leaving)?;
+        Ok(Visit { socket, ready, missed: missed.into_iter(), _stay: stay })
+    }
+
+    /// All that happened between what a client has and where it was let in; `None` where that is
+    /// not to be had whole.
+    async fn missed(
+        &self,
+        user: UserId,
+        since: &str,
+        entered: Entered,
+    ) -> Option<(Position, Vec<Happened>)> {
+        let since: Position = since.parse().ok()?;
+        let past = self.bus.past(user, Some(since), KEPT + 1, self.clock.now()).await.ok()?;
+        if !past.is_whole {
+            return None;
+        }
+        let entries = past.entries.into_iter();
+        let missed = entries.take_while(|entry| entry.position <= entered.complete_to);
+        Some((since, missed.map(Into::into).collect()))
+    }
+}
+
+impl Visit {
+    /// The next frames of what was missed; `None` after the last.
+    ///
+    /// # Errors
+    /// How the connection is to be closed where they are not to be had.
+    pub async fn past(&mut self, realtime: &Realtime) -> Result<Option<Vec<Frame>>, Close> {
+        let some: Vec<Happened> = self.missed.by_ref().take(TOGETHER).collect();
+        if some.is_empty() {
+            return Ok(None);
+        }
+        let shown = realtime.frames.past(self.socket.user, &some).await;
+        let shown = shown.map_err(|_| Close::Leaving)?;
+        Ok(Some(shown.into_iter().map(|(_, _, frame)| frame).collect()))
+    }
+}

@@ -1,0 +1,212 @@
+//! What events are about, read together.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Frames;
+use super::data::{
+    Data, FriendChange, GroupDeleted, Mark, MemberChange, MemberRemoved, MessageDeleted, Muted,
+    ReactionChange,
+};
+use crate::domain::conversations::{Membership, Summary};
+use crate::domain::events::Event;
+use crate::domain::ids::{ConversationId, GroupId, MessageId, UserId};
+use crate::domain::messages::Message;
+use crate::domain::notifications::NotificationId;
+use crate::domain::users::PublicUser;
+use crate::error::Result;
+use crate::services::groups::{GroupMember, GroupOverview};
+use crate::services::notifications::Item;
+
+/// How many messages one command looks up.
+const TOGETHER: usize = 100;
+
+/// What some events are about, as it now stands.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    messages: HashMap<MessageId, Message>,
+    people: HashMap<UserId, PublicUser>,
+    groups: HashMap<GroupId, GroupOverview>,
+    members: HashMap<(GroupId, UserId), Membership>,
+    notifications: HashMap<NotificationId, Item>,
+}
+
+/// The ids that events name.
+#[derive(Debug, Default)]
+struct Named {
+    messages: HashSet<MessageId>,
+    people: HashSet<UserId>,
+    groups: HashSet<GroupId>,
+    members: HashSet<(GroupId, UserId)>,
+    notifications: HashSet<NotificationId>,
+}
+
+impl Named {
+    fn by(events: &[&Event]) -> Self {
+        let mut named = Self::default();
+        for event in events {
+            match event {
+                Event::MessageCreated { message } | Event::MessageUpdated { message } => {
+                    named.messages.insert(*message);
+                }
+                Event::FriendRequested { user }
+                | Event::FriendAccepted { user }
+                | Event::FriendRemoved { user } => {
+                    named.people.insert(*user);
+                }
+                Event::GroupCreated { group } | Event::GroupUpdated { group } => {
+                    named.groups.insert(*group);
+                }
+                Event::MemberAdded { group, user } | Event::MemberUpdated { group, user } => {
+                    named.people.insert(*user);
+                    named.members.insert((*group, *user));
+                }
+                Event::NotificationCreated { notification } => {
+                    named.notifications.insert(*notification);
+                }
+                _ => {}
+            }
+        }
+        named
+    }
+}
+
+impl Loaded {
+    pub async fn load(frames: &Frames, reader: UserId, events: &[&Event]) -> Result<Self> {
+        let named = Named::by(events);
+        let mut loaded = Self::default();
+        if !named.messages.is_empty() {
+            loaded.messages = messages(frames, reader, named.messages).await?;
+        }
+        if !named.people.is_empty() {
+            let people: Vec<UserId> = named.people.into_iter().collect();
+            loaded.people = frames.profiles.many(&people).await?;
+        }
+        if !named.groups.is_empty() {
+            let ids: Vec<GroupId> = named.groups.into_iter().collect();
+            let found = frames.repositories.groups.find_all(&ids).await?;
+            loaded.groups = found.into_iter().map(|group| (group.id, group.into())).collect();
+        }
+        for (group, user) in named.members {
+            let found = frames.repositories.members.find(group.into(), user).await?;
+            loaded.members.extend(found.map(|member| ((group, user), member)));
+        }
+        if !named.notifications.is_empty() {
+            let ids: Vec<NotificationId> = named.notifications.into_iter().collect();
+            let found = frames.notifications.some(reader, &ids).await?;
+            loaded.notifications = found.into_iter().map(|item| (item.id, item)).collect();
+        }
+        Ok(loaded)
+    }
+
+    /// What a frame of this event says; `None` where what it is about is gone.
+    pub fn data(&self, event: &Event) -> Option<Data> {
+        let person = |user: &UserId| self.people.get(user).cloned();
+        Some(match event {
+            Event::MessageCreated { message } | Event::MessageUpdated { message } => {
+                Data::Message(Box::new(self.messages.get(message)?.clone()))
+            }
+            Event::MessageDeleted { message, at } => Data::Deleted(MessageDeleted {
+                conversation_id: message.conversation,
+                message_id: *message,
+                seq: message.seq,
+                deleted_at: *at,
+            }),
+            Event::ReactionAdded { message, user, emoji, count }
+            | Event::ReactionRemoved { message, user, emoji, count } => {
+                Data::Reaction(ReactionChange {
+                    conversation_id: message.conversation,
+                    message_id: *message,
+                    user_id: *user,
+                    emoji: emoji.clone(),
+                    count: *count,
+                })
+            }
+            Event::Read { conversation, user, seq }
+            | Event::Delivered { conversation, user, seq } => {
+                Data::Mark(Mark { conversation_id: *conversation, user_id: *user, seq: *seq })
+            }
+            Event::Muted { conversation, until } => {
+                Data::Muted(Muted { conversation_id: *conversation, muted_until: *until })
+            }
+            Event::FriendRequested { user }
+            | Event::FriendAccepted { user }
+            | Event::FriendRemoved { user } => Data::Friend(FriendChange { user: person(user)? }),
+            Event::GroupCreated { group } | Event::GroupUpdated { group } => {
+                Data::Group(Box::new(self.groups.get(group)?.clone()))
+            }
+            Event::GroupDeleted { group } => Data::GroupDeleted(GroupDeleted { group_id: *group }),
+            Event::MemberAdded { group, user } | Event::MemberUpdated { group, user } => {
+                Data::Member(Box::new(self.member(*group, *user)?))
+            }
+            Event::MemberRemoved { group, user } => {
+                Data::MemberRemoved(MemberRemoved { group_id: *group, user_id: *user })
+            }
+            Event::NotificationCreated { notification } => {
+                Data::Notification(Box::new(self.notifications.get(notification)?.clone()))
+            }
+        })
+    }
+
+    fn member(&self, group: GroupId, user: UserId) -> Option<MemberChange> {
+        let member = self.members.get(&(group, user))?;
+        let profile = self.people.get(&user).cloned();
+        let shown = GroupMember {
+            user: profile.unwrap_or_else(|| PublicUser::gone(user)),
+            role: member.role,
+            joined_at: member.joined_at,
+        };
+        Some(MemberChange { group_id: group, member: shown })
+    }
+}
+
+async fn messages(
+    frames: &Frames,
+    reader: UserId,
+    ids: HashSet<MessageId>,
+) -> Result<HashMap<MessageId, Message>> {
+    let ids: Vec<MessageId> = ids.into_iter().collect();
+    let conversations: HashSet<ConversationId> = ids.iter().map(|id| id.conversation).collect();
+    let conversations: Vec<ConversationId> = conversations.into_iter().collect();
+    let summaries = frames.repositories.conversations.many(&conversations).await?;
+    let mut stored = Vec::with_capacity(ids.len());
+    for some in ids.chunks(TOGETHER) {
+        stored.extend(frames.repositories.messages.many(some).await?);
+    }
+    // A group that has ended takes its conversation along.
+    stored.retain(|it| summaries.iter().any(|summary| summary.id == it.id.conversation));
+    let summaries: Vec<&Summary> = summaries.iter().collect();
+    let shown = frames.view.of(reader, &summaries, &stored).await?;
+    Ok(shown.into_iter().map(|message| (message.id, message)).collect())
+}
+
+/// Which conversations a reader is in.
+#[derive(Debug)]
+pub(super) struct Seen {
+    reader: UserId,
+    places: HashSet<ConversationId>,
+}
+
+impl Seen {
+    /// Whether the reader may see an event of their past: one of a conversation only while they
+    /// are in it, but for their own leaving and its end.
+    pub fn sees(&self, event: &Event) -> bool {
+        match event {
+            Event::MemberRemoved { user, .. } if *user == self.reader => true,
+            Event::GroupDeleted { .. } => true,
+            event => event.conversation().is_none_or(|it| self.places.contains(&it)),
+        }
+    }
+}
+
+impl Loaded {
+    pub async fn seen(&self, frames: &Frames, reader: UserId, events: &[&Event]) -> Result<Seen> {
+        let named: HashSet<ConversationId> =
+            events.iter().filter_map(|event| event.conversation()).collect();
+        let named: Vec<ConversationId> = named.into_iter().collect();
+        let mut places = HashSet::new();
+        if !named.is_empty() {
+            places = frames.repositories.members.places(reader, &named).await?;
+        }
+        Ok(Seen { reader, places })
+    }
+}

@@ -1,0 +1,232 @@
+//! The relay: follows what happens, in the one order of the store, and writes it to the logs of
+//! those whom it concerns.
+//!
+//! One instance at a time does so for all. That is only to save work: an event's place in the
+//! order is its id, and a log takes nothing that is not newer than what it has, so what is
+//! written twice is there once. For the same reason nothing is lost with an instance, nor with
+//! Redis: who goes on begins where the logs end.
+
+mod circles;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::circles::Circles;
+use super::frames::Frames;
+use crate::bus::Bus;
+use crate::bus::log::Content;
+use crate::bus::writer::{Delivery, Writer};
+use crate::domain::events::{Event, Position};
+use crate::error::{Error, Result};
+use crate::repositories::Repositories;
+use crate::repositories::events::Events;
+use crate::repositories::events::stream::{EventStream, Occurrence};
+
+/// How often an instance without the relay asks for it, and how soon after a failure.
+const ASK: Duration = Duration::from_millis(250);
+
+/// How often the instance with the relay says that it still is there.
+const KEEP: Duration = Duration::from_millis(500);
+
+/// How many events go out together.
+const TOGETHER: usize = 256;
+
+/// How often it is written down that nothing has happened.
+const NOTE_NOTHING: Duration = Duration::from_secs(20);
+
+/// How far back logs begin that are made anew, in seconds: what was on its way to clients when
+/// they were lost.
+const AGAIN: u64 = 10;
+
+/// The relay of this instance.
+#[derive(Debug)]
+pub struct Relay {
+    events: Events,
+    bus: Bus,
+    frames: Arc<Frames>,
+    repositories: Repositories,
+}
+
+/// What the stream has said.
+enum Heard {
+    Event(Box<Occurrence>),
+    /// Nothing else has happened up to here.
+    Nothing(Position),
+}
+
+impl Relay {
+    /// A relay of what happens in these repositories.
+    #[must_use]
+    pub fn new(repositories: &Repositories, bus: &Bus, frames: &Arc<Frames>) -> Self {
+        Self {
+            events: repositories.events.clone(),
+            bus: bus.clone(),
+            frames: frames.clone(),
+            repositories: repositories.clone(),
+        }
+    }
+
+    /// Relays, whenever no other instance does, until told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut failed = false;
+        while !stop.is_cancelled() {
+            match self.term(&stop).await {
+                Ok(()) => failed = false,
+                Err(error) => {
+                    if !std::mem::replace(&mut failed, true) {
+                        tracing::warn!(event = "relay_stopped", %error);
+                    }
+                    sleep(ASK).await;
+                }
+            }
+        }
+    }
+
+    /// From when the relay is taken until it is lost or given up.
+    async fn term(&self, stop: &CancellationToken) -> Result<()> {
+        let mut writer = self.bus.writer().await?;
+        while !writer.hold().await? {
+            tokio::select! {
+                () = sleep(ASK) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+        let stream = self.resume(&mut writer).await?;
+        tracing::info!(event = "relay_taken");
+        tokio::select! {
+            outcome = self.follow(stream, &mut writer) => outcome,
+            () = stop.cancelled() => {
+                writer.release().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// The stream from where the logs end. Where there are none, they begin anew.
+    async fn resume(&self, writer: &mut Writer) -> Result<EventStream> {
+        let from = match (writer.bounds().await?, self.bus.reached()) {
+            (Some((_, at)), _) => at,
+            (None, Some(reached)) => {
+                let from = Position::before(reached.commit.saturating_sub(AGAIN << 32));
+                writer.begin(from).await?;
+                from
+            }
+            (None, None) => {
+                let from = self.events.now().await?;
+                writer.begin(from).await?;
+                from
+            }
+        };
+        if let Some(stream) = self.events.follow(from).await? {
+            return Ok(stream);
+        }
+        // The store no longer knows what came after it.
+        let now = self.events.now().await?;
+        tracing::warn!(event = "event_log_restarted", from = %now);
+        writer.begin(now).await?;
+        self.events.follow(now).await?.ok_or_else(Error::unavailable)
+    }
+
+    async fn follow(&self, stream: EventStream, writer: &mut Writer) -> Result<()> {
+        let (heard, mut waiting) = mpsc::channel(4 * TOGETHER);
+        let reading = listen(stream, self.events.clone(), heard);
+        let reading = AbortOnDropHandle::new(tokio::spawn(reading));
+        let mut circles = Circles::new(&self.repositories);
+        let mut batch = Vec::with_capacity(TOGETHER);
+        let mut kept = Instant::now();
+        loop {
+            if kept.elapsed() >= KEEP {
+                if !writer.hold().await? {
+                    return Ok(());
+                }
+                kept = Instant::now();
+            }
+            match timeout(KEEP, waiting.recv_many(&mut batch, TOGETHER)).await {
+                Err(_) => {}
+                Ok(0) => return reading.await.map_err(Error::internal)?,
+                Ok(_) => self.write(&mut batch, &mut circles, writer).await?,
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        batch: &mut Vec<Heard>,
+        circles: &mut Circles,
+        writer: &mut Writer,
+    ) -> Result<()> {
+        let mut at = Position::default();
+        let mut occurrences = Vec::with_capacity(batch.len());
+        for heard in batch.drain(..) {
+            match heard {
+                Heard::Nothing(position) => at = position,
+                Heard::Event(occurrence) => {
+                    at = occurrence.position;
+                    occurrences.push(occurrence);
+                }
+            }
+        }
+        circles.load(&occurrences).await?;
+        let mut deliveries = Vec::with_capacity(occurrences.len());
+        for occurrence in occurrences {
+            deliveries.extend(self.delivery(&occurrence, circles).await?);
+        }
+        writer.write(&deliveries, at).await
+    }
+
+    async fn delivery(
+        &self,
+        occurrence: &Occurrence,
+        circles: &mut Circles,
+    ) -> Result<Option<Delivery>> {
+        let Occurrence { position, at, happening, .. } = occurrence;
+        if changes_circle(&happening.event) {
+            circles.forget(&happening.event);
+        }
+        let audience = circles.audience(happening).await?;
+        let circle = happening.audience.members.and_then(|id| circles.known(id));
+        let frames = self.frames.live(occurrence, circle, audience).await?;
+        let content = Content { at: *at, event: happening.event.clone() };
+        Ok(Some(Delivery { position: *position, content, frames })
+            .filter(|it| !it.frames.is_empty()))
+    }
+}
+
+/// Whether others are in a conversation from this event on.
+fn changes_circle(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::MemberAdded { .. } | Event::MemberRemoved { .. } | Event::GroupDeleted { .. }
+    )
+}
+
+/// Reads the stream ahead of what is being written.
+async fn listen(mut stream: EventStream, events: Events, heard: mpsc::Sender<Heard>) -> Result<()> {
+    let (mut noted, mut now) = (Instant::now(), None);
+    loop {
+        let next = match stream.next().await? {
+            Some(occurrence) => {
+                now = None;
+                Heard::Event(Box::new(occurrence))
+            }
+            // Everything that was committed before the stream was asked, it has told.
+            None => match now.take() {
+                Some(position) => Heard::Nothing(position),
+                None => {
+                    if noted.elapsed() >= NOTE_NOTHING {
+                        (noted, now) = (Instant::now(), Some(events.now().await?));
+                    }
+                    continue;
+                }
+            },
+        };
+        if heard.send(next).await.is_err() {
+            return Ok(());
+        }
+    }
+}

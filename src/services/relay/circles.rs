@@ -1,0 +1,103 @@
+//! Who is in the conversations that events are of, as the relay knows. It sees everyone come and
+//! go in the order in which that happens, and forgets a conversation then.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::domain::conversations::Kind;
+use crate::domain::events::{Event, Happening};
+use crate::domain::ids::{ConversationId, UserId};
+use crate::error::Result;
+use crate::repositories::Repositories;
+use crate::repositories::events::stream::Occurrence;
+use crate::services::frames::Circle;
+
+/// Conversations known at most; past that all are forgotten.
+const MOST: usize = 20_000;
+
+/// Above this many members, how far each of them is concerns only themselves: a thousand marks for
+/// each message, each told to a thousand, would be a million.
+const TELLS_MARKS: usize = 100;
+
+#[derive(Debug)]
+pub(super) struct Circles {
+    repositories: Repositories,
+    known: HashMap<ConversationId, Circle>,
+}
+
+impl Circles {
+    pub fn new(repositories: &Repositories) -> Self {
+        Self { repositories: repositories.clone(), known: HashMap::new() }
+    }
+
+    /// Reads the conversations of these events that are not known yet, together.
+    pub async fn load(&mut self, occurrences: &[Box<Occurrence>]) -> Result<()> {
+        let named = occurrences.iter().filter_map(|it| it.happening.audience.members);
+        let missing: HashSet<ConversationId> =
+            named.filter(|id| !self.known.contains_key(id)).collect();
+        self.read(missing.into_iter().collect()).await
+    }
+
+    async fn read(&mut self, ids: Vec<ConversationId>) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        if self.known.len() + ids.len() > MOST {
+            self.known.clear();
+        }
+        for summary in self.repositories.conversations.many(&ids).await? {
+            let members = match summary.kind {
+                Kind::Direct => summary.members.iter().map(|user| (*user, 0)).collect(),
+                Kind::Group => {
+                    let members = self.repositories.members.all(summary.id).await?;
+                    members.into_iter().map(|member| (member.user, member.joined_seq)).collect()
+                }
+            };
+            self.known.insert(summary.id, Circle { summary, members });
+        }
+        Ok(())
+    }
+
+    /// A conversation, if it is known and still there.
+    pub fn known(&self, id: ConversationId) -> Option<&Circle> {
+        self.known.get(&id)
+    }
+
+    /// Whom something concerns, each once.
+    pub async fn audience(&mut self, happening: &Happening) -> Result<Vec<UserId>> {
+        let mut users = happening.audience.users.clone();
+        if let Some(id) = happening.audience.members {
+            if !self.known.contains_key(&id) {
+                self.read(vec![id]).await?;
+            }
+            if let Some(circle) = self.known.get(&id) {
+                users.extend(concerned(&happening.event, circle));
+            }
+        }
+        let mut seen = HashSet::new();
+        users.retain(|user| seen.insert(*user));
+        Ok(users)
+    }
+
+    /// Others are in this event's conversation from now on.
+    pub fn forget(&mut self, event: &Event) {
+        if let Some(conversation) = event.conversation() {
+            self.known.remove(&conversation);
+        }
+    }
+}
+
+fn concerned<'a>(event: &'a Event, circle: &'a Circle) -> impl Iterator<Item = UserId> + 'a {
+    let is_large = circle.members.len() > TELLS_MARKS;
+    circle
+        .members
+        .iter()
+        .filter(move |(user, joined)| match event {
+            // Whoever was added since finds it in the history, behind their mark.
+            Event::MessageCreated { message } => *joined < message.seq,
+            Event::Read { user: whose, .. } | Event::Delivered { user: whose, .. } => {
+                !is_large || whose == user
+            }
+            _ => true,
+        })
+        .map(|(user, _)| *user)
+}

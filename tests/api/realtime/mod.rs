@@ -1,0 +1,3 @@
+//! Real time: sockets, and what comes over them.
+
+mod delivery;
