@@ -23,6 +23,7 @@ mod markup;
 mod matrices;
 mod mentions;
 mod messages;
+mod metrics;
 mod notifications;
 mod openapi;
 mod outages;
