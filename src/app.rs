@@ -80,8 +80,9 @@ impl App {
         let Composed { store, redis, repositories, services, writers, metrics } = composed;
         let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
         let events = &repositories.events;
-        let realtime = Realtime::new(&settings, &services, &bus, events, &clock, &shutdown);
-        let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames));
+        let counts = &metrics.realtime;
+        let realtime = Realtime::new(&settings, &services, &bus, events, &clock, &shutdown, counts);
+        let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames, &clock, counts));
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
         let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
