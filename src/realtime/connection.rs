@@ -221,6 +221,7 @@ impl Connection<'_> {
         let mut messages: Vec<Message> =
             ending.last.iter().map(|frame| Message::text(&**frame)).collect();
         let (code, reason) = ending.close.code();
+        self.realtime.metrics.closed(code);
         messages
             .push(Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() })));
         if self.write(messages).await.is_ok() {

@@ -17,6 +17,7 @@ use crate::domain::clock::Clock;
 use crate::domain::events::Position;
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
+use crate::metrics::RealtimeMetrics;
 use crate::services::frames::{Frame, Frames, Happened};
 
 /// The wait before a connection that broke is opened again.
@@ -41,6 +42,7 @@ pub(super) struct Link {
     pub bus: Bus,
     pub frames: Arc<Frames>,
     pub clock: Clock,
+    pub metrics: RealtimeMetrics,
 }
 
 impl Link {
@@ -228,6 +230,7 @@ impl Link {
         let nothing_yet = reached > past.end && reached >= past.from;
         if !past.is_whole && !nothing_yet {
             tracing::warn!(event = "events_missed", %user, since = %reached);
+            self.metrics.missed();
             self.hub.skip(user, past.end, past.last);
             return Ok(());
         }

@@ -23,6 +23,7 @@ use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::ids::UserId;
 use crate::lifecycle::Shutdown;
+use crate::metrics::RealtimeMetrics;
 use crate::repositories::events::Events;
 use crate::services::Services;
 use crate::services::access::Access;
@@ -41,6 +42,7 @@ pub struct Realtime {
     clock: Clock,
     heartbeat: Duration,
     shutdown: Shutdown,
+    metrics: RealtimeMetrics,
 }
 
 impl fmt::Debug for Realtime {
@@ -59,6 +61,7 @@ impl Realtime {
         events: &Events,
         clock: &Clock,
         shutdown: &Shutdown,
+        metrics: &RealtimeMetrics,
     ) -> Arc<Self> {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
         Arc::new(Self {
@@ -72,6 +75,7 @@ impl Realtime {
             clock: clock.clone(),
             heartbeat: settings.realtime.heartbeat_seconds,
             shutdown: shutdown.clone(),
+            metrics: metrics.clone(),
         })
     }
 
@@ -84,6 +88,7 @@ impl Realtime {
             bus: self.bus.clone(),
             frames: self.frames.clone(),
             clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
         };
         tokio::join!(link.run(changes, stop.clone()), self.keep(stop));
     }

@@ -13,6 +13,7 @@ use crate::bus::log::KEPT;
 use crate::domain::events::Position;
 use crate::domain::ids::UserId;
 use crate::error::Result;
+use crate::metrics::Counted;
 use crate::services::access::Pass;
 use crate::services::frames::data::Ready;
 use crate::services::frames::{Frame, Happened, frame};
@@ -39,6 +40,7 @@ pub struct Visit {
 struct Stay {
     hub: Arc<Hub>,
     socket: Arc<Socket>,
+    _counted: Counted,
 }
 
 impl Drop for Stay {
@@ -60,7 +62,8 @@ impl Realtime {
     ) -> Result<Visit, Close> {
         let socket = Arc::new(Socket::new(pass.user, pass.session, addr, pass.expires_at));
         let known = self.hub.expect(&socket)?;
-        let stay = Stay { hub: self.hub.clone(), socket: socket.clone() };
+        let (hub, counted) = (self.hub.clone(), self.metrics.connected());
+        let stay = Stay { hub, socket: socket.clone(), _counted: counted };
         let deadline = Instant::now() + LOG_WITHIN;
         let entered = loop {
             let arrived = known.notified();

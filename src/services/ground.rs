@@ -207,7 +207,8 @@ impl Ground<'_> {
     }
 
     pub(super) fn outgoing(&self) -> (Outgoing, Vec<ShardWriter>) {
-        Outgoing::new(&self.repositories.writer, self.settings.messages.shards as usize)
+        let shards = self.settings.messages.shards as usize;
+        Outgoing::new(&self.repositories.writer, shards, self.metrics)
     }
 
     pub(super) fn groups(

@@ -63,6 +63,7 @@ use crate::cache::profiles::ProfileCache;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::error::Result;
+use crate::metrics::Metrics;
 use crate::repositories::Repositories;
 
 /// Every service of an instance; cloning shares them.
@@ -125,6 +126,8 @@ pub struct Ground<'a> {
     pub repositories: &'a Repositories,
     /// What may be lost.
     pub redis: &'a Redis,
+    /// What is measured.
+    pub metrics: &'a Metrics,
 }
 
 impl Services {
