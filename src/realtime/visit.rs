@@ -78,7 +78,13 @@ impl Realtime {
         let (recovered, missed) = match since {
             None => (None, Vec::new()),
             Some(since) => match self.missed(pass.user, since, entered).await {
-                None => (Some(false), Vec::new()),
+                None => {
+                    // What there is by now the client reads: the log may be behind that.
+                    if let Ok(now) = self.events.now().await {
+                        socket.begin_after(now);
+                    }
+                    (Some(false), Vec::new())
+                }
                 Some((since, missed)) => {
                     socket.begin_after(since);
                     (Some(true), missed)

@@ -127,6 +127,7 @@ impl Relay {
             (None, Some(reached)) => {
                 let from = Position::before(reached.commit.saturating_sub(AGAIN << 32));
                 writer.begin(from).await?;
+                tracing::warn!(event = "event_log_restarted", %from);
                 from
             }
             (None, None) => {

@@ -1,4 +1,5 @@
-//! What is promised of messages when instances and databases fail in the middle of things.
+//! What is promised of messages and events when instances and databases fail in the middle of
+//! things.
 //!
 //! `make test` runs all of it briefly, `make faults` for as long as `NATTER_FAULTS_KILLS` says.
 

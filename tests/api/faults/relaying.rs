@@ -18,17 +18,21 @@ pub const POINTS: [&str; 4] = ["relay.heard", "relay.rendered", "relay.appended"
 /// How soon another instance goes on, with time for a busy machine.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(8);
 
-/// Waits until some instance has the relay, or none.
-async fn relayed(app: &TestApp, is_relayed: bool) {
+/// Does something with the lease on the relay.
+async fn lease<T: redis::FromRedisValue>(app: &TestApp, verb: &str, rest: &[&str]) -> T {
     let redis = &app.settings().redis;
     let client = redis::Client::open(redis.url.expose()).expect("a client");
     let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut command = redis::cmd(verb);
+    command.arg(format!("{}relay", redis.prefix)).arg(rest);
+    command.query_async(&mut connection).await.expect("an answer")
+}
+
+/// Waits until some instance has the relay, or none.
+async fn relayed(app: &TestApp, is_relayed: bool) {
     let waiting = async {
         loop {
-            let mut command = redis::cmd("EXISTS");
-            command.arg(format!("{}relay", redis.prefix));
-            let is_held: bool = command.query_async(&mut connection).await.expect("an answer");
-            if is_held == is_relayed {
+            if lease::<bool>(app, "EXISTS", &[]).await == is_relayed {
                 return;
             }
             sleep(Duration::from_millis(20)).await;
@@ -100,5 +104,33 @@ async fn killed_under_load_nothing_is_told_twice() {
         tell(&pasts);
         agree(&pasts[2], &pasts[3]);
         assert!(pasts.iter().all(|past| past.lives.len() == 1), "{point}: nobody lost anything");
+    }
+}
+
+/// While nobody relays, logs are behind what can be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_not_recovered_is_told_nothing_of_the_past() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let mut here = bob.socket().await;
+    let first = alice.send(&bob, "first").await;
+    assert_eq!(here.expect("message.created").await, first);
+    let () = lease(&app, "SET", &["nobody", "PX", "60000"]).await;
+    // Longer than it takes to notice.
+    sleep(Duration::from_secs(1)).await;
+    let second = alice.send(&bob, "second").await;
+    here.quiet(Duration::from_millis(300)).await;
+    let mut lost = bob.socket_since("of another service").await;
+    assert_eq!(lost.ready["recovered"], false);
+    // Of this one the log knows.
+    let mut back = bob.socket_since(&here.last_id()).await;
+    assert_eq!(back.ready["recovered"], true);
+    let () = lease(&app, "DEL", &[]).await;
+    let third = alice.send(&bob, "third").await;
+    for socket in [&mut here, &mut back] {
+        assert_eq!(socket.expect("message.created").await, second);
+    }
+    for socket in [&mut here, &mut back, &mut lost] {
+        assert_eq!(socket.expect("message.created").await, third);
     }
 }
