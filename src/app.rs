@@ -80,8 +80,7 @@ impl App {
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
         let composed = compose(&settings, &clock).await?;
-        let Composed { store, redis, repositories, services, writers } = composed;
-        let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
+        let Composed { store, redis, bus, repositories, services, writers } = composed;
         let events = &repositories.events;
         let realtime = Realtime::new(&settings, &services, &bus, events, &clock, &shutdown);
         let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames));
@@ -146,6 +145,7 @@ impl App {
 struct Composed {
     store: Store,
     redis: Redis,
+    bus: Bus,
     repositories: Repositories,
     services: Services,
     writers: Vec<ShardWriter>,
@@ -154,6 +154,7 @@ struct Composed {
 /// Connects to the stores and brings collections and indexes up to date.
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
     let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix)?;
+    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
     let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
     schema::apply(&store, settings.messages.shards, clock).await?;
     let repositories = Repositories::new(&store, settings.messages.shards as usize);
@@ -167,8 +168,9 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         clock,
         repositories: &repositories,
         redis: &redis,
+        bus: &bus,
     })?;
-    Ok(Composed { store, redis, repositories, services, writers })
+    Ok(Composed { store, redis, bus, repositories, services, writers })
 }
 
 async fn forget_idle(limits: Arc<RateLimits>, stop: CancellationToken) {

@@ -8,6 +8,7 @@ mod hub;
 mod keeper;
 mod link;
 mod socket;
+mod wire;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +62,12 @@ impl Realtime {
         shutdown: &Shutdown,
     ) -> Arc<Self> {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
+        let held = Arc::downgrade(&hub);
+        services.live.guard(move |ended| {
+            if let Some(hub) = held.upgrade() {
+                hub.hold(ended);
+            }
+        });
         Arc::new(Self {
             hub,
             changes: Mutex::new(Some(changes)),
@@ -83,6 +90,7 @@ impl Realtime {
             hub: self.hub.clone(),
             bus: self.bus.clone(),
             frames: self.frames.clone(),
+            events: self.events.clone(),
             clock: self.clock.clone(),
         };
         tokio::join!(link.run(changes, stop.clone()), self.keep(stop));

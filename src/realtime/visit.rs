@@ -72,6 +72,12 @@ impl Realtime {
                 self.hub.assume(pass.user, now);
             }
         };
+        // What ended before this connection was one of the hub's was not told to it.
+        match self.live.is_alive(pass.session, pass.user).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Close::Unauthenticated),
+            Err(_) => return Err(Close::Leaving),
+        }
         let (recovered, missed) = match since {
             None => (None, Vec::new()),
             Some(since) => match self.missed(pass.user, since, entered).await {
@@ -118,10 +124,13 @@ impl Visit {
     /// # Errors
     /// How the connection is to be closed where they are not to be had.
     pub async fn past(&mut self, realtime: &Realtime) -> Result<Option<Vec<Frame>>, Close> {
+        self.socket.is_sending(false);
         let some: Vec<Happened> = self.missed.by_ref().take(TOGETHER).collect();
         if some.is_empty() {
             return Ok(None);
         }
+        // From before they are read until they are sent.
+        self.socket.is_sending(true);
         let shown = realtime.frames.past(self.socket.user, &some).await;
         let shown = shown.map_err(|_| Close::Leaving)?;
         Ok(Some(shown.into_iter().map(|(_, _, frame)| frame).collect()))
