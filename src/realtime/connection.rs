@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Realtime;
@@ -15,6 +14,7 @@ use super::socket::{Close, Ending, Next, Socket};
 use super::visit::Visit;
 use super::wire::{Gone, Said, Wire};
 use crate::error::Kind;
+use crate::filters::handshake::WebSocket;
 use crate::services::access::Pass;
 use crate::services::frames::{Frame, frame};
 
@@ -49,10 +49,9 @@ struct Connection<'a> {
     heard: Instant,
 }
 
-/// Serves a connection, once the handshake is answered, until it ends.
-pub async fn serve(realtime: Arc<Realtime>, upgrade: OnUpgrade, entrance: Entrance) {
-    let Ok(upgraded) = upgrade.await else { return };
-    let wire = Wire::new(upgraded).await;
+/// Serves a connection until it ends.
+pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, entrance: Entrance) {
+    let wire = Wire::new(ws);
     let _arrival = match realtime.hub.arrive(entrance.addr) {
         Ok(arrival) => arrival,
         Err(close) => return wire.close(close, READ_WITHIN).await,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{Hub, Telling};
+use super::hub::{Hub, Reached, Telling};
 use crate::bus::log::{KEPT, Past};
 use crate::bus::subscriber::Subscriber;
 use crate::bus::{Bus, Told};
@@ -109,16 +109,15 @@ impl Ear {
         for user in changed.drain(..).collect::<HashSet<_>>() {
             match (link.hub.reached(user), self.users.contains(&user)) {
                 // Also who went and came back before this was read: their log is read again.
-                (Some(reached), heard) if !heard || reached.is_none() => come.push((user, reached)),
-                (None, true) => gone.push(user),
+                (Reached::Unknown, _) => come.push((user, None)),
+                (Reached::To(position), false) => come.push((user, Some(position))),
+                (Reached::Absent, true) => gone.push(user),
                 _ => {}
             }
         }
         if !gone.is_empty() {
             self.subscriber.ignore(&gone).await?;
-            gone.iter().for_each(|user| {
-                self.users.remove(user);
-            });
+            self.users.retain(|user| !gone.contains(user));
         }
         self.join(link, come).await
     }
@@ -153,7 +152,7 @@ impl Ear {
             }
             Told::Parted { other, token } => link.parted(user, other, token).await,
             Told::Event { position, previous, conversation, frame } => {
-                let Some(Some(reached)) = link.hub.reached(user) else { return Ok(()) };
+                let Reached::To(reached) = link.hub.reached(user) else { return Ok(()) };
                 if position <= reached {
                     return Ok(());
                 }

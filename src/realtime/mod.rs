@@ -2,13 +2,13 @@
 
 pub mod connection;
 pub mod visit;
+pub mod wire;
 
 mod client_frame;
 mod hub;
 mod keeper;
 mod link;
 mod socket;
-mod wire;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -5,26 +5,22 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::socket::Close;
+use crate::filters::handshake::WebSocket;
 
 /// Longest message of a client, in bytes, in however many frames it comes.
 const LONGEST: usize = 16 * 1024;
 
-/// What is read at once. There may be many connections, and clients say little.
-const READ: usize = 2 * 1024;
-
-/// What is collected before it is written.
-const WRITE: usize = 16 * 1024;
+/// What a connection reads at once, and gathers before it writes: most are quiet, and there are
+/// many.
+const BUFFER: usize = 4 * 1024;
 
 /// How long a client has to answer that it closes too.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -33,9 +29,19 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// connection ends: what is unread when a connection ends can cost it that.
 const READ_ON: usize = 16 << 20;
 
+/// How the protocol is spoken.
+#[must_use]
+pub fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        .max_message_size(Some(LONGEST))
+        .max_frame_size(Some(LONGEST))
+}
+
 /// A connection that speaks in frames.
 pub struct Wire {
-    ws: WebSocketStream<TokioIo<Upgraded>>,
+    ws: WebSocket,
     /// What comes cannot be read as frames any more.
     is_broken: bool,
 }
@@ -62,15 +68,9 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// The server's side of a connection on which the handshake was answered.
-    pub async fn new(upgraded: Upgraded) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ)
-            .write_buffer_size(WRITE)
-            .max_message_size(Some(LONGEST))
-            .max_frame_size(Some(LONGEST));
-        let io = TokioIo::new(upgraded);
-        let ws = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    /// The server's side of a connection on which the handshake was answered, by
+    /// [these rules](config).
+    pub fn new(ws: WebSocket) -> Self {
         Self { ws, is_broken: false }
     }
 
@@ -136,7 +136,7 @@ impl Wire {
                 None => return,
             }
         }
-        let (mut space, mut left) = (vec![0; WRITE], READ_ON);
+        let (mut space, mut left) = (vec![0; BUFFER], READ_ON);
         while let Ok(count @ 1..) = self.ws.get_mut().read(&mut space).await {
             left = left.saturating_sub(count);
             if left == 0 {

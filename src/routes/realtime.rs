@@ -2,25 +2,23 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use http::{HeaderValue, StatusCode};
-use hyper::upgrade::OnUpgrade;
 use serde_json::json;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
-use warp::{Filter, Reply};
 
 use super::openapi::Docs;
 use crate::error::{Error, Result};
 use crate::filters::client::Client;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::{Caller, Guards};
+use crate::filters::handshake::{Handshake, handshake};
 use crate::filters::problem::respond;
 use crate::filters::query::{Query, QueryInput, query};
 use crate::filters::with;
 use crate::realtime::Realtime;
 use crate::realtime::connection::{Entrance, serve};
+use crate::realtime::wire::config;
 use crate::services::access::Pass;
 
 const WS: Endpoint = Endpoint::get("/ws", Class::Socket).later();
@@ -28,7 +26,7 @@ const WS: Endpoint = Endpoint::get("/ws", Class::Socket).later();
 pub(super) const ENDPOINTS: &[Endpoint] = &[WS];
 
 pub(super) fn routes(guards: &Guards, realtime: &Arc<Realtime>) -> BoxedFilter<(Response,)> {
-    let ws = guards.visitor::<()>(&WS).and(query::<Since>()).and(opening()).and(with(realtime));
+    let ws = guards.visitor::<()>(&WS).and(query::<Since>()).and(handshake()).and(with(realtime));
     ws.then(socket).map(respond).boxed()
 }
 
@@ -60,41 +58,17 @@ impl QueryInput for Since {
     }
 }
 
-/// The opening handshake (RFC 6455 §4.2).
-#[derive(Clone)]
-struct Opening {
-    upgrade: OnUpgrade,
-    key: String,
-}
-
-/// The handshake, if it is one. Extensions and subprotocols that it offers are not taken up.
-fn opening() -> BoxedFilter<(Option<Opening>,)> {
-    let key = warp::header::<String>("sec-websocket-key");
-    // The upgrade before the filter that checks the rest, which takes it away.
-    let checked = warp::ext::get::<OnUpgrade>().and(key).and(warp::ws());
-    let opening = checked.map(|upgrade, key, _| Some(Opening { upgrade, key }));
-    opening.or(warp::any().map(|| None)).unify().boxed()
-}
-
 async fn socket(
     (): (),
     caller: Option<Caller>,
     client: Client,
     Since(since): Since,
-    opening: Option<Opening>,
+    handshake: Option<Handshake>,
     realtime: Arc<Realtime>,
-) -> Result<impl Reply> {
-    let Opening { upgrade, key } = opening.ok_or_else(Error::upgrade_required)?;
-    let accept = derive_accept_key(key.as_bytes());
-    let accept = HeaderValue::try_from(accept).map_err(Error::internal)?;
+) -> Result<Response> {
+    let handshake = handshake.ok_or_else(Error::upgrade_required)?;
     let pass =
         caller.map(|Caller { user, session, expires_at, .. }| Pass { user, session, expires_at });
     let entrance = Entrance { pass, since, addr: client.addr };
-    tokio::spawn(serve(realtime, upgrade, entrance));
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    Ok(response)
+    Ok(handshake.accept(config(), move |ws| serve(realtime, ws, entrance)))
 }

@@ -52,7 +52,7 @@ use live::LiveSessions;
 use messages::Messages;
 use notifications::Notifications;
 use outbox::Outbox;
-use outgoing::{Outgoing, ShardWriter};
+use outgoing::ShardWriter;
 use password::PasswordChanges;
 use profile::Profile;
 use profiles::Profiles;
@@ -65,6 +65,7 @@ use crate::cache::profiles::ProfileCache;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::error::Result;
+use crate::metrics::Metrics;
 use crate::repositories::Repositories;
 
 /// Every service of an instance; cloning shares them.
@@ -129,6 +130,8 @@ pub struct Ground<'a> {
     pub redis: &'a Redis,
     /// To the devices of all instances.
     pub bus: &'a Bus,
+    /// What is measured.
+    pub metrics: &'a Metrics,
 }
 
 impl Services {
@@ -137,7 +140,7 @@ impl Services {
     /// # Errors
     /// When the signing key or the URL for mail is not one.
     pub fn new(ground: Ground<'_>) -> Result<(Self, Vec<ShardWriter>)> {
-        let Ground { settings, clock, repositories, redis, .. } = ground;
+        let Ground { clock, repositories, redis, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
         let access = Arc::new(ground.access(&live)?);
         let outbox = Arc::new(ground.outbox()?);
@@ -147,15 +150,14 @@ impl Services {
         let cache = ProfileCache::new(redis.clone());
         let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
-        let shards = settings.messages.shards as usize;
-        let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
+        let (outgoing, writers) = ground.outgoing();
         let conversations = Arc::new(Conversations::new(repositories, clock));
         let friends = Arc::new(ground.friends(&profiles));
         let groups = Arc::new(ground.groups(&profiles, &attachments));
         let blocks = Arc::new(ground.blocks(&profiles));
-        let exports = Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups));
         let notifications = Arc::new(ground.notifications(&profiles));
         let services = Self {
+            exports: Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups)),
             accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
             passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
             deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
@@ -163,7 +165,6 @@ impl Services {
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             frames: Arc::new(Frames::new(repositories, &profiles, &notifications)),
             notifications,
-            exports,
             friends,
             groups,
             inbox: Arc::new(ground.inbox(&profiles)),
