@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode, Upgraded};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -29,6 +30,8 @@ pub struct Socket {
     name: String,
     /// The data of its `ready`; null before that.
     pub ready: Value,
+    /// What the handshake was answered with.
+    pub headers: HeaderMap,
     last: Option<String>,
 }
 
@@ -124,7 +127,8 @@ async fn upgraded(request: RequestBuilder) -> Result<Socket, Answer> {
     assert_eq!(answer.header("sec-websocket-accept"), accept.expect("a key"));
     let stream = response.upgrade().await.expect("a connection");
     let stream = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
-    Ok(Socket { stream, name: "nobody".to_owned(), ready: Value::Null, last: None })
+    let (name, headers) = ("nobody".to_owned(), answer.headers);
+    Ok(Socket { stream, name, ready: Value::Null, headers, last: None })
 }
 
 impl Socket {
@@ -134,6 +138,13 @@ impl Socket {
         let read = timeout(PATIENCE, self.frame()).await;
         let read = read.unwrap_or_else(|_| panic!("{name}: no frame in time"));
         read.unwrap_or_else(|code| panic!("{name}: a frame was expected, closed with {code:?}"))
+    }
+
+    /// The next frame, or the code with which natter closes instead.
+    pub async fn next_or_end(&mut self) -> Result<Value, Option<u16>> {
+        let name = self.name.clone();
+        let read = timeout(PATIENCE, self.frame()).await;
+        read.unwrap_or_else(|_| panic!("{name}: nothing in time"))
     }
 
     /// The data of the next frame, which must be of this type; passing ones of others are skipped.
@@ -197,6 +208,49 @@ impl Socket {
     /// read it all: [`Socket::closed`] tells.
     pub async fn send_raw(&mut self, message: impl Into<Message>) {
         let _ = timeout(PATIENCE, self.stream.send(message.into())).await;
+    }
+
+    /// All frames that come within a time.
+    pub async fn heard_for(&mut self, time: Duration) -> Vec<Value> {
+        let end = Instant::now() + time;
+        let mut frames = Vec::new();
+        while let Ok(read) = timeout_at(end, self.frame()).await {
+            let name = &self.name;
+            frames.push(read.unwrap_or_else(|code| panic!("{name}: closed with {code:?}")));
+        }
+        frames
+    }
+
+    /// What the next answer to a ping of the protocol itself says.
+    pub async fn protocol_pong(&mut self) -> Vec<u8> {
+        let answer = async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Pong(said))) => return said.to_vec(),
+                    Some(Ok(_)) => {}
+                    other => panic!("a pong was expected, came {other:?}"),
+                }
+            }
+        };
+        timeout(PATIENCE, answer).await.expect("an answer in time")
+    }
+
+    /// Waits until natter answers that it closes, too, and the connection ends.
+    pub async fn answered_close(&mut self) {
+        let rest = async {
+            let mut answered = false;
+            while let Some(Ok(message)) = self.stream.next().await {
+                answered |= message.is_close();
+            }
+            answered
+        };
+        assert!(timeout(PATIENCE, rest).await.expect("an end in time"), "{}", self.name);
+    }
+
+    /// Shows a token, and expects to be let in.
+    pub async fn show(&mut self, token: &str) -> Value {
+        self.send(json!({"type": "auth", "token": token})).await;
+        self.expect("ready").await
     }
 
     /// Waits until natter has read everything that was sent before.
