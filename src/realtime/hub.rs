@@ -3,6 +3,7 @@
 
 mod doors;
 mod left;
+mod progress;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
