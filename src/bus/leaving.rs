@@ -64,16 +64,13 @@ impl Bus {
         let deadline = Instant::now() + WITHIN;
         let mut known = redis::pipe();
         known.get(self.names.known(&token));
-        if heard == 0 {
-            return Ok(());
-        }
-        loop {
-            let (count,): (Option<u64>,) = self.ask(&known).await?;
-            if count.unwrap_or(0) >= heard || Instant::now() >= deadline {
-                return Ok(());
-            }
+        let mut confirmed = 0;
+        while confirmed < heard && Instant::now() < deadline {
             sleep(ASK).await;
+            let (count,): (Option<u64>,) = self.ask(&known).await?;
+            confirmed = count.unwrap_or(0);
         }
+        Ok(())
     }
 
     /// Says that this instance tells no more of what it was told under this token.

@@ -54,7 +54,10 @@ pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, entrance: Entrance) {
     let wire = Wire::new(ws);
     let _arrival = match realtime.hub.arrive(entrance.addr) {
         Ok(arrival) => arrival,
-        Err(close) => return wire.close(close, READ_WITHIN).await,
+        Err(close) => {
+            realtime.metrics.closed(close.code().0);
+            return wire.close(close, READ_WITHIN).await;
+        }
     };
     let frames = RateLimiter::direct(Quota::per_second(PER_SECOND));
     let mut connection = Connection { realtime: &realtime, wire, frames, heard: Instant::now() };

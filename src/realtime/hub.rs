@@ -208,8 +208,7 @@ impl Hub {
         let state = self.state();
         for room in state.rooms.values() {
             // In the order of ids it is after all that was told.
-            let end = room.complete_to.unwrap_or_default();
-            let id = Position { nth: end.nth.saturating_add(1), ..end };
+            let id = room.complete_to.unwrap_or_default().next();
             for socket in room.sockets.iter().filter(|socket| socket.session == session) {
                 socket.end_with(Ending { last: last(id), close: Close::Unauthenticated });
             }

@@ -206,9 +206,7 @@ impl Ear {
                 let (Some(frame), false) = (frame, previous > Some(reached)) else {
                     return link.catch_up(user, reached).await;
                 };
-                if link.is_seen(user, conversation, &frame).await {
-                    link.hub.tell(user, &Telling { position, conversation, frame });
-                }
+                link.tell(user, Telling { position, conversation, frame }).await;
             }
         }
         Ok(())
@@ -250,7 +248,7 @@ impl Link {
         let to = past.end.max(last).max(reached);
         let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
         for (position, conversation, frame) in self.frames.past(user, &happened).await? {
-            self.hub.tell(user, &Telling { position, conversation, frame });
+            self.tell(user, Telling { position, conversation, frame }).await;
         }
         self.hub.complete(user, to, past.last);
         Ok(())

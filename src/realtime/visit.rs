@@ -66,12 +66,7 @@ impl Realtime {
         let (hub, counted) = (self.hub.clone(), self.metrics.connected());
         let stay = Stay { hub, socket: socket.clone(), _counted: counted };
         let entered = self.enter(&socket, &known).await?;
-        // What ended before this connection was one of the hub's was not told to it.
-        match self.live.is_alive(pass.session, pass.user).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Close::Unauthenticated),
-            Err(_) => return Err(Close::Leaving),
-        }
+        self.stands(pass).await?;
         let (recovered, missed) = match since {
             None => (None, Vec::new()),
             Some(since) => match self.missed(pass.user, since, entered).await {
@@ -97,6 +92,16 @@ impl Realtime {
         };
         let ready = frame("ready", None, self.clock.now(), &ready).map_err(|_| Close::Leaving)?;
         Ok(Visit { socket, ready, missed: missed.into_iter(), _stay: stay })
+    }
+
+    /// Whether the session still stands: its end was not told to a connection that was not yet one
+    /// of the hub's.
+    async fn stands(&self, pass: Pass) -> Result<(), Close> {
+        match self.live.is_alive(pass.session, pass.user).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Close::Unauthenticated),
+            Err(_) => Err(Close::Leaving),
+        }
     }
 
     /// Waits until it is known how far the log is.

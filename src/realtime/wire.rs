@@ -1,4 +1,4 @@
-//! The WebSocket protocol (RFC 6455) on an upgraded connection: frames in bounded memory, and
+//! The protocol of sockets (RFC 6455) on an upgraded connection: frames in bounded memory, and
 //! an end that the client gets to read.
 
 use std::fmt;
@@ -40,7 +40,7 @@ pub fn config() -> WebSocketConfig {
 }
 
 /// A connection that speaks in frames.
-pub struct Wire {
+pub(super) struct Wire {
     ws: WebSocket,
     /// What comes cannot be read as frames any more.
     is_broken: bool,
@@ -48,7 +48,7 @@ pub struct Wire {
 
 /// What a client says.
 #[derive(Debug)]
-pub enum Said {
+pub(super) enum Said {
     /// A message.
     Text(Utf8Bytes),
     /// Bytes.
@@ -59,7 +59,7 @@ pub enum Said {
 
 /// The client is gone.
 #[derive(Debug, Clone, Copy)]
-pub struct Gone;
+pub(super) struct Gone;
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

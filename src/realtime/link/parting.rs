@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::Link;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
+use crate::realtime::hub::Telling;
 use crate::realtime::socket::Socket;
-use crate::services::frames::Frame;
 
 /// How long connections have to send what they have taken: one that reads needs no time.
 const SENT_WITHIN: Duration = Duration::from_millis(250);
@@ -21,10 +21,8 @@ impl Link {
         let barred = async {
             // In this order: who is added again after this moment is told so, and all that follows.
             let now = self.events.now().await?;
-            if self.frames.is_in(user, conversation).await? {
-                return Ok(Vec::new());
-            }
-            Ok(self.hub.bar(user, conversation, now))
+            let is_in = self.frames.is_in(user, conversation).await?;
+            Ok(if is_in { Vec::new() } else { self.hub.bar(user, conversation, now) })
         };
         let barred = barred.await;
         self.confirm(user, barred, token);
@@ -34,10 +32,8 @@ impl Link {
     pub async fn parted(&self, user: UserId, other: UserId, token: Arc<str>) {
         let barred = async {
             let now = self.events.now().await?;
-            if self.frames.are_apart(user, other).await? {
-                return Ok(self.hub.part_from(user, other, now));
-            }
-            Ok(Vec::new())
+            let apart = self.frames.are_apart(user, other).await?;
+            Ok(if apart { self.hub.part_from(user, other, now) } else { Vec::new() })
         };
         let barred = barred.await;
         self.confirm(user, barred, token);
@@ -58,19 +54,18 @@ impl Link {
         });
     }
 
-    /// Whether a user may see this: not what was let through just before a block.
-    pub async fn is_seen(
-        &self,
-        user: UserId,
-        conversation: Option<ConversationId>,
-        frame: &Frame,
-    ) -> bool {
+    /// Hands an event out, but what was let through just before a block.
+    pub async fn tell(&self, user: UserId, telling: Telling) {
+        let Telling { position, conversation, frame } = &telling;
         let parted = conversation.and_then(|it| self.hub.parted_from(user, it, frame));
-        let Some(other) = parted else { return true };
-        let Ok(apart) = self.frames.are_apart(user, other).await else {
-            self.hub.send_away(user);
-            return false;
-        };
-        !apart
+        let Some(other) = parted else { return self.hub.tell(user, &telling) };
+        match self.frames.are_apart(user, other).await {
+            Ok(false) => self.hub.tell(user, &telling),
+            Ok(true) => self.hub.complete(user, *position, Some(*position)),
+            Err(_) => {
+                self.hub.send_away(user);
+                self.hub.complete(user, *position, Some(*position));
+            }
+        }
     }
 }

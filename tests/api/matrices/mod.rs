@@ -3,6 +3,7 @@
 //! `UPDATE_DOCS=1 make test ARGS='--test api matrices'`.
 
 mod blocks;
+mod frames;
 mod roles;
 mod scene;
 mod visibility;
@@ -135,6 +136,7 @@ fn the_document_prints_these_tables() {
         ("roles", printed(&roles::COLUMNS, roles::ROWS)),
         ("visibility", printed(&visibility::COLUMNS, visibility::ROWS)),
         ("blocks", printed(&blocks::COLUMNS, blocks::ROWS)),
+        ("frames", frames::printed()),
     ];
     let current = sections
         .iter()
@@ -147,7 +149,7 @@ fn the_document_prints_these_tables() {
 }
 
 /// Beginnings of routes that show or change nothing of a conversation, whoever asks.
-const ELSEWHERE: [&str; 16] = [
+const ELSEWHERE: [&str; 17] = [
     "/.well-known/",
     "/blocks",
     "/docs",
@@ -164,6 +166,8 @@ const ELSEWHERE: [&str; 16] = [
     "/users",
     "/verify",
     "/profile",
+    // Its frames have a table of their own.
+    "/ws",
 ];
 
 #[test]

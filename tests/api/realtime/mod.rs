@@ -1,3 +1,9 @@
 //! Real time: sockets, and what comes over them.
 
 mod delivery;
+mod limits;
+mod protocol;
+mod sessions;
+mod slow;
+mod visibility;
+mod wire;

@@ -11,7 +11,6 @@ pub mod replica_set;
 pub mod scratch;
 pub mod servers;
 pub mod smtp;
-#[expect(dead_code, reason = "the first tests of GET /ws come with it")]
 pub mod socket;
 
 pub use actor::{Actor, Answer};
