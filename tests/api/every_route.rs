@@ -286,6 +286,7 @@ async fn lists(walk: &mut Walk<'_>, people: &[Actor]) {
         "/readyz",
         "/.well-known/jwks.json",
         "/openapi.json",
+        "/asyncapi.json",
         "/docs",
     ] {
         walk.ask(alice, &format!("GET {public}"), &[], Value::Null).await;

@@ -98,7 +98,7 @@ fn the_codes_are_those_of_the_documents() {
 }
 
 /// Every reference in a value.
-fn references(value: &'static Value, found: &mut Vec<&'static str>) {
+pub fn references(value: &'static Value, found: &mut Vec<&'static str>) {
     match value {
         Value::Object(object) => {
             found.extend(object.get("$ref").and_then(Value::as_str));
@@ -140,8 +140,13 @@ fn the_document_is_sound() {
 }
 
 fn example_fits(schema: &'static Value, example: &Value, what: &str) {
+    example_of(&DOCUMENT, schema, example, what);
+}
+
+/// Expects an example in this document to be one of its schema, and made of real texts.
+pub fn example_of(document: &'static Value, schema: &'static Value, example: &Value, what: &str) {
     let mut found = Vec::new();
-    compare(schema, example, "", &mut found);
+    compare(document, schema, example, "", &mut found);
     assert!(found.is_empty(), "{what}: the example {example:#}: {found:#?}");
     // What `examples.rs` writes for a text without an example.
     assert!(

@@ -147,8 +147,9 @@ fn the_document_prints_these_tables() {
 }
 
 /// Beginnings of routes that show or change nothing of a conversation, whoever asks.
-const ELSEWHERE: [&str; 16] = [
+const ELSEWHERE: [&str; 17] = [
     "/.well-known/",
+    "/asyncapi.json",
     "/blocks",
     "/docs",
     "/friends",

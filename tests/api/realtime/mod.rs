@@ -1,3 +1,4 @@
 //! Real time: sockets, and what comes over them.
 
+mod asyncapi;
 mod delivery;
