@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod visit;
+pub mod wire;
 
 mod client_frame;
 mod hub;
@@ -66,6 +67,12 @@ impl Realtime {
         metrics: &RealtimeMetrics,
     ) -> Arc<Self> {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
+        let held = Arc::downgrade(&hub);
+        services.live.guard(move |ended| {
+            if let Some(hub) = held.upgrade() {
+                hub.hold(ended);
+            }
+        });
         Arc::new(Self {
             hub,
             changes: Mutex::new(Some(changes)),
@@ -89,6 +96,7 @@ impl Realtime {
             hub: self.hub.clone(),
             bus: self.bus.clone(),
             frames: self.frames.clone(),
+            events: self.events.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
         };
