@@ -42,8 +42,10 @@ pub enum Close {
 
 impl Close {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Leaving,
+        Self::Protocol,
+        Self::NotText,
         Self::TooBig,
         Self::Malformed,
         Self::Unauthenticated,

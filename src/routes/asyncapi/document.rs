@@ -16,27 +16,37 @@ fn key_of(frame: &ClientFrame) -> String {
     format!("client.{}", frame.name)
 }
 
-pub(super) fn of(server: &[ServerFrame], client: &[ClientFrame]) -> Value {
+/// Every message by its key, and the schemas that they refer to.
+fn messages(
+    server: &[ServerFrame],
+    client: &[ClientFrame],
+) -> (Map<String, Value>, Map<String, Value>) {
     let mut parts = Parts::default();
-    let sent = server.iter().map(|frame| {
-        let title = match frame.kind {
+    let mut messages = Map::new();
+    for frame in server {
+        let kind = match frame.kind {
             Kind::Event => "An event, which the log keeps.",
             Kind::Last => "The last frame.",
             Kind::Passing => "It passes: no log keeps it.",
         };
         let payload = frame.payload(&mut parts);
-        (frame.name.to_owned(), message(frame.name, frame.says, title, payload))
-    });
-    let mut messages: Map<String, Value> = sent.collect();
-    messages.extend(client.iter().map(|frame| {
+        messages.insert(frame.name.to_owned(), message(frame.name, frame.says, kind, &payload));
+    }
+    for frame in client {
         let payload = frame.payload(&mut parts);
-        (key_of(frame), message(frame.name, frame.says, "A frame of a client.", payload))
-    }));
+        let message = message(frame.name, frame.says, "A frame of a client.", &payload);
+        messages.insert(key_of(frame), message);
+    }
     let schemas = components(std::iter::once(&parts));
     let examples = Examples { schemas: &schemas };
     for message in messages.values_mut() {
         message["examples"] = json!([{"payload": examples.of(&message["payload"])}]);
     }
+    (messages, schemas)
+}
+
+pub(super) fn of(server: &[ServerFrame], client: &[ClientFrame]) -> Value {
+    let (messages, schemas) = messages(server, client);
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -66,7 +76,7 @@ pub(super) fn of(server: &[ServerFrame], client: &[ClientFrame]) -> Value {
     })
 }
 
-fn message(name: &str, summary: &str, description: &str, payload: Value) -> Value {
+fn message(name: &str, summary: &str, description: &str, payload: &Value) -> Value {
     json!({
         "name": name,
         "title": name,

@@ -1,8 +1,8 @@
 //! `components.schemas`: the types that answers and inputs are made of.
 
 use serde_json::{Map, Value, json};
-use utoipa::openapi::{RefOr, Schema};
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::examples::Examples;
 use super::route::Route;
