@@ -31,6 +31,8 @@ use crate::services::access::Access;
 use crate::services::frames::Frames;
 use crate::services::live::LiveSessions;
 
+pub use self::socket::Close;
+
 /// Everything that connections are served with.
 pub struct Realtime {
     hub: Arc<Hub>,

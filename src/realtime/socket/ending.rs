@@ -26,6 +26,19 @@ pub enum Close {
 }
 
 impl Close {
+    /// All there are.
+    pub const ALL: [Self; 9] = [
+        Self::Leaving,
+        Self::Protocol,
+        Self::NotText,
+        Self::TooBig,
+        Self::Malformed,
+        Self::Unauthenticated,
+        Self::NoToken,
+        Self::TooSlow,
+        Self::TooMany,
+    ];
+
     /// Its code (RFC 6455 §7.4) and what it says to people.
     pub fn code(self) -> (u16, &'static str) {
         match self {

@@ -1,5 +1,6 @@
 //! Real time: sockets, and what comes over them.
 
+mod asyncapi;
 mod delivery;
 mod limits;
 mod protocol;

@@ -4,6 +4,7 @@ pub mod actor;
 pub mod app;
 pub mod audit;
 pub mod contract;
+pub mod frames;
 pub mod instance;
 pub mod json_schema;
 pub mod mail;

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::actor::{Actor, Answer};
 use super::app::{PATIENCE, TestApp};
-use super::contract;
+use super::{contract, frames};
 
 /// Frames that are no events: no log keeps them, and they have no id.
 const PASSING: [&str; 4] = ["ready", "pong", "typing", "presence"];
@@ -209,7 +209,9 @@ impl Socket {
         };
         let code = timeout(PATIENCE, closing).await;
         let code = code.unwrap_or_else(|_| panic!("{name}: not closed in time"));
-        code.unwrap_or_else(|| panic!("{name}: the connection ended without a close frame"))
+        let code = code.unwrap_or_else(|| panic!("{name}: ended without a close frame"));
+        frames::check_code(&name, code);
+        code
     }
 
     /// Sends a frame.
@@ -308,6 +310,7 @@ impl Socket {
         assert_eq!(keys, ["at", "data", "id", "type"], "{name}: {frame}");
         assert!(frame["data"].is_object() || frame["type"] == "pong", "{name}: {frame}");
         assert!(is_moment(&frame["at"]), "{name}: {frame}");
+        frames::check(name, &frame);
         if PASSING.iter().any(|passing| frame["type"] == **passing) {
             assert_eq!(frame["id"], Value::Null, "{name}: {frame}");
         } else {
