@@ -1,6 +1,7 @@
 //! Connections of this instance: their protocol, and the hub that hands out what happens.
 
 pub mod connection;
+pub mod stream;
 pub mod visit;
 pub mod wire;
 

@@ -111,7 +111,7 @@ pub fn all(
         openapi::routes(guards),
         password::routes(guards, &services.passwords),
         profile::routes(guards, services),
-        realtime::routes(guards, realtime),
+        realtime::routes(guards, services, realtime),
         revisions::routes(guards, services),
         search::routes(guards, &services.search),
         sessions::routes(guards, &services.sessions),
