@@ -77,8 +77,7 @@ impl App {
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
         let composed = compose(&settings, &clock).await?;
-        let Composed { store, redis, repositories, services, writers, metrics } = composed;
-        let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
+        let Composed { store, redis, bus, repositories, services, writers, metrics } = composed;
         let events = &repositories.events;
         let counts = &metrics.realtime;
         let realtime = Realtime::new(&settings, &services, &bus, events, &clock, &shutdown, counts);
@@ -147,6 +146,7 @@ impl App {
 struct Composed {
     store: Store,
     redis: Redis,
+    bus: Bus,
     repositories: Repositories,
     services: Services,
     writers: Vec<ShardWriter>,
@@ -157,6 +157,7 @@ struct Composed {
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
     let metrics = Metrics::new(clock.now())?;
     let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics)?;
+    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
     let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
     schema::apply(&store, settings.messages.shards, clock, By::Start).await?;
     let repositories = Repositories::new(&store, settings.messages.shards as usize);
@@ -170,9 +171,10 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         clock,
         repositories: &repositories,
         redis: &redis,
+        bus: &bus,
         metrics: &metrics,
     })?;
-    Ok(Composed { store, redis, repositories, services, writers, metrics })
+    Ok(Composed { store, redis, bus, repositories, services, writers, metrics })
 }
 
 /// Serves until told to stop.

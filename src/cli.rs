@@ -60,6 +60,8 @@ pub enum Command {
     Healthcheck(Sources),
     /// Print the OpenAPI document of the HTTP interface; needs no settings
     Openapi,
+    /// Print the AsyncAPI document of sockets and their frames; needs no settings
+    Asyncapi,
 }
 
 /// Instead of a fixture, a population of any size. Stopped halfway, it goes on where it was.
@@ -104,7 +106,7 @@ impl Cli {
             | Command::Indexes { sources: after, .. }
             | Command::Seed { sources: after, .. }
             | Command::Healthcheck(after) => after,
-            Command::Openapi => &none,
+            Command::Openapi | Command::Asyncapi => &none,
         };
         let config = after.config.as_ref().or(before.config.as_ref());
         let set = before.set.iter().chain(&after.set);

@@ -7,6 +7,7 @@ use clap::Parser;
 use natter::app::{self, Failure};
 use natter::cli::{Cli, Command};
 use natter::config::Settings;
+use natter::routes::{asyncapi, openapi};
 use natter::{failpoint, healthcheck, telemetry};
 
 /// Exit code for what the operator has to change, as clap uses it for the command line.
@@ -18,8 +19,10 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     failpoint::arm();
     let cli = Cli::parse();
-    if matches!(cli.command, Command::Openapi) {
-        return print_openapi();
+    match cli.command {
+        Command::Openapi => return print(&openapi::document()),
+        Command::Asyncapi => return print(&asyncapi::document()),
+        _ => {}
     }
     let settings = match Settings::load(&cli.load_options()) {
         Ok(settings) => settings,
@@ -39,8 +42,7 @@ fn main() -> ExitCode {
 }
 
 /// Written, not printed: whoever reads may stop early, as `head` does.
-fn print_openapi() -> ExitCode {
-    let document = natter::routes::openapi::document();
+fn print(document: &serde_json::Value) -> ExitCode {
     match writeln!(std::io::stdout(), "{document:#}") {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -66,6 +68,6 @@ async fn run(command: Command, settings: Settings) -> Result<(), Failure> {
             Ok(())
         }
         Command::Healthcheck(_) => Ok(healthcheck::run(&settings.server).await?),
-        Command::Openapi => Ok(()),
+        Command::Openapi | Command::Asyncapi => Ok(()),
     }
 }

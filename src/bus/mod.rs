@@ -8,6 +8,8 @@ pub mod log;
 pub mod subscriber;
 pub mod writer;
 
+mod leaving;
+
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -76,6 +78,10 @@ impl Names {
         format!("{}relay", self.prefix)
     }
 
+    fn known(&self, token: &str) -> String {
+        format!("{}known:{token}", self.prefix)
+    }
+
     fn frame(&self, position: Position) -> String {
         format!("{}frame:{position}", self.prefix)
     }
@@ -107,8 +113,22 @@ pub enum Told {
     },
     /// A frame that is in no log.
     Passing(Arc<str>),
-    /// Nothing more of this conversation, until the user is added again.
-    Left(ConversationId),
+    /// Nothing more of what this conversation was until now; to be [confirmed](Bus::confirm).
+    Left {
+        /// Which.
+        conversation: ConversationId,
+        /// Until when; `None` where the user may be in it again by now.
+        until: Option<Position>,
+        /// What to confirm it under.
+        token: Arc<str>,
+    },
+    /// Nothing new of what is between the two; to be [confirmed](Bus::confirm).
+    Parted {
+        /// The other of the two.
+        other: UserId,
+        /// What to confirm it under.
+        token: Arc<str>,
+    },
 }
 
 impl Bus {
@@ -138,16 +158,6 @@ impl Bus {
         for user in users {
             commands.publish(self.names.channel(*user), format!("F\n{frame}")).ignore();
         }
-        self.ask(&commands).await
-    }
-
-    /// Tells this user's devices nothing more of a conversation, from now on.
-    ///
-    /// # Errors
-    /// When Redis is away: nothing is told by it either, then.
-    pub async fn leave(&self, user: UserId, conversation: ConversationId) -> Result<()> {
-        let mut commands = redis::pipe();
-        commands.publish(self.names.channel(user), format!("L\n{conversation}")).ignore();
         self.ask(&commands).await
     }
 

@@ -127,7 +127,6 @@ fn told(payload: &[u8]) -> Option<Told> {
     let (kind, rest) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
     match kind {
         "F" => Some(Told::Passing(rest.into())),
-        "L" => rest.parse().ok().map(Told::Left),
         "E" => {
             let mut parts = rest.splitn(4, '\n');
             let mut part = || parts.next();
@@ -140,6 +139,6 @@ fn told(payload: &[u8]) -> Option<Told> {
                 frame: frame.map(Into::into),
             })
         }
-        _ => None,
+        kind => super::leaving::told(kind, rest),
     }
 }

@@ -201,6 +201,15 @@ impl Position {
         Self { commit, nth: 0 }
     }
 
+    /// The place right after it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.nth.checked_add(1) {
+            Some(nth) => Self { nth, ..self },
+            None => Self::before(self.commit.saturating_add(1)),
+        }
+    }
+
     /// Seconds since the epoch of its commit.
     #[must_use]
     pub fn seconds(self) -> u64 {

@@ -116,12 +116,14 @@ impl RateLimits {
     /// Counters for the quotas of the settings; a class that is "off" is not counted.
     #[must_use]
     pub fn new(limits: &Limits, clock: &Clock, redis: Redis) -> Self {
+        let Limits { auth, read, write, upload, search, socket } = *limits;
         let quotas = [
-            (Class::Auth, limits.auth),
-            (Class::Read, limits.read),
-            (Class::Write, limits.write),
-            (Class::Upload, limits.upload),
-            (Class::Search, limits.search),
+            (Class::Auth, auth),
+            (Class::Read, read),
+            (Class::Write, write),
+            (Class::Upload, upload),
+            (Class::Search, search),
+            (Class::Socket, socket),
         ];
         let counted = quotas.into_iter().filter_map(|(class, quota)| Some((class, quota?)));
         let classes = counted.map(|(class, quota)| (class, (quota, local(quota, clock)))).collect();

@@ -11,7 +11,7 @@ use super::register::{counter, counters, gauge, histogram};
 const DELAYS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// The codes with which sockets are closed.
-const CODES: [&str; 7] = ["1001", "1009", "4400", "4401", "4408", "4413", "4429"];
+const CODES: [&str; 9] = ["1001", "1002", "1007", "1009", "4400", "4401", "4408", "4413", "4429"];
 
 /// Counts what is told to whom.
 #[derive(Debug, Clone)]

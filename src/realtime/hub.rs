@@ -1,15 +1,18 @@
 //! The hub: which users are connected to this instance, how far each was told, and their
 //! connections. It hands out what the [link](super::link) hears; nothing here waits for anyone.
 
+mod doors;
+mod left;
 mod progress;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::socket::{Close, Ending, Socket};
+use self::left::Left;
+use super::socket::{Close, Ending, Socket, Waiting};
 use crate::domain::clock::Timestamp;
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, SessionId, UserId};
@@ -28,8 +31,8 @@ struct Room {
     sockets: Vec<Arc<Socket>>,
     /// How many are about to come.
     expected: usize,
-    /// Groups that the user was removed from: nothing more of them.
-    left: HashSet<ConversationId>,
+    /// Of what nothing more is told.
+    left: Left,
     known: Arc<Notify>,
 }
 
@@ -92,14 +95,12 @@ impl Hub {
         if state.closing {
             return Err(Close::Leaving);
         }
-        let from_there = state.addresses.get(&socket.addr).copied().unwrap_or(0);
         let room = state.rooms.entry(socket.user).or_default();
-        if room.sockets.len() + room.expected >= PER_ACCOUNT || from_there >= self.per_address {
+        if room.sockets.len() + room.expected >= PER_ACCOUNT {
             return Err(Close::TooMany);
         }
         room.expected += 1;
         let known = room.known.clone();
-        *state.addresses.entry(socket.addr).or_default() += 1;
         let _ = self.changed.send(socket.user);
         Ok(known)
     }
@@ -122,12 +123,6 @@ impl Hub {
     /// A connection is gone, whether or not it was let in.
     pub(super) fn leave(&self, socket: &Arc<Socket>) {
         let mut state = self.state();
-        if let Some(count) = state.addresses.get_mut(&socket.addr) {
-            *count -= 1;
-            if *count == 0 {
-                state.addresses.remove(&socket.addr);
-            }
-        }
         let Some(room) = state.rooms.get_mut(&socket.user) else { return };
         let before = room.sockets.len();
         room.sockets.retain(|other| !Arc::ptr_eq(other, socket));
@@ -163,14 +158,13 @@ impl Hub {
             return;
         }
         (room.complete_to, room.last) = (Some(*position), Some(*position));
-        if let Some(left) = conversation.filter(|it| room.left.contains(it)) {
-            match kind_of(frame) {
-                "group.member_added" => {
-                    room.left.remove(&left);
-                }
-                "group.member_removed" | "group.deleted" => {}
-                _ => return,
-            }
+        let waiting = Waiting {
+            position: Some(*position),
+            conversation: *conversation,
+            frame: frame.clone(),
+        };
+        if room.left.hides(user, &waiting) {
+            return;
         }
         for socket in &room.sockets {
             socket.tell(*position, *conversation, frame.clone());
@@ -186,12 +180,11 @@ impl Hub {
         }
     }
 
-    /// Nothing more of a conversation for a user, but that they are out of it.
-    pub(super) fn bar(&self, user: UserId, conversation: ConversationId) {
-        if let Some(room) = self.state().rooms.get_mut(&user) {
-            room.left.insert(conversation);
+    /// Closes all connections of a user, who may have missed something.
+    pub(super) fn send_away(&self, user: UserId) {
+        if let Some(room) = self.state().rooms.get(&user) {
             for socket in &room.sockets {
-                socket.drop_all_of(conversation);
+                socket.end(Close::Leaving);
             }
         }
     }
@@ -215,8 +208,7 @@ impl Hub {
         let state = self.state();
         for room in state.rooms.values() {
             // In the order of ids it is after all that was told.
-            let end = room.complete_to.unwrap_or_default();
-            let id = Position { nth: end.nth.saturating_add(1), ..end };
+            let id = room.complete_to.unwrap_or_default().next();
             for socket in room.sockets.iter().filter(|socket| socket.session == session) {
                 socket.end_with(Ending { last: last(id), close: Close::Unauthenticated });
             }
@@ -232,10 +224,4 @@ impl Hub {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The type of a frame of our own, which comes first in it.
-fn kind_of(frame: &str) -> &str {
-    let rest = frame.strip_prefix("{\"type\":\"").unwrap_or_default();
-    rest.split('"').next().unwrap_or_default()
 }

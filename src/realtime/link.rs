@@ -1,6 +1,8 @@
 //! The link between the bus and the hub: hears what the users who are here are told, and fills in
 //! from their logs what was told while nobody heard.
 
+mod parting;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::domain::events::Position;
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 use crate::metrics::RealtimeMetrics;
+use crate::repositories::events::Events;
 use crate::services::frames::{Frame, Frames, Happened};
 
 /// The wait before a connection that broke is opened again.
@@ -41,6 +44,7 @@ pub(super) struct Link {
     pub hub: Arc<Hub>,
     pub bus: Bus,
     pub frames: Arc<Frames>,
+    pub events: Events,
     pub clock: Clock,
     pub metrics: RealtimeMetrics,
 }
@@ -182,7 +186,13 @@ impl Ear {
         }
         match told {
             Told::Passing(frame) => link.hub.pass(user, &frame),
-            Told::Left(conversation) => link.hub.bar(user, conversation),
+            Told::Left { conversation, until: Some(until), token } => {
+                link.confirm(user, Ok(link.hub.bar(user, conversation, until)), token);
+            }
+            Told::Left { conversation, until: None, token } => {
+                link.left(user, conversation, token).await;
+            }
+            Told::Parted { other, token } => link.parted(user, other, token).await,
             Told::Event { position, previous, conversation, frame } => {
                 let Reached::To(reached) = link.hub.reached(user) else { return Ok(()) };
                 if position <= reached {
@@ -196,7 +206,7 @@ impl Ear {
                 let (Some(frame), false) = (frame, previous > Some(reached)) else {
                     return link.catch_up(user, reached).await;
                 };
-                link.hub.tell(user, &Telling { position, conversation, frame });
+                link.tell(user, Telling { position, conversation, frame }).await;
             }
         }
         Ok(())
@@ -238,7 +248,7 @@ impl Link {
         let to = past.end.max(last).max(reached);
         let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
         for (position, conversation, frame) in self.frames.past(user, &happened).await? {
-            self.hub.tell(user, &Telling { position, conversation, frame });
+            self.tell(user, Telling { position, conversation, frame }).await;
         }
         self.hub.complete(user, to, past.last);
         Ok(())

@@ -1,7 +1,9 @@
 //! Connections of this instance: their protocol, and the hub that hands out what happens.
 
 pub mod connection;
+pub mod stream;
 pub mod visit;
+pub mod wire;
 
 mod client_frame;
 mod hub;
@@ -29,6 +31,8 @@ use crate::services::Services;
 use crate::services::access::Access;
 use crate::services::frames::Frames;
 use crate::services::live::LiveSessions;
+
+pub use self::socket::Close;
 
 /// Everything that connections are served with.
 pub struct Realtime {
@@ -64,6 +68,12 @@ impl Realtime {
         metrics: &RealtimeMetrics,
     ) -> Arc<Self> {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
+        let held = Arc::downgrade(&hub);
+        services.live.guard(move |ended| {
+            if let Some(hub) = held.upgrade() {
+                hub.hold(ended);
+            }
+        });
         Arc::new(Self {
             hub,
             changes: Mutex::new(Some(changes)),
@@ -87,6 +97,7 @@ impl Realtime {
             hub: self.hub.clone(),
             bus: self.bus.clone(),
             frames: self.frames.clone(),
+            events: self.events.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
         };

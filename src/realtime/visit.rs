@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::Realtime;
@@ -64,17 +65,8 @@ impl Realtime {
         let known = self.hub.expect(&socket)?;
         let (hub, counted) = (self.hub.clone(), self.metrics.connected());
         let stay = Stay { hub, socket: socket.clone(), _counted: counted };
-        let deadline = Instant::now() + LOG_WITHIN;
-        let entered = loop {
-            let arrived = known.notified();
-            if let Some(entered) = self.hub.enter(&socket) {
-                break entered;
-            }
-            if timeout_at(deadline, arrived).await.is_err() {
-                let now = self.events.now().await.map_err(|_| Close::Leaving)?;
-                self.hub.assume(pass.user, now);
-            }
-        };
+        let entered = self.enter(&socket, &known).await?;
+        self.stands(pass).await?;
         let (recovered, missed) = match since {
             None => (None, Vec::new()),
             Some(since) => match self.missed(pass.user, since, entered).await {
@@ -100,6 +92,31 @@ impl Realtime {
         };
         let ready = frame("ready", None, self.clock.now(), &ready).map_err(|_| Close::Leaving)?;
         Ok(Visit { socket, ready, missed: missed.into_iter(), _stay: stay })
+    }
+
+    /// Whether the session still stands: its end was not told to a connection that was not yet one
+    /// of the hub's.
+    async fn stands(&self, pass: Pass) -> Result<(), Close> {
+        match self.live.is_alive(pass.session, pass.user).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Close::Unauthenticated),
+            Err(_) => Err(Close::Leaving),
+        }
+    }
+
+    /// Waits until it is known how far the log is.
+    async fn enter(&self, socket: &Arc<Socket>, known: &Notify) -> Result<Entered, Close> {
+        let deadline = Instant::now() + LOG_WITHIN;
+        loop {
+            let arrived = known.notified();
+            if let Some(entered) = self.hub.enter(socket) {
+                return Ok(entered);
+            }
+            if timeout_at(deadline, arrived).await.is_err() {
+                let now = self.events.now().await.map_err(|_| Close::Leaving)?;
+                self.hub.assume(socket.user, now);
+            }
+        }
     }
 
     /// All that happened between what a client has and where it was let in; `None` where that is
@@ -128,10 +145,13 @@ impl Visit {
     /// # Errors
     /// How the connection is to be closed where they are not to be had.
     pub async fn past(&mut self, realtime: &Realtime) -> Result<Option<Vec<Frame>>, Close> {
+        self.socket.is_sending(false);
         let some: Vec<Happened> = self.missed.by_ref().take(TOGETHER).collect();
         if some.is_empty() {
             return Ok(None);
         }
+        // From before they are read until they are sent.
+        self.socket.is_sending(true);
         let shown = realtime.frames.past(self.socket.user, &some).await;
         let shown = shown.map_err(|_| Close::Leaving)?;
         Ok(Some(shown.into_iter().map(|(_, _, frame)| frame).collect()))

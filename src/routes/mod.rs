@@ -1,6 +1,7 @@
 //! The routes: a file per resource, each its rows of the table and what answers them.
 
 mod accounts;
+pub mod asyncapi;
 mod attachments;
 mod blocks;
 mod bytes;
@@ -42,6 +43,7 @@ pub use health::Health;
 pub fn table() -> Vec<Endpoint> {
     [
         accounts::ENDPOINTS,
+        asyncapi::ENDPOINTS,
         attachments::ENDPOINTS,
         blocks::ENDPOINTS,
         conversations::ENDPOINTS,
@@ -83,6 +85,7 @@ fn describe(docs: &mut openapi::Docs) {
     health::describe(docs);
     jwks::describe(docs);
     openapi::describe(docs);
+    asyncapi::describe(docs);
 }
 
 /// All routes behind the front that answers for the table; every rejection answered.
@@ -95,6 +98,7 @@ pub fn all(
 ) -> BoxedFilter<(Response,)> {
     let routes = any_of([
         accounts::routes(guards, services),
+        asyncapi::routes(guards),
         attachments::routes(guards, &services.attachments),
         blocks::routes(guards, services),
         conversations::routes(guards, services),
@@ -107,7 +111,7 @@ pub fn all(
         openapi::routes(guards),
         password::routes(guards, &services.passwords),
         profile::routes(guards, services),
-        realtime::routes(guards, realtime),
+        realtime::routes(guards, services, realtime),
         revisions::routes(guards, services),
         search::routes(guards, &services.search),
         sessions::routes(guards, &services.sessions),

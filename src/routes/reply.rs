@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -45,6 +46,14 @@ pub(super) struct Accepted;
 /// 204.
 #[derive(Debug)]
 pub(super) struct NoContent;
+
+/// 200 with JSON that stands already.
+pub(super) fn json_text(text: &Bytes) -> Response {
+    let mut response = Response::new(text.clone().into());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
 
 impl Reply for Accepted {
     fn into_response(self) -> Response {

@@ -12,6 +12,7 @@ use super::blocks::Blocks;
 use super::conversations::Conversations;
 use super::deletion::Deletion;
 use super::export::Exports;
+use super::frames::Frames;
 use super::friends::Friends;
 use super::groups::Groups;
 use super::guesses::Guesses;
@@ -26,6 +27,8 @@ use super::passwords::Passwords;
 use super::profile::Profile;
 use super::profiles::Profiles;
 use super::sessions::Sessions;
+use super::silence::Silence;
+use super::sync::Sync;
 use super::tokens::{MailTokens, RefreshTokens};
 use crate::cache::profiles::ProfileCache;
 use crate::domain::page::Cursors;
@@ -41,16 +44,20 @@ impl Ground<'_> {
         Cursors::new(self.signing_key)
     }
 
+    fn silence(&self) -> Silence {
+        Silence::new(self.bus, &self.repositories.events)
+    }
+
     pub(super) fn access(&self, live: &Arc<LiveSessions>) -> Result<Access> {
         Access::new(self.public_url(), self.signing_key, self.clock, live.clone())
     }
 
-    pub(super) fn friends(&self, profiles: &Arc<Profiles>) -> Friends {
+    fn friends(&self, profiles: &Arc<Profiles>) -> Friends {
         Friends::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
     }
 
-    pub(super) fn blocks(&self, profiles: &Arc<Profiles>) -> Blocks {
-        Blocks::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+    fn blocks(&self, profiles: &Arc<Profiles>) -> Blocks {
+        Blocks::new(self.repositories, profiles.clone(), self.silence(), self.cursors(), self.clock)
     }
 
     pub(super) fn outbox(&self) -> Result<Outbox> {
@@ -206,20 +213,37 @@ impl Ground<'_> {
         }
     }
 
+    pub(super) fn company(
+        &self,
+        profiles: &Arc<Profiles>,
+        attachments: &Arc<Attachments>,
+    ) -> (Arc<Friends>, Arc<Blocks>, Arc<Groups>) {
+        let (friends, blocks) = (self.friends(profiles), self.blocks(profiles));
+        let groups = self.groups(profiles, attachments);
+        (Arc::new(friends), Arc::new(blocks), Arc::new(groups))
+    }
+
+    pub(super) fn frames(
+        &self,
+        profiles: &Arc<Profiles>,
+        notifications: &Arc<Notifications>,
+    ) -> (Arc<Frames>, Arc<Sync>) {
+        let frames = Arc::new(Frames::new(self.repositories, profiles, notifications));
+        let sync = Sync::new(&frames, self.bus, self.clock);
+        (frames, Arc::new(sync))
+    }
+
     pub(super) fn outgoing(&self) -> (Outgoing, Vec<ShardWriter>) {
         let shards = self.settings.messages.shards as usize;
         Outgoing::new(&self.repositories.writer, shards, self.metrics)
     }
 
-    pub(super) fn groups(
-        &self,
-        profiles: &Arc<Profiles>,
-        attachments: &Arc<Attachments>,
-    ) -> Groups {
+    fn groups(&self, profiles: &Arc<Profiles>, attachments: &Arc<Attachments>) -> Groups {
         Groups::new(
             self.repositories,
             profiles.clone(),
             attachments.clone(),
+            self.silence(),
             self.cursors(),
             self.clock,
             self.settings.groups.max_members,

@@ -26,6 +26,8 @@ pub mod relay;
 pub mod search;
 pub mod seed;
 pub mod sessions;
+pub mod silence;
+pub mod sync;
 pub mod tokens;
 pub mod upload;
 
@@ -57,7 +59,9 @@ use profile::Profile;
 use profiles::Profiles;
 use search::Search;
 use sessions::Sessions;
+use sync::Sync;
 
+use crate::bus::Bus;
 use crate::cache::Redis;
 use crate::cache::profiles::ProfileCache;
 use crate::config::Settings;
@@ -111,6 +115,8 @@ pub struct Services {
     pub search: Arc<Search>,
     /// Signed-in devices.
     pub sessions: Arc<Sessions>,
+    /// Event logs.
+    pub sync: Arc<Sync>,
 }
 
 /// What the services of an instance are made from.
@@ -126,6 +132,8 @@ pub struct Ground<'a> {
     pub repositories: &'a Repositories,
     /// What may be lost.
     pub redis: &'a Redis,
+    /// To the devices of all instances.
+    pub bus: &'a Bus,
     /// What is measured.
     pub metrics: &'a Metrics,
 }
@@ -148,10 +156,9 @@ impl Services {
         let profiles = Arc::new(ground.profiles(cache.clone()));
         let (outgoing, writers) = ground.outgoing();
         let conversations = Arc::new(Conversations::new(repositories, clock));
-        let friends = Arc::new(ground.friends(&profiles));
-        let groups = Arc::new(ground.groups(&profiles, &attachments));
-        let blocks = Arc::new(ground.blocks(&profiles));
+        let (friends, blocks, groups) = ground.company(&profiles, &attachments);
         let notifications = Arc::new(ground.notifications(&profiles));
+        let (frames, sync) = ground.frames(&profiles, &notifications);
         let services = Self {
             exports: Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups)),
             accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
@@ -159,7 +166,7 @@ impl Services {
             deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
-            frames: Arc::new(Frames::new(repositories, &profiles, &notifications)),
+            frames,
             notifications,
             friends,
             groups,
@@ -174,6 +181,7 @@ impl Services {
             profile,
             profiles,
             sessions,
+            sync,
         };
         Ok((services, writers))
     }

@@ -92,11 +92,13 @@ async fn no_route_reads_more_than_it_shows() {
     let database = app.database().await;
     database.run_command(doc! { "profile": 2 }).await.expect("the profiler is on");
     let mut walk = Walk { app: &app, walked: BTreeSet::new() };
+    let before = people[0].socket().await.ready;
     accounts(&mut walk, &people).await;
     friends(&mut walk, &people).await;
     messages(&mut walk, &people).await;
     groups(&mut walk, &people).await;
     lists(&mut walk, &people).await;
+    sockets(&mut walk, &people, text(&before["last_event_id"])).await;
     leave(&mut walk, &people).await;
     database.run_command(doc! { "profile": 0 }).await.expect("the profiler is off");
     let table = natter::routes::table();
@@ -279,9 +281,28 @@ async fn lists(walk: &mut Walk<'_>, people: &[Actor]) {
     walk.ask(alice, "POST /notifications/read", &[], json!({"all": true})).await;
     walk.list(alice, "GET /search/messages?q=hello", &[]).await;
     walk.list(alice, "GET /search/messages?q=hello%20back", &[]).await;
-    for public in ["/healthz", "/readyz", "/.well-known/jwks.json", "/openapi.json", "/docs"] {
+    for public in [
+        "/healthz",
+        "/readyz",
+        "/.well-known/jwks.json",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/docs",
+    ] {
         walk.ask(alice, &format!("GET {public}"), &[], Value::Null).await;
     }
+}
+
+/// Who comes back is told of all of the walk.
+async fn sockets(walk: &mut Walk<'_>, people: &[Actor], since: &str) {
+    let (alice, bob) = (&people[0], &people[1]);
+    let mut back = alice.socket_since(since).await;
+    assert_eq!(back.ready["recovered"], true, "{}", back.ready);
+    let last = bob.send(alice, "the last of all").await;
+    let frames = back.frames_until(|frame| frame["data"]["id"] == last["id"]).await;
+    let kinds: BTreeSet<&str> = frames.iter().map(|frame| text(&frame["type"])).collect();
+    assert!(kinds.len() > 8, "{kinds:?}");
+    walk.walked.insert("GET /ws".to_owned());
 }
 
 /// Who leaves takes along what is theirs: that is as much as they have.

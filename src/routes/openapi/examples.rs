@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Reads schemas by name.
-pub(super) struct Examples<'a> {
+pub(in crate::routes) struct Examples<'a> {
     /// `components.schemas`.
     pub schemas: &'a Map<String, Value>,
 }
@@ -11,7 +11,7 @@ pub(super) struct Examples<'a> {
 impl Examples<'_> {
     /// An example of this schema. What an object's own example names comes before those of its
     /// fields; what may be null and has no example is null.
-    pub(super) fn of(&self, schema: &Value) -> Value {
+    pub(in crate::routes) fn of(&self, schema: &Value) -> Value {
         let made = self.made(schema);
         match (made, own(schema)) {
             (Value::Object(mut made), Some(Value::Object(own))) => {

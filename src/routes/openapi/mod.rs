@@ -11,18 +11,19 @@ mod schemas;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
 use serde_json::{Value, json};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::any_of;
-use super::reply::page_with;
+use super::reply::{json_text, page_with};
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::Guards;
 
+pub(super) use examples::Examples;
 pub(super) use route::Route;
+pub(super) use schemas::{Parts, components};
 
 const DOCUMENT: Endpoint = Endpoint::get("/openapi.json", Class::Read).public();
 const PAGE: Endpoint = Endpoint::get("/docs", Class::Read).public();
@@ -70,12 +71,7 @@ pub fn document() -> Value {
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document().to_string()));
 
 pub(super) fn routes(guards: &Guards) -> BoxedFilter<(Response,)> {
-    let text = guards.public::<()>(&DOCUMENT).map(|(), _| {
-        let mut response = Response::new(TEXT.clone().into());
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
-        response
-    });
+    let text = guards.public::<()>(&DOCUMENT).map(|(), _| json_text(&TEXT));
     let page = guards.public::<()>(&PAGE).map(|(), _| page()).boxed();
     any_of([text.boxed(), page])
 }

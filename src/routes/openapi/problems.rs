@@ -37,6 +37,12 @@ const OF_STATUS: &[(u16, &str, &str, &str)] = &[
     (401, "WWW-Authenticate", "The scheme to authenticate by (RFC 6750).", "Bearer"),
     (405, "Allow", "The methods that the path takes.", "GET, HEAD, OPTIONS"),
     (416, "Content-Range", "The length of the file.", "bytes */48213"),
+    (
+        426,
+        "Upgrade",
+        "The protocol that is wanted; absent over h2, which has no such.",
+        "websocket",
+    ),
     (429, "Retry-After", "Seconds to wait.", "7"),
     (503, "Retry-After", "Seconds to wait.", "1"),
 ];
@@ -49,7 +55,7 @@ pub(super) fn headers() -> Value {
     };
     let everywhere = EVERYWHERE.iter().map(|row| (row.0, header(true, row.1, row.2)));
     let limited = LIMITED.iter().map(|row| (row.0, header(false, row.1, row.2)));
-    let some = OF_STATUS.iter().map(|row| (row.1, header(true, row.2, row.3)));
+    let some = OF_STATUS.iter().map(|row| (row.1, header(row.0 != 426, row.2, row.3)));
     everywhere.chain(limited).chain(some).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -1,23 +1,11 @@
 //! What a route says about itself; the rest follows from its row of the table.
 
 use serde_json::{Value, json};
-use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::schemas::{Parts, value_of};
 use crate::domain::page::Page;
 use crate::filters::endpoint::Endpoint;
-
-/// A named schema that others refer to.
-pub(super) type Named = (String, Value);
-
-/// A type's own schema under its name.
-pub(super) fn named<T: ToSchema>() -> Named {
-    (T::name().into_owned(), value_of(&T::schema()))
-}
-
-fn value_of(schema: &RefOr<Schema>) -> Value {
-    serde_json::to_value(schema).unwrap_or_default()
-}
 
 /// A parameter, in a query or a header.
 #[derive(Debug)]
@@ -52,7 +40,7 @@ pub(in crate::routes) struct Route {
     pub(super) input: Option<Value>,
     pub(super) answers: Vec<Answer>,
     pub(super) codes: Vec<&'static str>,
-    pub(super) schemas: Vec<Named>,
+    pub(super) schemas: Parts,
 }
 
 impl Route {
@@ -72,7 +60,7 @@ impl Route {
             input: None,
             answers: Vec::new(),
             codes: Vec::new(),
-            schemas: Vec::new(),
+            schemas: Parts::default(),
         }
     }
 
@@ -84,7 +72,7 @@ impl Route {
 
     /// Reads this JSON body. Its example is made from those of its fields.
     pub(in crate::routes) fn takes<T: ToSchema>(&mut self) -> &mut Self {
-        self.input = Some(self.inline::<T>());
+        self.input = Some(self.schemas.inline::<T>());
         self
     }
 
@@ -108,7 +96,7 @@ impl Route {
         status: u16,
         description: &'static str,
     ) -> &mut Self {
-        let schema = self.reference::<T>();
+        let schema = self.schemas.refer::<T>();
         self.answer(status, description, Some(("application/json", schema, None)))
     }
 
@@ -117,7 +105,7 @@ impl Route {
         &mut self,
         description: &'static str,
     ) -> &mut Self {
-        self.reference::<T>();
+        self.schemas.refer::<T>();
         let schema = value_of(&Page::<T>::schema());
         self.limit().cursor().answer(200, description, Some(("application/json", schema, None)))
     }
@@ -225,21 +213,5 @@ impl Route {
     pub(in crate::routes) fn fails(&mut self, codes: &[&'static str]) -> &mut Self {
         self.codes.extend(codes);
         self
-    }
-
-    /// Keeps the schemas that this type is made of, and gives its own.
-    fn inline<T: ToSchema>(&mut self) -> Value {
-        let mut parts = Vec::new();
-        T::schemas(&mut parts);
-        self.schemas.extend(parts.iter().map(|(name, schema)| (name.clone(), value_of(schema))));
-        value_of(&T::schema())
-    }
-
-    /// Keeps this type's schema under its name, and refers to it.
-    fn reference<T: ToSchema>(&mut self) -> Value {
-        let (name, schema) = (T::name().into_owned(), self.inline::<T>());
-        let reference = json!({"$ref": format!("#/components/schemas/{name}")});
-        self.schemas.push((name, schema));
-        reference
     }
 }

@@ -1,30 +1,64 @@
 //! `components.schemas`: the types that answers and inputs are made of.
 
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::examples::Examples;
-use super::route::{Route, named};
+use super::route::Route;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId};
 use crate::error::FieldError;
 use crate::filters::problem::Problem;
 
-/// Every schema that the routes refer to, complete with examples.
+/// Named schemas that others refer to, as they are met.
+#[derive(Debug, Default)]
+pub(in crate::routes) struct Parts(Vec<(String, Value)>);
+
+impl Parts {
+    /// Keeps the schemas that this type is made of, and gives its own.
+    pub(super) fn inline<T: ToSchema>(&mut self) -> Value {
+        let mut parts = Vec::new();
+        T::schemas(&mut parts);
+        self.0.extend(parts.iter().map(|(name, schema)| (name.clone(), value_of(schema))));
+        value_of(&T::schema())
+    }
+
+    /// Keeps this type's schema under its name, and refers to it.
+    pub(in crate::routes) fn refer<T: ToSchema>(&mut self) -> Value {
+        let (name, schema) = (T::name().into_owned(), self.inline::<T>());
+        let reference = json!({"$ref": format!("#/components/schemas/{name}")});
+        self.0.push((name, schema));
+        reference
+    }
+}
+
+pub(super) fn value_of(schema: &RefOr<Schema>) -> Value {
+    serde_json::to_value(schema).unwrap_or_default()
+}
+
+/// Every schema that the routes refer to.
+pub(super) fn all(routes: &[Route]) -> Map<String, Value> {
+    let mut always = Parts::default();
+    always.refer::<Problem>();
+    always.refer::<FieldError>();
+    always.refer::<AttachmentId>();
+    always.refer::<ConversationId>();
+    always.refer::<GroupId>();
+    always.refer::<MessageId>();
+    always.refer::<SessionId>();
+    always.refer::<UserId>();
+    components(std::iter::once(&always).chain(routes.iter().map(|route| &route.schemas)))
+}
+
+/// These schemas by name, complete with examples.
 ///
 /// # Panics
 /// When two types that differ have one name: `#[schema(as = …)]` tells them apart.
-pub(super) fn all(routes: &[Route]) -> Map<String, Value> {
-    let always = [
-        named::<Problem>(),
-        named::<FieldError>(),
-        named::<AttachmentId>(),
-        named::<ConversationId>(),
-        named::<GroupId>(),
-        named::<MessageId>(),
-        named::<SessionId>(),
-        named::<UserId>(),
-    ];
+pub(in crate::routes) fn components<'a>(
+    parts: impl Iterator<Item = &'a Parts>,
+) -> Map<String, Value> {
     let mut schemas: Map<String, Value> = Map::new();
-    for (name, schema) in always.iter().chain(routes.iter().flat_map(|route| &route.schemas)) {
+    for (name, schema) in parts.flat_map(|parts| &parts.0) {
         let mut schema = schema.clone();
         if name != "Problem" {
             complete(&mut schema);

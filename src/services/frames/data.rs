@@ -147,8 +147,10 @@ pub struct Ready {
     /// Of which session.
     pub session_id: SessionId,
     /// The id to come back with, as long as no event has come.
+    #[schema(max_length = 128, example = "6922a1f00000000100000001")]
     pub last_event_id: String,
     /// Something comes at least this often, if only a ping.
+    #[schema(example = 25)]
     pub heartbeat_seconds: u64,
     /// Whether all that was missed follows; `None` where `since` was not given.
     pub recovered: Option<bool>,

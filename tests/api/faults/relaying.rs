@@ -79,7 +79,7 @@ async fn killed_at(point: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_goes_on_wherever_the_relay_was_killed() {
     for point in POINTS {
-        killed_at(point).await;
+        Box::pin(killed_at(point)).await;
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct People {
     /// An admin to whom things are done.
     rival: Actor,
     /// A member to whom things are done, and who wrote the message.
-    other: Actor,
+    pub other: Actor,
     newcomer: Actor,
 }
 

@@ -7,7 +7,7 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::actor::Answer;
-use super::json_schema::compare;
+use super::json_schema::{self, compare};
 
 /// The document.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(natter::routes::openapi::document);
@@ -78,7 +78,7 @@ fn against(operation: &'static Value, method: &Method, answer: &Answer, found: &
     };
     if *method != Method::HEAD && essence.ends_with("json") {
         match serde_json::from_slice(&answer.body) {
-            Ok(value) => compare(&media["schema"], &value, "", found),
+            Ok(value) => compare(&DOCUMENT, &media["schema"], &value, "", found),
             Err(error) => found.push(format!("no JSON: {error}")),
         }
     }
@@ -86,7 +86,5 @@ fn against(operation: &'static Value, method: &Method, answer: &Answer, found: &
 
 /// Follows a reference within the document.
 pub fn resolve(part: &'static Value) -> &'static Value {
-    let Some(reference) = part["$ref"].as_str() else { return part };
-    let target = reference.strip_prefix('#').and_then(|pointer| DOCUMENT.pointer(pointer));
-    target.unwrap_or_else(|| panic!("{reference} leads nowhere"))
+    json_schema::resolve(&DOCUMENT, part)
 }

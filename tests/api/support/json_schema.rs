@@ -1,17 +1,28 @@
-//! As much of JSON Schema (2020-12) as the document uses, and stricter: an object has no fields
-//! but those that its schema names.
+//! As much of JSON Schema (2020-12) as the documents use, and stricter: an object has no fields but
+//! those that its schema names. References lead into the document that is given.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::contract::resolve;
+/// Follows a reference within the document.
+pub fn resolve(document: &'static Value, part: &'static Value) -> &'static Value {
+    let Some(reference) = part["$ref"].as_str() else { return part };
+    let target = reference.strip_prefix('#').and_then(|pointer| document.pointer(pointer));
+    target.unwrap_or_else(|| panic!("{reference} leads nowhere"))
+}
 
 /// Adds to `found` what of this value is not as the schema says.
-pub fn compare(schema: &'static Value, value: &Value, at: &str, found: &mut Vec<String>) {
-    open(schema, value, at, found);
+pub fn compare(
+    document: &'static Value,
+    schema: &'static Value,
+    value: &Value,
+    at: &str,
+    found: &mut Vec<String>,
+) {
+    open(document, schema, value, at, found);
     let mut known = BTreeSet::new();
-    fields(schema, &mut known);
+    fields(document, schema, &mut known);
     if known.is_empty() {
         return;
     }
@@ -23,11 +34,11 @@ pub fn compare(schema: &'static Value, value: &Value, at: &str, found: &mut Vec<
 }
 
 /// The names of all fields that the schema or its parts speak of.
-fn fields(schema: &'static Value, known: &mut BTreeSet<&'static str>) {
-    let schema = resolve(schema);
+fn fields(document: &'static Value, schema: &'static Value, known: &mut BTreeSet<&'static str>) {
+    let schema = resolve(document, schema);
     known.extend(schema["properties"].as_object().into_iter().flatten().map(|it| it.0.as_str()));
     for parts in ["allOf", "oneOf", "anyOf"] {
-        parts_of(schema, parts).for_each(|part| fields(part, known));
+        parts_of(schema, parts).for_each(|part| fields(document, part, known));
     }
 }
 
@@ -35,11 +46,17 @@ fn parts_of(schema: &'static Value, name: &str) -> impl Iterator<Item = &'static
     schema[name].as_array().into_iter().flatten()
 }
 
-fn open(schema: &'static Value, value: &Value, at: &str, found: &mut Vec<String>) {
-    let schema = resolve(schema);
-    parts_of(schema, "allOf").for_each(|part| open(part, value, at, found));
+fn open(
+    document: &'static Value,
+    schema: &'static Value,
+    value: &Value,
+    at: &str,
+    found: &mut Vec<String>,
+) {
+    let schema = resolve(document, schema);
+    parts_of(schema, "allOf").for_each(|part| open(document, part, value, at, found));
     for (parts, most) in [("oneOf", 1), ("anyOf", usize::MAX)] {
-        let count = parts_of(schema, parts).filter(|part| agrees(part, value)).count();
+        let count = parts_of(schema, parts).filter(|part| agrees(document, part, value)).count();
         if schema.get(parts).is_some() && !(1..=most).contains(&count) {
             found.push(format!("{at}: {count} of {parts} fit {value}"));
         }
@@ -64,19 +81,19 @@ fn open(schema: &'static Value, value: &Value, at: &str, found: &mut Vec<String>
     }
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         if let Some(value) = value.get(name) {
-            compare(field, value, &format!("{at}/{name}"), found);
+            compare(document, field, value, &format!("{at}/{name}"), found);
         }
     }
     if let (Some(items), Some(values)) = (schema.get("items"), value.as_array()) {
         for (index, value) in values.iter().enumerate() {
-            compare(items, value, &format!("{at}/{index}"), found);
+            compare(document, items, value, &format!("{at}/{index}"), found);
         }
     }
 }
 
-fn agrees(schema: &'static Value, value: &Value) -> bool {
+fn agrees(document: &'static Value, schema: &'static Value, value: &Value) -> bool {
     let mut found = Vec::new();
-    open(schema, value, "", &mut found);
+    open(document, schema, value, "", &mut found);
     found.is_empty()
 }
 

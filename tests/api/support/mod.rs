@@ -4,6 +4,7 @@ pub mod actor;
 pub mod app;
 pub mod audit;
 pub mod contract;
+pub mod frames;
 pub mod instance;
 pub mod json_schema;
 pub mod mail;
@@ -11,7 +12,6 @@ pub mod replica_set;
 pub mod scratch;
 pub mod servers;
 pub mod smtp;
-#[expect(dead_code, reason = "the first tests of GET /ws come with it")]
 pub mod socket;
 
 pub use actor::{Actor, Answer};

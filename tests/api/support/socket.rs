@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode, Upgraded};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -17,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::actor::{Actor, Answer};
 use super::app::{PATIENCE, TestApp};
-use super::contract;
+use super::{contract, frames};
 
 /// Frames that are no events: no log keeps them, and they have no id.
 const PASSING: [&str; 4] = ["ready", "pong", "typing", "presence"];
@@ -29,6 +30,8 @@ pub struct Socket {
     name: String,
     /// The data of its `ready`; null before that.
     pub ready: Value,
+    /// What the handshake was answered with.
+    pub headers: HeaderMap,
     last: Option<String>,
 }
 
@@ -139,7 +142,8 @@ async fn attempt(request: RequestBuilder) -> Option<Result<Socket, Answer>> {
     assert_eq!(answer.header("sec-websocket-accept"), accept.expect("a key"));
     let stream = response.upgrade().await.ok()?;
     let stream = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
-    Some(Ok(Socket { stream, name: "nobody".to_owned(), ready: Value::Null, last: None }))
+    let (name, headers) = ("nobody".to_owned(), answer.headers);
+    Some(Ok(Socket { stream, name, ready: Value::Null, headers, last: None }))
 }
 
 impl Socket {
@@ -205,7 +209,9 @@ impl Socket {
         };
         let code = timeout(PATIENCE, closing).await;
         let code = code.unwrap_or_else(|_| panic!("{name}: not closed in time"));
-        code.unwrap_or_else(|| panic!("{name}: the connection ended without a close frame"))
+        let code = code.unwrap_or_else(|| panic!("{name}: ended without a close frame"));
+        frames::check_code(&name, code);
+        code
     }
 
     /// Sends a frame.
@@ -219,6 +225,49 @@ impl Socket {
     /// read it all: [`Socket::closed`] tells.
     pub async fn send_raw(&mut self, message: impl Into<Message>) {
         let _ = timeout(PATIENCE, self.stream.send(message.into())).await;
+    }
+
+    /// All frames that come within a time.
+    pub async fn heard_for(&mut self, time: Duration) -> Vec<Value> {
+        let end = Instant::now() + time;
+        let mut frames = Vec::new();
+        while let Ok(read) = timeout_at(end, self.frame()).await {
+            let name = &self.name;
+            frames.push(read.unwrap_or_else(|code| panic!("{name}: closed with {code:?}")));
+        }
+        frames
+    }
+
+    /// What the next answer to a ping of the protocol itself says.
+    pub async fn protocol_pong(&mut self) -> Vec<u8> {
+        let answer = async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Pong(said))) => return said.to_vec(),
+                    Some(Ok(_)) => {}
+                    other => panic!("a pong was expected, came {other:?}"),
+                }
+            }
+        };
+        timeout(PATIENCE, answer).await.expect("an answer in time")
+    }
+
+    /// Waits until natter answers that it closes, too, and the connection ends.
+    pub async fn answered_close(&mut self) {
+        let rest = async {
+            let mut answered = false;
+            while let Some(Ok(message)) = self.stream.next().await {
+                answered |= message.is_close();
+            }
+            answered
+        };
+        assert!(timeout(PATIENCE, rest).await.expect("an end in time"), "{}", self.name);
+    }
+
+    /// Shows a token, and expects to be let in.
+    pub async fn show(&mut self, token: &str) -> Value {
+        self.send(json!({"type": "auth", "token": token})).await;
+        self.expect("ready").await
     }
 
     /// Waits until natter has read everything that was sent before.
@@ -261,6 +310,7 @@ impl Socket {
         assert_eq!(keys, ["at", "data", "id", "type"], "{name}: {frame}");
         assert!(frame["data"].is_object() || frame["type"] == "pong", "{name}: {frame}");
         assert!(is_moment(&frame["at"]), "{name}: {frame}");
+        frames::check(name, &frame);
         if PASSING.iter().any(|passing| frame["type"] == **passing) {
             assert_eq!(frame["id"], Value::Null, "{name}: {frame}");
         } else {

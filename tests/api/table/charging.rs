@@ -29,6 +29,7 @@ fn quotas(limit: u32) -> impl Fn(&mut Settings) {
             &mut limits.write,
             &mut limits.upload,
             &mut limits.search,
+            &mut limits.socket,
         ] {
             *class = quota;
         }

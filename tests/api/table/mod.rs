@@ -81,14 +81,23 @@ async fn nobody_gets_in_without_a_token() {
             assert_ne!(answer.status, 401, "{what}");
             continue;
         }
-        refused(app.request(verb, &path), 401, "missing_token", &what).await;
+        // Who may show the token later is told what else is missing.
+        let (status, code) = match row.access {
+            Access::Later => (426, "upgrade_required"),
+            _ => (401, "missing_token"),
+        };
+        refused(app.request(verb, &path), status, code, &what).await;
         let bad = app.request(verb, &path).bearer_auth("a.b.c");
         refused(bad, 401, "invalid_token", &what).await;
         let hidden = app.request(verb, &format!("{path}?access_token=a.b.c&token=x"));
-        refused(hidden, 401, "missing_token", &what).await;
+        let (unheard, why) = match row.access {
+            Access::Later => (422, "validation_failed"),
+            _ => (status, code),
+        };
+        refused(hidden, unheard, why, &what).await;
         if verb == "GET" {
             let head = Answer::of(app.request("HEAD", &path)).await;
-            assert_eq!((head.status, head.body.len()), (401, 0), "{what}");
+            assert_eq!((head.status, head.body.len()), (status, 0), "{what}");
             assert_eq!(head.header("content-type"), "application/problem+json", "{what}");
         }
     }
