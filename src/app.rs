@@ -82,8 +82,7 @@ impl App {
         let composed = compose(&settings, &clock).await?;
         let Composed { store, redis, repositories, services, writers } = composed;
         let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
-        let events = &repositories.events;
-        let realtime = Realtime::new(&settings, &services, &bus, events, &clock, &shutdown);
+        let realtime = Realtime::new(&settings, &services, &bus, &repositories, &clock, &shutdown);
         let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames));
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
@@ -116,6 +115,7 @@ impl App {
         let attachments = self.services.attachments.clone();
         self.shutdown.spawn(|stop| collect_files(attachments, stop));
         self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
+        self.shutdown.spawn(|stop| self.services.deliveries.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.indexer.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
         self.shutdown.spawn(|stop| self.relay.clone().run(stop));

@@ -1,20 +1,24 @@
 //! The hub: which users are connected to this instance, how far each was told, and their
 //! connections. It hands out what the [link](super::link) hears; nothing here waits for anyone.
 
+mod company;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
+use self::company::Company;
 use super::socket::{Close, Ending, Socket};
 use crate::domain::clock::Timestamp;
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, SessionId, UserId};
 use crate::services::frames::Frame;
 
-/// Connections that one account may have at this instance.
-const PER_ACCOUNT: usize = 10;
+/// Connections that one account may have: over all instances, and where it is not known how many
+/// are elsewhere, at this one.
+pub(super) const PER_ACCOUNT: usize = 10;
 
 /// What of one user is here.
 #[derive(Debug, Default)]
@@ -28,6 +32,7 @@ struct Room {
     expected: usize,
     /// Groups that the user was removed from: nothing more of them.
     left: HashSet<ConversationId>,
+    company: Company,
     known: Arc<Notify>,
 }
 
@@ -99,6 +104,7 @@ impl Hub {
         let room = state.rooms.get_mut(&socket.user)?;
         let complete_to = room.complete_to?;
         room.expected = room.expected.saturating_sub(1);
+        room.company.greet(socket);
         room.sockets.push(socket.clone());
         if closing {
             socket.end(Close::Leaving);
@@ -176,15 +182,6 @@ impl Hub {
         }
     }
 
-    /// Hands something that is kept nowhere to all connections of a user.
-    pub(super) fn pass(&self, user: UserId, frame: &Frame) {
-        if let Some(room) = self.state().rooms.get(&user) {
-            for socket in &room.sockets {
-                socket.pass(frame.clone());
-            }
-        }
-    }
-
     /// Nothing more of a conversation for a user, but that they are out of it.
     pub(super) fn bar(&self, user: UserId, conversation: ConversationId) {
         if let Some(room) = self.state().rooms.get_mut(&user) {
@@ -243,7 +240,7 @@ impl Hub {
 }
 
 /// The type of a frame of our own, which comes first in it.
-fn kind_of(frame: &str) -> &str {
+pub(super) fn kind_of(frame: &str) -> &str {
     let rest = frame.strip_prefix("{\"type\":\"").unwrap_or_default();
     rest.split('"').next().unwrap_or_default()
 }

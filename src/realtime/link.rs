@@ -10,6 +10,7 @@ use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::{Hub, Telling};
+use super::presence::Presence;
 use crate::bus::log::{KEPT, Past};
 use crate::bus::subscriber::Subscriber;
 use crate::bus::{Bus, Told};
@@ -40,6 +41,7 @@ pub(super) struct Link {
     pub hub: Arc<Hub>,
     pub bus: Bus,
     pub frames: Arc<Frames>,
+    pub presence: Arc<Presence>,
     pub clock: Clock,
 }
 
@@ -67,6 +69,7 @@ impl Link {
         let mut ear = Ear::new(self.bus.subscriber().await?);
         ear.join(self, self.hub.users()).await?;
         *failed = false;
+        self.presence.look_again();
         let mut ping = interval(PING);
         let mut changed = Vec::new();
         loop {
@@ -140,7 +143,8 @@ impl Ear {
 
     async fn take(&mut self, link: &Link, user: UserId, told: Told) -> Result<()> {
         match told {
-            Told::Passing(frame) => link.hub.pass(user, &frame),
+            Told::Presence(news) => link.hub.meet(user, &news),
+            Told::Typing(typing) => link.hub.typing(user, &typing),
             Told::Left(conversation) => link.hub.bar(user, conversation),
             Told::Event { position, previous, conversation, frame } => {
                 let Some(Some(reached)) = link.hub.reached(user) else { return Ok(()) };
@@ -155,7 +159,7 @@ impl Ear {
                 let (Some(frame), false) = (frame, previous > Some(reached)) else {
                     return link.catch_up(user, reached).await;
                 };
-                link.hub.tell(user, &Telling { position, conversation, frame });
+                link.tell(user, &Telling { position, conversation, frame });
             }
         }
         Ok(())
@@ -179,6 +183,11 @@ impl Ear {
 }
 
 impl Link {
+    fn tell(&self, user: UserId, telling: &Telling) {
+        self.hub.tell(user, telling);
+        self.presence.heard(user, &telling.frame);
+    }
+
     async fn catch_up(&self, user: UserId, reached: Position) -> Result<()> {
         let past = self.bus.past(user, Some(reached), KEPT + 1, self.clock.now()).await?;
         self.fill(user, reached, past).await
@@ -196,7 +205,7 @@ impl Link {
         let last = past.entries.last().map_or(reached, |entry| entry.position);
         let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
         for (position, conversation, frame) in self.frames.past(user, &happened).await? {
-            self.hub.tell(user, &Telling { position, conversation, frame });
+            self.tell(user, &Telling { position, conversation, frame });
         }
         self.hub.complete(user, last.max(reached), past.last);
         Ok(())

@@ -7,7 +7,9 @@ mod client_frame;
 mod hub;
 mod keeper;
 mod link;
+mod presence;
 mod socket;
+mod typing;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,14 +20,18 @@ use tokio_util::sync::CancellationToken;
 
 use self::hub::Hub;
 use self::link::Link;
+use self::presence::Presence;
+use self::typing::Typists;
 use crate::bus::Bus;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::ids::UserId;
 use crate::lifecycle::Shutdown;
+use crate::repositories::Repositories;
 use crate::repositories::events::Events;
 use crate::services::Services;
 use crate::services::access::Access;
+use crate::services::deliveries::Deliveries;
 use crate::services::frames::Frames;
 use crate::services::live::LiveSessions;
 
@@ -36,6 +42,9 @@ pub struct Realtime {
     access: Arc<Access>,
     live: Arc<LiveSessions>,
     frames: Arc<Frames>,
+    presence: Arc<Presence>,
+    typists: Typists,
+    deliveries: Arc<Deliveries>,
     events: Events,
     bus: Bus,
     clock: Clock,
@@ -56,18 +65,22 @@ impl Realtime {
         settings: &Settings,
         services: &Services,
         bus: &Bus,
-        events: &Events,
+        repositories: &Repositories,
         clock: &Clock,
         shutdown: &Shutdown,
     ) -> Arc<Self> {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
+        let presence = Presence::new(&hub, bus, &repositories.relations, clock);
         Arc::new(Self {
             hub,
             changes: Mutex::new(Some(changes)),
             access: services.access.clone(),
             live: services.live.clone(),
             frames: services.frames.clone(),
-            events: events.clone(),
+            presence: Arc::new(presence),
+            typists: Typists::new(&services.typing, bus, clock),
+            deliveries: services.deliveries.clone(),
+            events: repositories.events.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
             heartbeat: settings.realtime.heartbeat_seconds,
@@ -83,8 +96,14 @@ impl Realtime {
             hub: self.hub.clone(),
             bus: self.bus.clone(),
             frames: self.frames.clone(),
+            presence: self.presence.clone(),
             clock: self.clock.clone(),
         };
-        tokio::join!(link.run(changes, stop.clone()), self.keep(stop));
+        tokio::join!(
+            link.run(changes, stop.clone()),
+            self.presence.run(stop.clone()),
+            self.typists.run(stop.clone()),
+            self.keep(stop),
+        );
     }
 }

@@ -110,8 +110,8 @@ impl Socket {
     }
 
     /// Puts a frame into the queue that is in no log.
-    pub fn pass(&self, frame: Frame) {
-        self.put(Waiting { position: None, conversation: None, frame });
+    pub fn pass(&self, conversation: Option<ConversationId>, frame: Frame) {
+        self.put(Waiting { position: None, conversation, frame });
     }
 
     /// One frame too many ends the connection, and all that waits goes.
@@ -203,13 +203,13 @@ mod tests {
     async fn a_thousand_frames_wait_and_one_more_is_too_slow() {
         let socket = socket();
         for n in 0..WAITING {
-            socket.pass(n.to_string().into());
+            socket.pass(None, n.to_string().into());
         }
         let Next::Frames(frames) = socket.next().await else { panic!("ended") };
         assert_eq!(frames.len(), WAITING);
         assert!((0..WAITING).all(|n| *frames[n] == n.to_string()));
         for _ in 0..=WAITING {
-            socket.pass("again".into());
+            socket.pass(None, "again".into());
         }
         let ending = Ending { last: None, close: Close::TooSlow };
         assert_eq!(socket.next().await, Next::End(ending));
@@ -221,7 +221,8 @@ mod tests {
         let user = UserId::random();
         let left = ConversationId::direct(user, user);
         socket.tell(Position::before(1), Some(left), "theirs".into());
-        socket.pass("mine".into());
+        socket.pass(Some(left), "typing".into());
+        socket.pass(None, "mine".into());
         socket.drop_all_of(left);
         assert_eq!(socket.next().await, Next::Frames(vec!["mine".into()]));
     }
@@ -241,7 +242,7 @@ mod tests {
         let socket = socket();
         socket.end(Close::Leaving);
         socket.end(Close::TooSlow);
-        socket.pass("late".into());
+        socket.pass(None, "late".into());
         assert_eq!(socket.next().await, Next::End(Ending { last: None, close: Close::Leaving }));
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Realtime;
 use super::hub::{Entered, Hub};
+use super::presence::Present;
 use super::socket::{Close, Socket};
 use crate::bus::log::KEPT;
 use crate::domain::events::Position;
@@ -33,6 +34,7 @@ pub struct Visit {
     pub ready: Frame,
     missed: std::vec::IntoIter<Happened>,
     _stay: Stay,
+    _present: Present,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,7 @@ impl Realtime {
         let socket = Arc::new(Socket::new(pass.user, pass.session, addr, pass.expires_at));
         let known = self.hub.expect(&socket)?;
         let stay = Stay { hub: self.hub.clone(), socket: socket.clone() };
+        let present = self.presence.join(pass.user).await?;
         let deadline = Instant::now() + LOG_WITHIN;
         let entered = loop {
             let arrived = known.notified();
@@ -72,6 +75,7 @@ impl Realtime {
                 self.hub.assume(pass.user, now);
             }
         };
+        self.presence.look(pass.user);
         let (recovered, missed) = match since {
             None => (None, Vec::new()),
             Some(since) => match self.missed(pass.user, since, entered).await {
@@ -90,7 +94,7 @@ impl Realtime {
             recovered,
         };
         let ready = frame("ready", None, self.clock.now(), &ready).map_err(|_| Close::Leaving)?;
-        Ok(Visit { socket, ready, missed: missed.into_iter(), _stay: stay })
+        Ok(Visit { socket, ready, missed: missed.into_iter(), _stay: stay, _present: present })
     }
 
     /// All that happened between what a client has and where it was let in; `None` where that is

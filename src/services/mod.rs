@@ -6,6 +6,7 @@ pub mod attachments;
 pub mod blocks;
 pub mod conversations;
 pub mod deletion;
+pub mod deliveries;
 pub mod export;
 pub mod frames;
 pub mod friends;
@@ -27,6 +28,7 @@ pub mod search;
 pub mod seed;
 pub mod sessions;
 pub mod tokens;
+pub mod typing;
 pub mod upload;
 
 mod ground;
@@ -40,6 +42,7 @@ use attachments::Attachments;
 use blocks::Blocks;
 use conversations::Conversations;
 use deletion::Deletion;
+use deliveries::Deliveries;
 use export::Exports;
 use frames::Frames;
 use friends::Friends;
@@ -57,6 +60,7 @@ use profile::Profile;
 use profiles::Profiles;
 use search::Search;
 use sessions::Sessions;
+use typing::Typing;
 
 use crate::cache::Redis;
 use crate::cache::profiles::ProfileCache;
@@ -80,6 +84,8 @@ pub struct Services {
     pub conversations: Arc<Conversations>,
     /// Leaving for good; its task is to be run.
     pub deletion: Arc<Deletion>,
+    /// What has come to devices; its task is to be run.
+    pub deliveries: Arc<Deliveries>,
     /// All that someone has here.
     pub exports: Arc<Exports>,
     /// Asking, answering, ending, listing.
@@ -110,6 +116,8 @@ pub struct Services {
     pub search: Arc<Search>,
     /// Signed-in devices.
     pub sessions: Arc<Sessions>,
+    /// Who is told of someone's typing.
+    pub typing: Arc<Typing>,
 }
 
 /// What the services of an instance are made from.
@@ -155,6 +163,8 @@ impl Services {
             accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
             passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
             deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
+            deliveries: Arc::new(Deliveries::new(repositories, clock)),
+            typing: Arc::new(Typing::new(repositories)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             frames: Arc::new(Frames::new(repositories, &profiles, &notifications)),

@@ -1,0 +1,131 @@
+//! What one user is told of others beside the log: which friends are there, and who is typing.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Hub, Room};
+use crate::bus::Typing;
+use crate::bus::presence::News;
+use crate::domain::ids::UserId;
+use crate::realtime::socket::Socket;
+use crate::services::frames::Frame;
+
+/// How long what was decided before may still be under way: deciding and telling are given up
+/// sooner.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
+/// What a user was told of others.
+#[derive(Debug, Default)]
+pub(super) struct Company {
+    /// Friends of whom anything was told.
+    friends: HashMap<UserId, Friend>,
+    /// Who is a friend no more, lately: what is under way of them is not told.
+    parted: HashMap<UserId, Instant>,
+}
+
+#[derive(Debug)]
+struct Friend {
+    stamp: u64,
+    /// What says that they are there; `None` where they are not.
+    online: Option<Frame>,
+}
+
+impl Company {
+    /// Whether this is new to the user. Who was never told of is taken not to be there.
+    fn learn(&mut self, news: &News) -> bool {
+        let known = self.friends.get(&news.user);
+        if known.is_some_and(|friend| friend.stamp >= news.stamp) {
+            return false;
+        }
+        let was_online = known.is_some_and(|friend| friend.online.is_some());
+        if !was_online && !news.online {
+            return false;
+        }
+        let online = news.online.then(|| news.frame.clone());
+        self.friends.insert(news.user, Friend { stamp: news.stamp, online });
+        was_online != news.online
+    }
+
+    fn hears(&mut self, user: UserId) -> bool {
+        self.parted.retain(|_, at| at.elapsed() < UNDER_WAY);
+        !self.parted.contains_key(&user)
+    }
+
+    /// Tells a connection that has just come which friends are there, as the others were told.
+    pub fn greet(&self, socket: &Socket) {
+        for frame in self.friends.values().filter_map(|friend| friend.online.as_ref()) {
+            socket.pass(None, frame.clone());
+        }
+    }
+}
+
+impl Hub {
+    /// Tells a user that a friend came or went, unless they know, or know better.
+    pub(in crate::realtime) fn meet(&self, user: UserId, news: &News) {
+        let mut state = self.state();
+        let Some(room) = state.rooms.get_mut(&user) else { return };
+        if room.company.hears(news.user) && room.company.learn(news) {
+            for socket in &room.sockets {
+                socket.pass(None, news.frame.clone());
+            }
+        }
+    }
+
+    /// Tells a user that someone is typing, but of a conversation that they are out of.
+    pub(in crate::realtime) fn typing(&self, user: UserId, typing: &Typing) {
+        let mut state = self.state();
+        let Some(Room { company, left, sockets, .. }) = state.rooms.get_mut(&user) else { return };
+        if !left.contains(&typing.conversation) && company.hears(typing.user) {
+            for socket in &*sockets {
+                socket.pass(Some(typing.conversation), typing.frame.clone());
+            }
+        }
+    }
+
+    /// Two are friends no more: nothing more of how the other is.
+    pub(in crate::realtime) fn part(&self, user: UserId, other: UserId) {
+        if let Some(room) = self.state().rooms.get_mut(&user) {
+            room.company.friends.remove(&other);
+            room.company.parted.insert(other, Instant::now());
+        }
+    }
+
+    /// Two are friends now.
+    pub(in crate::realtime) fn join(&self, user: UserId, other: UserId) {
+        if let Some(room) = self.state().rooms.get_mut(&user) {
+            room.company.parted.remove(&other);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(user: UserId, stamp: u64, online: bool) -> News {
+        News { user, stamp, online, frame: format!("{online}").into() }
+    }
+
+    #[test]
+    fn only_what_is_new_is_told() {
+        let (mut company, friend) = (Company::default(), UserId::random());
+        assert!(!company.learn(&news(friend, 1, false)), "nobody thought otherwise");
+        assert!(company.learn(&news(friend, 2, true)));
+        assert!(!company.learn(&news(friend, 3, true)), "again");
+        assert!(company.learn(&news(friend, 5, false)));
+        assert!(!company.learn(&news(friend, 4, true)), "from before");
+        assert!(company.learn(&news(friend, 6, true)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_of_one_who_left_is_not_told() {
+        let (mut company, friend) = (Company::default(), UserId::random());
+        assert!(company.hears(friend));
+        company.parted.insert(friend, Instant::now());
+        assert!(!company.hears(friend));
+        tokio::time::advance(UNDER_WAY).await;
+        assert!(company.hears(friend));
+    }
+}
