@@ -1,6 +1,7 @@
 //! Composition root: settings become clients, clients become services, services become routes.
 
 mod populate;
+mod rounds;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,14 +17,14 @@ use crate::domain::clock::Clock;
 use crate::filters::guards::Guards;
 use crate::filters::rate_limit::RateLimits;
 use crate::lifecycle::{Drain, Shutdown};
+use crate::metrics::Metrics;
 use crate::realtime::Realtime;
 use crate::repositories::Repositories;
 use crate::repositories::keys::Keys;
-use crate::repositories::schema;
+use crate::repositories::schema::{self, By};
 use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
-use crate::services::attachments::Attachments;
 use crate::services::outgoing::ShardWriter;
 use crate::services::relay::Relay;
 use crate::services::seed::fixture::Fixture;
@@ -32,18 +33,13 @@ use crate::services::seed::source::Source;
 use crate::services::{Ground, Services};
 
 pub use self::populate::{Reporter, populate};
+use self::rounds::{collect_files, forget_idle};
 
 /// What stops a command; its text is the line that the operator sees.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How often certificate files are looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How often counters that are back at a full quota are forgotten.
-const FORGET_INTERVAL: Duration = Duration::from_mins(1);
-
-/// How often files are looked for that never ended, or that nothing refers to.
-const COLLECT_INTERVAL: Duration = Duration::from_mins(10);
 
 /// One instance: bound, composed, not yet serving.
 pub struct App {
@@ -57,6 +53,7 @@ pub struct App {
     writers: Vec<ShardWriter>,
     health: Health,
     limits: Arc<RateLimits>,
+    metrics: Metrics,
     shutdown: Shutdown,
 }
 
@@ -80,7 +77,7 @@ impl App {
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
         let composed = compose(&settings, &clock).await?;
-        let Composed { store, redis, repositories, services, writers } = composed;
+        let Composed { store, redis, repositories, services, writers, metrics } = composed;
         let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
         let realtime = Realtime::new(&settings, &services, &bus, &repositories, &clock, &shutdown);
         let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames));
@@ -99,6 +96,7 @@ impl App {
             writers,
             health,
             limits,
+            metrics,
             shutdown,
         })
     }
@@ -115,7 +113,6 @@ impl App {
         let attachments = self.services.attachments.clone();
         self.shutdown.spawn(|stop| collect_files(attachments, stop));
         self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
-        self.shutdown.spawn(|stop| self.services.deliveries.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.indexer.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
         self.shutdown.spawn(|stop| self.relay.clone().run(stop));
@@ -135,9 +132,11 @@ impl App {
         };
         let routes = routes::all(&self.guards, &self.services, &self.realtime, &self.health);
         let origins = server.cors_origins.clone();
-        let app = edge::application(routes, origins, server.request_seconds);
-        let admin = edge::application(routes::admin(), Vec::new(), server.request_seconds);
-        server::serve(self.listeners, self.tls, options, app, admin, self.shutdown.clone()).await;
+        let (metrics, limit) = (&self.metrics, server.request_seconds);
+        let app = edge::application(routes, origins, limit, metrics);
+        let admin = edge::application(routes::admin(metrics), Vec::new(), limit, metrics);
+        let shutdown = self.shutdown.clone();
+        server::serve(self.listeners, self.tls, options, app, admin, shutdown, metrics).await;
         self.shutdown.finish().await;
     }
 }
@@ -149,13 +148,15 @@ struct Composed {
     repositories: Repositories,
     services: Services,
     writers: Vec<ShardWriter>,
+    metrics: Metrics,
 }
 
 /// Connects to the stores and brings collections and indexes up to date.
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
-    let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix)?;
+    let metrics = Metrics::new(clock.now())?;
+    let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics)?;
     let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
-    schema::apply(&store, settings.messages.shards, clock).await?;
+    schema::apply(&store, settings.messages.shards, clock, By::Start).await?;
     let repositories = Repositories::new(&store, settings.messages.shards as usize);
     let signing_key = match &settings.auth.jwt_key {
         Some(key) => key.pkcs8().to_vec(),
@@ -167,40 +168,9 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         clock,
         repositories: &repositories,
         redis: &redis,
+        metrics: &metrics,
     })?;
-    Ok(Composed { store, redis, repositories, services, writers })
-}
-
-async fn forget_idle(limits: Arc<RateLimits>, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(FORGET_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => limits.forget_idle(),
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-async fn collect_files(attachments: Arc<Attachments>, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(COLLECT_INTERVAL);
-    let round = async || {
-        match attachments.collect_abandoned().await {
-            Ok(0) => {}
-            Ok(uploads) => tracing::info!(event = "uploads_collected", uploads),
-            Err(error) => tracing::warn!(event = "uploads_collected", %error),
-        }
-        match attachments.collect_unused().await {
-            Ok(0) => {}
-            Ok(files) => tracing::info!(event = "attachments_collected", files),
-            Err(error) => tracing::warn!(event = "attachments_collected", %error),
-        }
-    };
-    loop {
-        tokio::select! {
-            _ = tick.tick() => round().await,
-            () = stop.cancelled() => return,
-        }
-    }
+    Ok(Composed { store, redis, repositories, services, writers, metrics })
 }
 
 /// Serves until told to stop.
@@ -229,7 +199,7 @@ pub async fn indexes(settings: Settings, action: cli::Indexes) -> Result<(), Fai
     let steps = match action {
         cli::Indexes::Plan => schema::plan(&store, shards).await?,
         cli::Indexes::Apply => {
-            let applied = schema::apply(&store, shards, &Clock::system()).await?;
+            let applied = schema::apply(&store, shards, &Clock::system(), By::Operator).await?;
             [applied.made, applied.reported].concat()
         }
     };

@@ -16,6 +16,7 @@ pub mod filters;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod mail;
+pub mod metrics;
 pub mod realtime;
 pub mod repositories;
 pub mod routes;

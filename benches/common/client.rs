@@ -15,7 +15,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Connector {
     addr: SocketAddr,
     name: ServerName<'static>,
-    host: HeaderValue,
+    /// Its name and port, as requests give them.
+    pub host: HeaderValue,
     tls: TlsConnector,
 }
 
@@ -48,9 +49,13 @@ impl Connector {
         Ok(Self { addr, name: ServerName::try_from(name)?, host, tls })
     }
 
-    /// Connects, by a whole TLS handshake.
-    pub async fn connect(&self) -> Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.addr).await?;
+    /// Connects, by a whole TLS handshake; with a receive buffer of so many bytes, or the system's.
+    pub async fn connect(&self, buffer: Option<u32>) -> Result<TlsStream<TcpStream>> {
+        let socket = if self.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(bytes) = buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let stream = socket.connect(self.addr).await?;
         stream.set_nodelay(true)?;
         Ok(self.tls.connect(self.name.clone(), stream).await?)
     }
@@ -58,7 +63,7 @@ impl Connector {
     /// Opens a connection; what comes back has been answered once.
     pub async fn open(&self) -> Result<Connection> {
         let opening = async {
-            let (sender, driver) = handshake(TokioIo::new(self.connect().await?)).await?;
+            let (sender, driver) = handshake(TokioIo::new(self.connect(None).await?)).await?;
             // Its errors reach whoever waits for an answer.
             tokio::spawn(driver);
             let mut connection = Connection { sender, host: self.host.clone() };

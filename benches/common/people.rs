@@ -67,13 +67,6 @@ impl People {
     }
 }
 
-/// A message to someone, with a name of its own as a careful client gives it.
-pub fn message(to: &Person) -> Value {
-    let once = format!("{:032x}", u128::from_be_bytes(random_bytes()));
-    let text = format!("Shall we meet at the station at half past six? The train is late. {once}");
-    json!({"recipient_user_id": to.id, "message": text, "client_message_id": once})
-}
-
 fn address(name: &str) -> String {
     format!("{name}@example.com")
 }

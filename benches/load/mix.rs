@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::common::Result;
 use super::common::client::{Connection, Connector};
-use super::common::people::{People, message};
-use super::talks::peer;
+use super::common::people::People;
+use super::talks::{message, peer};
 
 /// What is asked of natter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

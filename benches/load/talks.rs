@@ -1,10 +1,12 @@
 //! The conversations that people have had before they are measured, and whom each talks with.
 
 use http::StatusCode;
+use natter::domain::clock::random_bytes;
+use serde_json::{Value, json};
 
 use super::common::Result;
 use super::common::client::Connector;
-use super::common::people::{People, Person, message, share_out};
+use super::common::people::{People, Person, share_out};
 
 /// On either side, the neighbours that each person talks with.
 const NEIGHBOURS: usize = 4;
@@ -35,4 +37,11 @@ pub fn peer(people: &People, number: usize, pick: u8) -> &Person {
     let gap = usize::from(pick) % (2 * NEIGHBOURS);
     let gap = if gap < NEIGHBOURS { gap + 1 } else { people.len() + NEIGHBOURS - 1 - gap };
     people.get(number + gap)
+}
+
+/// A message to someone, with a name of its own as a careful client gives it.
+pub fn message(to: &Person) -> Value {
+    let once = format!("{:032x}", u128::from_be_bytes(random_bytes()));
+    let text = format!("Shall we meet at the station at half past six? The train is late. {once}");
+    json!({"recipient_user_id": to.id, "message": text, "client_message_id": once})
 }

@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::population::Population;
 use crate::repositories::bulk::Bulk;
-use crate::repositories::schema;
+use crate::repositories::schema::{self, By};
 use crate::repositories::store::Store;
 use crate::services::seed::population::{Populated, Populator, Progress};
 
@@ -28,7 +28,7 @@ pub async fn populate(
     report: impl FnMut(Progress),
 ) -> Result<Populated, Failure> {
     let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
-    schema::apply(&store, settings.messages.shards, &Clock::system()).await?;
+    schema::apply(&store, settings.messages.shards, &Clock::system(), By::Start).await?;
     let rows = Bulk::new(&store, settings.messages.shards as usize);
     let made = Populator::new(rows, settings.auth.bcrypt_cost).make(population, report).await;
     made.map_err(|error| match std::error::Error::source(&error) {

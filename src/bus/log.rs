@@ -108,6 +108,7 @@ impl Bus {
 }
 
 /// Between which positions logs are complete, and the time.
+#[derive(Clone, Copy)]
 struct Bounds {
     from: Position,
     at: Position,

@@ -99,15 +99,14 @@ impl Messages {
             let message = self.stream.next().await?;
             let user = self.bus.names.user_of(message.get_channel_name());
             let told = user.zip(told(message.get_payload_bytes()));
-            match told {
-                Some(told) => {
-                    if let Told::Event { position, .. } = told.1 {
-                        self.bus.has_reached(position);
-                    }
-                    return Some(told);
-                }
-                None => tracing::warn!(event = "bus_unreadable"),
+            let Some(told) = told else {
+                tracing::warn!(event = "bus_unreadable");
+                continue;
+            };
+            if let Told::Event { position, .. } = told.1 {
+                self.bus.has_reached(position);
             }
+            return Some(told);
         }
     }
 }

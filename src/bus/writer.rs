@@ -152,7 +152,7 @@ impl Writer {
     /// # Errors
     /// When Redis is away; some may be written then.
     pub async fn write(&mut self, deliveries: &[Delivery], at: Position) -> Result<()> {
-        let mut commands = self.begun();
+        let mut commands = begun();
         for delivery in deliveries {
             self.put(&mut commands, delivery).await?;
         }
@@ -161,13 +161,6 @@ impl Writer {
         self.ask::<()>(&commands).await?;
         self.bus.has_reached(at);
         Ok(())
-    }
-
-    /// The beginning of commands that append.
-    fn begun(&self) -> Pipeline {
-        let mut commands = redis::pipe();
-        commands.cmd("SCRIPT").arg("LOAD").arg(APPEND).ignore();
-        commands
     }
 
     async fn put(&mut self, commands: &mut Pipeline, delivery: &Delivery) -> Result<()> {
@@ -189,7 +182,7 @@ impl Writer {
                 append.arg(KEPT + 1).arg(KEPT_FOR.as_secs()).arg(&conversation);
                 append.arg(if is_fetched { "" } else { &**frame }).ignore();
                 if commands.len() >= TOGETHER {
-                    let full = std::mem::replace(commands, self.begun());
+                    let full = std::mem::replace(commands, begun());
                     self.ask::<()>(&full).await?;
                 }
             }
@@ -200,4 +193,11 @@ impl Writer {
     async fn ask<T: redis::FromRedisValue>(&mut self, commands: &Pipeline) -> Result<T> {
         commands.query_async(&mut self.connection).await.map_err(away)
     }
+}
+
+/// The beginning of commands that append.
+fn begun() -> Pipeline {
+    let mut commands = redis::pipe();
+    commands.cmd("SCRIPT").arg("LOAD").arg(APPEND).ignore();
+    commands
 }

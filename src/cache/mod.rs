@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use self::pool::{Era, Manager};
+use crate::metrics::{Metrics, RedisMetrics};
 
 /// How long a command may wait for a connection, and again for its answer.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -31,15 +32,16 @@ pub struct Redis {
     prefix: Arc<str>,
     away_until: Arc<Mutex<Option<Instant>>>,
     era: Era,
+    metrics: RedisMetrics,
 }
 
 impl Redis {
     /// A pool for the server at `url`; connects when it is first used, so that natter starts
-    /// without Redis.
+    /// without Redis. What becomes of it is counted in `metrics`.
     ///
     /// # Errors
     /// When the URL cannot be understood.
-    pub fn new(url: &str, prefix: &str) -> Result<Self, RedisError> {
+    pub fn new(url: &str, prefix: &str, metrics: &Metrics) -> Result<Self, RedisError> {
         let era = Era::default();
         let pool = bb8::Pool::builder()
             .max_size(32)
@@ -50,7 +52,13 @@ impl Redis {
                 inner: RedisConnectionManager::new(url)?,
                 era: era.clone(),
             });
-        Ok(Self { pool, prefix: prefix.into(), away_until: Arc::new(Mutex::new(None)), era })
+        Ok(Self {
+            pool,
+            prefix: prefix.into(),
+            away_until: Arc::new(Mutex::new(None)),
+            era,
+            metrics: metrics.redis.clone(),
+        })
     }
 
     /// The full key of a name.
@@ -141,6 +149,12 @@ impl Redis {
     }
 
     async fn ask<T: FromRedisValue>(&self, command: &impl Question) -> Result<T, AskError> {
+        let answer = self.exchange(command).await;
+        self.metrics.asked(!matches!(answer, Err(AskError::Away(_))));
+        answer
+    }
+
+    async fn exchange<T: FromRedisValue>(&self, command: &impl Question) -> Result<T, AskError> {
         let mut connection = self.connection().await?;
         let error = match timeout(PATIENCE, command.put(&mut connection.wire)).await {
             Ok(Ok(answer)) => return Ok(answer),

@@ -18,6 +18,8 @@ pub struct RequestContext {
     pub id: String,
     /// The other end of the connection; `None` only where a filter is tested alone.
     pub peer: Option<IpAddr>,
+    /// The path of the route table's row that the request's path is of, once found.
+    pub route: OnceLock<&'static str>,
     /// What the rate limit charged; set once, by the guard of the route that matched.
     pub charge: OnceLock<Charge>,
     /// Who asked, once known; for the log.
@@ -29,7 +31,7 @@ impl RequestContext {
     #[must_use]
     pub fn new(peer: Option<IpAddr>, given_id: Option<&str>) -> Self {
         let id = given_id.filter(|id| is_request_id(id)).map_or_else(new_id, str::to_owned);
-        Self { id, peer, charge: OnceLock::new(), user: OnceLock::new() }
+        Self { id, peer, route: OnceLock::new(), charge: OnceLock::new(), user: OnceLock::new() }
     }
 }
 

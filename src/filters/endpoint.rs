@@ -1,12 +1,14 @@
 //! The route table's rows, and the front filter that answers 404, 405 and OPTIONS from them.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
+use super::context::{RequestContext, context};
 use super::json_or_multipart::claims_form;
 use super::path::segments;
 use super::problem;
@@ -227,23 +229,32 @@ impl Endpoint {
 }
 
 /// Answers what the table alone can: an unknown path (404), an unknown method (405 with `Allow`)
-/// and OPTIONS (204 with `Allow`). Everything else falls through to the routes.
+/// and OPTIONS (204 with `Allow`). Everything else falls through to the routes. Notes in the
+/// request's context which path of the table it is for.
 pub fn front(table: Vec<Endpoint>) -> BoxedFilter<(Response,)> {
     warp::method()
         .and(warp::path::full())
-        .and_then(move |method: Method, path: warp::path::FullPath| {
-            let answer = answer(&table, &method, path.as_str());
+        .and(context())
+        .and_then(move |method: Method, path: warp::path::FullPath, context: Arc<_>| {
+            let answer = answer(&table, &method, path.as_str(), &context);
             async move { answer.ok_or_else(warp::reject::not_found) }
         })
         .boxed()
 }
 
-fn answer(table: &[Endpoint], method: &Method, path: &str) -> Option<Response> {
-    let mut verbs: Vec<Verb> =
-        table.iter().filter(|row| row.takes(path)).map(|row| row.verb).collect();
-    if verbs.is_empty() {
+fn answer(
+    table: &[Endpoint],
+    method: &Method,
+    path: &str,
+    context: &RequestContext,
+) -> Option<Response> {
+    let rows: Vec<&Endpoint> = table.iter().filter(|row| row.takes(path)).collect();
+    let Some(first) = rows.first() else {
         return Some(problem::response(Error::not_found()));
-    }
+    };
+    // Set once, by this front: no request passes another.
+    let _ = context.route.set(first.path);
+    let mut verbs: Vec<Verb> = rows.iter().map(|row| row.verb).collect();
     if method != Method::OPTIONS && verbs.iter().any(|verb| verb.as_str() == method) {
         return None;
     }

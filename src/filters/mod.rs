@@ -8,6 +8,7 @@ pub mod client;
 pub mod context;
 pub mod endpoint;
 pub mod guards;
+pub mod handshake;
 pub mod input;
 pub mod json;
 pub mod json_or_multipart;

@@ -78,6 +78,7 @@ pub fn response(error: Error) -> Response {
     if error.kind() == Kind::UpgradeRequired {
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     if let Some(wait) = error.retry_after() {
         let seconds = wait.as_millis().div_ceil(1000).max(1);

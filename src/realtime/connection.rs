@@ -5,16 +5,20 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::{Instant, sleep_until, timeout};
-use warp::ws::{Message, WebSocket};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError};
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 
 use super::Realtime;
 use super::client_frame::{ClientFrame, Malformed};
 use super::socket::{Close, Ending, Next};
 use super::visit::Visit;
 use crate::error::Kind;
+use crate::filters::handshake::WebSocket;
 use crate::services::access::Pass;
 use crate::services::frames::{Frame, frame};
 
@@ -31,10 +35,24 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 const LONGEST: usize = 16 * 1024;
 
 /// Longest that is read, so that the one which is too long is answered with a code.
-pub const LONGEST_READ: usize = 256 * 1024;
+const LONGEST_READ: usize = 256 * 1024;
+
+/// What a connection reads at once, and gathers before it writes: most are quiet, and there are
+/// many.
+const BUFFER: usize = 4 * 1024;
 
 /// Frames of one client in a second.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
+
+/// How the protocol is spoken.
+#[must_use]
+pub fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        .max_message_size(Some(LONGEST_READ))
+        .max_frame_size(Some(LONGEST_READ))
+}
 
 /// Someone at the door.
 #[derive(Debug, Clone)]
@@ -123,7 +141,7 @@ impl Connection<'_> {
                         return Ok(());
                     }
                     beat = Instant::now() + heartbeat;
-                    self.write(vec![Message::ping(Vec::new())]).await?;
+                    self.write(vec![Message::Ping(Bytes::new())]).await?;
                 }
             }
         }
@@ -161,14 +179,16 @@ impl Connection<'_> {
         loop {
             let message = match self.ws.next().await? {
                 Ok(message) => message,
-                Err(error) if is_too_long(&error) => return Some(Err(Close::TooBig.into())),
+                Err(SocketError::Capacity(CapacityError::MessageTooLong { .. })) => {
+                    return Some(Err(Close::TooBig.into()));
+                }
                 Err(_) => return None,
             };
             self.heard = Instant::now();
             if message.is_close() {
                 return None;
             }
-            if message.as_bytes().len() > LONGEST {
+            if message.len() > LONGEST {
                 return Some(Err(Close::TooBig.into()));
             }
             if self.frames.check().is_err() {
@@ -177,7 +197,7 @@ impl Connection<'_> {
             if message.is_ping() || message.is_pong() {
                 continue;
             }
-            let said = message.to_str().map_err(|()| Malformed).and_then(ClientFrame::parse);
+            let said = message.to_text().map_err(|_| Malformed).and_then(ClientFrame::parse);
             return Some(said.map_err(|Malformed| Close::Malformed.into()));
         }
     }
@@ -208,7 +228,8 @@ impl Connection<'_> {
         let mut messages: Vec<Message> =
             ending.last.iter().map(|frame| Message::text(&**frame)).collect();
         let (code, reason) = ending.close.code();
-        messages.push(Message::close_with(code, reason));
+        messages
+            .push(Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() })));
         if self.write(messages).await.is_ok() {
             let rest = async { while let Some(Ok(_)) = self.ws.next().await {} };
             let _ = timeout(CLOSE_WITHIN, rest).await;
@@ -229,9 +250,4 @@ impl From<Close> for Ending {
     fn from(close: Close) -> Self {
         Self { last: None, close }
     }
-}
-
-/// Whether a frame is longer than what is read at all.
-fn is_too_long(error: &warp::Error) -> bool {
-    error.to_string().contains("Space limit exceeded")
 }

@@ -61,6 +61,17 @@ pub(super) struct Entered {
     pub last: Option<Position>,
 }
 
+/// How far someone was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// They are not here.
+    Absent,
+    /// Nobody has looked yet.
+    Unknown,
+    /// Everything up to here.
+    To(Position),
+}
+
 /// An event as it is handed out.
 #[derive(Debug, Clone)]
 pub(super) struct Telling {
@@ -145,9 +156,13 @@ impl Hub {
         self.state().rooms.iter().map(|(user, room)| (*user, room.complete_to)).collect()
     }
 
-    /// How far someone was told; `None` for one who is not here.
-    pub(super) fn reached(&self, user: UserId) -> Option<Option<Position>> {
-        self.state().rooms.get(&user).map(|room| room.complete_to)
+    /// How far someone was told.
+    pub(super) fn reached(&self, user: UserId) -> Reached {
+        match self.state().rooms.get(&user).map(|room| room.complete_to) {
+            None => Reached::Absent,
+            Some(None) => Reached::Unknown,
+            Some(Some(position)) => Reached::To(position),
+        }
     }
 
     /// Everything up to here was handed out, of which this was the last event.

@@ -92,6 +92,6 @@ impl Realtime {
             socket.end(Close::Leaving);
             sleep(pause).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{Hub, Telling};
+use super::hub::{Hub, Reached, Telling};
 use super::presence::Presence;
 use crate::bus::log::{KEPT, Past};
 use crate::bus::subscriber::Subscriber;
@@ -108,16 +108,15 @@ impl Ear {
         for user in changed.drain(..).collect::<HashSet<_>>() {
             match (link.hub.reached(user), self.users.contains(&user)) {
                 // Also who went and came back before this was read: their log is read again.
-                (Some(reached), heard) if !heard || reached.is_none() => come.push((user, reached)),
-                (None, true) => gone.push(user),
+                (Reached::Unknown, _) => come.push((user, None)),
+                (Reached::To(position), false) => come.push((user, Some(position))),
+                (Reached::Absent, true) => gone.push(user),
                 _ => {}
             }
         }
         if !gone.is_empty() {
             self.subscriber.ignore(&gone).await?;
-            gone.iter().for_each(|user| {
-                self.users.remove(user);
-            });
+            self.users.retain(|user| !gone.contains(user));
         }
         self.join(link, come).await
     }
@@ -147,7 +146,7 @@ impl Ear {
             Told::Typing(typing) => link.hub.typing(user, &typing),
             Told::Left(conversation) => link.hub.bar(user, conversation),
             Told::Event { position, previous, conversation, frame } => {
-                let Some(Some(reached)) = link.hub.reached(user) else { return Ok(()) };
+                let Reached::To(reached) = link.hub.reached(user) else { return Ok(()) };
                 if position <= reached {
                     return Ok(());
                 }

@@ -34,6 +34,7 @@ use crate::services::access::Access;
 use crate::services::deliveries::Deliveries;
 use crate::services::frames::Frames;
 use crate::services::live::LiveSessions;
+use crate::services::typing::Typing;
 
 /// Everything that connections are served with.
 pub struct Realtime {
@@ -44,7 +45,7 @@ pub struct Realtime {
     frames: Arc<Frames>,
     presence: Arc<Presence>,
     typists: Typists,
-    deliveries: Arc<Deliveries>,
+    deliveries: Deliveries,
     events: Events,
     bus: Bus,
     clock: Clock,
@@ -78,8 +79,8 @@ impl Realtime {
             live: services.live.clone(),
             frames: services.frames.clone(),
             presence: Arc::new(presence),
-            typists: Typists::new(&services.typing, bus, clock),
-            deliveries: services.deliveries.clone(),
+            typists: Typists::new(Typing::new(repositories), bus, clock),
+            deliveries: Deliveries::new(repositories, clock),
             events: repositories.events.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
@@ -103,6 +104,7 @@ impl Realtime {
             link.run(changes, stop.clone()),
             self.presence.run(stop.clone()),
             self.typists.run(stop.clone()),
+            self.deliveries.run(stop.clone()),
             self.keep(stop),
         );
     }

@@ -51,9 +51,9 @@ impl fmt::Debug for Typists {
 
 impl Typists {
     /// Nobody is typing yet.
-    pub fn new(typing: &Arc<Typing>, bus: &Bus, clock: &Clock) -> Self {
+    pub fn new(typing: Typing, bus: &Bus, clock: &Clock) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
-        let teller = Teller { typing: typing.clone(), bus: bus.clone(), clock: clock.clone() };
+        let teller = Teller { typing: Arc::new(typing), bus: bus.clone(), clock: clock.clone() };
         Self { teller, queue, waiting: Mutex::new(Some(waiting)) }
     }
 

@@ -3,7 +3,6 @@
 
 pub mod stream;
 
-use mongodb::bson::oid::ObjectId;
 use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
@@ -15,11 +14,9 @@ use crate::domain::clock::Timestamp;
 use crate::domain::events::{Audience, Event, Happening};
 use crate::domain::ids::ConversationId;
 
-/// A row of `events`.
+/// A row of `events`. Nobody looks for one by its key, which the driver makes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Row {
-    #[serde(rename = "_id")]
-    key: ObjectId,
     event: Event,
     #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
     conversation_id: Option<ConversationId>,
@@ -32,7 +29,6 @@ impl Row {
     fn new(happening: Happening, at: Timestamp) -> Self {
         let Happening { event, audience } = happening;
         Self {
-            key: ObjectId::new(),
             event,
             conversation_id: audience.members,
             users: audience.users.into_iter().map(Member).collect(),

@@ -1,25 +1,27 @@
 //! Collections and indexes: `indexes/*.json` defines them, nothing else does.
 //!
-//! [`apply`] runs at every start and makes what is missing, by exactly one of the instances that
-//! start together. What is there and differs, or is in no definition, is reported and left alone:
-//! only a person can know whether its data may go.
+//! [`apply`] runs at every start: it makes what is missing and changes validators that differ, by
+//! exactly one of the instances that start together. What else is there and differs, or is in no
+//! definition, is reported and left alone: only a person can know whether its data may go.
 
 mod compare;
 mod definition;
 mod found;
 mod lease;
+mod make;
 mod step;
 
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mongodb::bson::{Document, doc};
+use mongodb::bson::doc;
 
 use self::definition::Wanted;
 use self::found::{Found, Topology};
 use self::lease::{Lease, State};
+use self::make::{enable_sharding, make};
 pub use self::step::Step;
-use super::store::{Store, server_code, within};
+use super::store::{Store, within};
 use crate::domain::clock::Clock;
 use crate::error::Error;
 
@@ -50,9 +52,9 @@ pub enum SchemaError {
     #[error("mongodb.uri leads to a single server: natter needs a replica set, or mongos")]
     SingleServer,
     /// The server does not take a definition, or the data stands against it.
-    #[error("MongoDB refuses to make {what}: {source}")]
+    #[error("MongoDB refuses to {what}: {source}")]
     Refused {
-        /// A collection, with or without one of its indexes.
+        /// As in `make index NAME of COLLECTION`.
         what: String,
         /// The server's reason.
         source: mongodb::error::Error,
@@ -72,14 +74,24 @@ fn reason(error: &Error) -> String {
 /// What [`apply`] did, and what it left for a person to decide.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Applied {
-    /// Made by this instance; empty where all was there, or another instance made it.
+    /// Made or changed by this instance; empty where nothing was to do, or another one did it.
     pub made: Vec<Step>,
     /// Differences that it does not touch.
     pub reported: Vec<Step>,
 }
 
-/// Compares the database with the definitions: what [`apply`] would make, and what it would
-/// only report.
+/// Who wants the definitions applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// An instance that starts. It may be an old one, between others that are newer: so it does
+    /// not set validators back that newer definitions have changed.
+    Start,
+    /// A person, who means it.
+    Operator,
+}
+
+/// Compares the database with the definitions: what [`apply`] would do for an operator, and what
+/// it would only report.
 ///
 /// # Errors
 /// [`SchemaError::Shards`] for another `shards` than the database has, or it is not reachable.
@@ -89,12 +101,18 @@ pub async fn plan(store: &Store, shards: u32) -> Result<Vec<Step>, SchemaError> 
     compare(store, shards, topology).await
 }
 
-/// Makes the collections and indexes that are missing, or waits until another instance has done
-/// so. `shards` is the number of message collections, fixed by the first call on a database.
+/// Makes the collections and indexes that are missing, and changes the validators that differ; or
+/// waits until another instance has done so. `shards` is the number of message collections, fixed
+/// by the first call on a database.
 ///
 /// # Errors
 /// As [`plan`], and when the server refuses a definition.
-pub async fn apply(store: &Store, shards: u32, clock: &Clock) -> Result<Applied, SchemaError> {
+pub async fn apply(
+    store: &Store,
+    shards: u32,
+    clock: &Clock,
+    by: By,
+) -> Result<Applied, SchemaError> {
     let topology = topology(store).await?;
     let lease = Lease::new(store);
     let mut waits = false;
@@ -102,12 +120,14 @@ pub async fn apply(store: &Store, shards: u32, clock: &Clock) -> Result<Applied,
         let state = lease.state().await?;
         state.check(store, shards)?;
         if state.is_free(clock.now()) {
-            let steps = compare(store, shards, topology).await?;
-            if state.is_applied() && !steps.iter().any(Step::is_missing) {
+            let is_outdated = by == By::Start && state.is_superseded();
+            let steps = compare_as(store, shards, topology, is_outdated).await?;
+            if (state.is_applied() || is_outdated) && !steps.iter().any(Step::is_due) {
                 return Ok(report(Applied { made: Vec::new(), reported: steps }));
             }
-            if let Some(held) = lease.take(shards, clock).await? {
-                return held.run(make_missing(store, shards, topology), clock).await.map(report);
+            if let Some(held) = lease.take(shards, clock, by).await? {
+                let work = bring_up(store, shards, topology, held.is_outdated());
+                return held.run(work, clock).await.map(report);
             }
         }
         if !waits {
@@ -125,13 +145,14 @@ pub fn count(shards: u32) -> usize {
 }
 
 /// The holder of the lease looks again, since someone may have held it in between.
-async fn make_missing(
+async fn bring_up(
     store: &Store,
     shards: u32,
     topology: Topology,
+    is_outdated: bool,
 ) -> Result<Applied, SchemaError> {
-    let steps = compare(store, shards, topology).await?;
-    let (made, reported): (Vec<_>, Vec<_>) = steps.into_iter().partition(Step::is_missing);
+    let steps = compare_as(store, shards, topology, is_outdated).await?;
+    let (made, reported): (Vec<_>, Vec<_>) = steps.into_iter().partition(Step::is_due);
     let wanted = definition::wanted(shards);
     if topology == Topology::Sharded && made.iter().any(Step::is_shard) {
         enable_sharding(store).await?;
@@ -162,62 +183,23 @@ async fn compare(store: &Store, shards: u32, topology: Topology) -> Result<Vec<S
     Ok(compare::differences(&wanted, &found))
 }
 
+/// As [`compare`], but definitions that newer ones have superseded change nothing that is there.
+async fn compare_as(
+    store: &Store,
+    shards: u32,
+    topology: Topology,
+    is_outdated: bool,
+) -> Result<Vec<Step>, SchemaError> {
+    let mut steps = compare(store, shards, topology).await?;
+    if is_outdated {
+        steps = steps.into_iter().map(Step::left_to_newer).collect();
+    }
+    Ok(steps)
+}
+
 async fn topology(store: &Store) -> Result<Topology, SchemaError> {
     let hello = within(store.database().run_command(doc! { "hello": 1 })).await?;
     Topology::of(&hello).ok_or(SchemaError::SingleServer)
-}
-
-/// Makes what the steps say about one collection.
-async fn make(store: &Store, wanted: &Wanted, steps: &[Step]) -> Result<(), SchemaError> {
-    let mine = || steps.iter().filter(|step| step.concerns(&wanted.name));
-    if mine().any(|step| matches!(step, Step::CreateCollection { .. })) {
-        let mut create = doc! { "create": &wanted.name };
-        create.extend(wanted.options.clone());
-        command(store, create, || format!("collection {}", wanted.name)).await?;
-    }
-    let missing: Vec<Document> = mine().filter_map(|step| wanted.missing_index(step)).collect();
-    if !missing.is_empty() {
-        let names: Vec<&str> = missing.iter().filter_map(|i| i.get_str("name").ok()).collect();
-        let what = format!("index {} of {}", names.join(", "), wanted.name);
-        let create = doc! { "createIndexes": &wanted.name, "indexes": missing };
-        command(store, create, || what).await?;
-    }
-    if let Some(key) = wanted.shard_key.as_ref().filter(|_| mine().any(Step::is_shard)) {
-        let name = format!("{}.{}", store.database().name(), wanted.name);
-        let shard = doc! { "shardCollection": name, "key": key.clone() };
-        let what = || format!("sharded collection {}", wanted.name);
-        refused(store.admin().run_command(shard).await, what)?;
-    }
-    Ok(())
-}
-
-async fn enable_sharding(store: &Store) -> Result<(), SchemaError> {
-    let command = doc! { "enableSharding": store.database().name() };
-    refused(store.admin().run_command(command).await, || "a sharded database".to_owned())
-}
-
-/// Sends one command that waits for a majority. It has no deadline, since an index over data that
-/// is there takes its time: the lease's renewal notices when the server is gone.
-async fn command(
-    store: &Store,
-    mut command: Document,
-    what: impl FnOnce() -> String,
-) -> Result<(), SchemaError> {
-    command.insert("writeConcern", doc! { "w": "majority" });
-    refused(store.database().run_command(command).await, what)
-}
-
-fn refused(
-    outcome: Result<Document, mongodb::error::Error>,
-    what: impl FnOnce() -> String,
-) -> Result<(), SchemaError> {
-    /// `NamespaceExists`: made by whoever held the lease before and was too slow.
-    const EXISTS: i32 = 48;
-    match outcome {
-        Err(source) if server_code(&source) == Some(EXISTS) => Ok(()),
-        Err(source) => Err(SchemaError::Refused { what: what(), source }),
-        Ok(_) => Ok(()),
-    }
 }
 
 impl State {

@@ -10,6 +10,7 @@ mod groups;
 mod health;
 mod jwks;
 mod messages;
+mod metrics;
 mod notifications;
 pub mod openapi;
 mod password;
@@ -30,6 +31,7 @@ use warp::reply::Response;
 use crate::filters::endpoint::{Endpoint, front};
 use crate::filters::guards::Guards;
 use crate::filters::problem;
+use crate::metrics::Metrics;
 use crate::realtime::Realtime;
 use crate::services::Services;
 
@@ -116,8 +118,9 @@ pub fn all(
 
 /// The operators' routes, on their own listener.
 #[must_use]
-pub fn admin() -> BoxedFilter<(Response,)> {
-    any_of([]).recover(problem::recover).unify().boxed()
+pub fn admin(metrics: &Metrics) -> BoxedFilter<(Response,)> {
+    let front = front(metrics::ENDPOINTS.to_vec());
+    any_of([front, metrics::routes(metrics)]).recover(problem::recover).unify().boxed()
 }
 
 /// The first of some routes that takes the request.

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
-use warp::ws::Ws;
-use warp::{Filter, Reply};
 
 use super::openapi::Docs;
 use crate::error::{Error, Result};
 use crate::filters::client::Client;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::{Caller, Guards};
+use crate::filters::handshake::{Handshake, handshake};
 use crate::filters::problem::respond;
 use crate::filters::query::{Query, QueryInput, query};
 use crate::filters::with;
 use crate::realtime::Realtime;
-use crate::realtime::connection::{Entrance, LONGEST_READ, serve};
+use crate::realtime::connection::{Entrance, config, serve};
 use crate::services::access::Pass;
 
 const WS: Endpoint = Endpoint::get("/ws", Class::Socket).later();
@@ -25,7 +25,7 @@ const WS: Endpoint = Endpoint::get("/ws", Class::Socket).later();
 pub(super) const ENDPOINTS: &[Endpoint] = &[WS];
 
 pub(super) fn routes(guards: &Guards, realtime: &Arc<Realtime>) -> BoxedFilter<(Response,)> {
-    let ws = guards.visitor::<()>(&WS).and(query::<Since>()).and(upgrade()).and(with(realtime));
+    let ws = guards.visitor::<()>(&WS).and(query::<Since>()).and(handshake()).and(with(realtime));
     ws.then(socket).map(respond).boxed()
 }
 
@@ -57,24 +57,17 @@ impl QueryInput for Since {
     }
 }
 
-/// The opening handshake, if it is one.
-fn upgrade() -> BoxedFilter<(Option<Ws>,)> {
-    let none = warp::any().map(|| None);
-    warp::ws().map(Some).or(none).unify().boxed()
-}
-
 async fn socket(
     (): (),
     caller: Option<Caller>,
     client: Client,
     Since(since): Since,
-    ws: Option<Ws>,
+    handshake: Option<Handshake>,
     realtime: Arc<Realtime>,
-) -> Result<impl Reply> {
-    let ws = ws.ok_or_else(Error::upgrade_required)?;
+) -> Result<Response> {
+    let handshake = handshake.ok_or_else(Error::upgrade_required)?;
     let pass =
         caller.map(|Caller { user, session, expires_at, .. }| Pass { user, session, expires_at });
     let entrance = Entrance { pass, since, addr: client.addr };
-    let ws = ws.max_message_size(LONGEST_READ).max_frame_size(LONGEST_READ);
-    Ok(ws.on_upgrade(move |ws| serve(realtime, ws, entrance)))
+    Ok(handshake.accept(config(), move |ws| serve(realtime, ws, entrance)))
 }

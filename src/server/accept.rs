@@ -22,6 +22,7 @@ use super::{
     pulse::Limits,
     socket::Lease,
 };
+use crate::metrics::ListenerMetrics;
 
 /// Pause after a failed `accept`, doubled with each failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -36,6 +37,7 @@ pub(super) struct Port<S> {
     pub limits: Limits,
     pub service: S,
     pub ending: Ending,
+    pub metrics: ListenerMetrics,
 }
 
 impl<S: Application> Port<S> {
@@ -59,13 +61,10 @@ impl<S: Application> Port<S> {
                 Ok((stream, peer)) => {
                     backoff.pause = FIRST_PAUSE;
                     if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                        self.begin(stream, peer, Lease::new(place, self.ending.tracker.token()));
-                    } else if let Some(times) = turned_away.count(Instant::now()) {
-                        let (listener, limit) = (self.name, self.connections);
-                        warn!(
-                            event = "turned_away",
-                            listener, limit, times, "too many connections"
-                        );
+                        let token = self.ending.tracker.token();
+                        self.begin(stream, peer, Lease::new(place, token, self.metrics.open()));
+                    } else {
+                        self.turn_away(&mut turned_away);
                     }
                 }
                 Err(error) if concerns_one_connection(&error) => {
@@ -79,6 +78,14 @@ impl<S: Application> Port<S> {
                     }
                 }
             }
+        }
+    }
+
+    fn turn_away(&self, turned_away: &mut Seldom) {
+        self.metrics.turned_away();
+        if let Some(times) = turned_away.count(Instant::now()) {
+            let (listener, limit) = (self.name, self.connections);
+            warn!(event = "turned_away", listener, limit, times, "too many connections");
         }
     }
 

@@ -26,6 +26,7 @@ use super::cross_origin::CrossOrigin;
 use crate::error::{Error, Kind};
 use crate::filters::context::RequestContext;
 use crate::filters::problem;
+use crate::metrics::Metrics;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type AnswerBody = BoxBody<Bytes, BoxError>;
@@ -52,6 +53,7 @@ pub fn application<B>(
     routes: BoxedFilter<(warp::reply::Response,)>,
     origins: Vec<HeaderValue>,
     request_timeout: Duration,
+    metrics: &Metrics,
 ) -> impl Service<Request<B>, Response = Answer, Error = Infallible, Future: Send + 'static>
 + Clone
 + Send
@@ -61,7 +63,7 @@ where
 {
     let inner = Inner { routes, request_timeout };
     let compressed = CompressionLayer::new().compress_when(compressible()).layer(inner);
-    Edge { inner: CrossOrigin::new(compressed, origins) }
+    Edge { inner: CrossOrigin::new(compressed, origins), metrics: metrics.clone() }
 }
 
 fn compressible() -> impl Predicate {
@@ -108,6 +110,7 @@ where
 #[derive(Clone)]
 struct Edge<S> {
     inner: S,
+    metrics: Metrics,
 }
 
 impl<S, B, R> Service<Request<B>> for Edge<S>
@@ -126,7 +129,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let inner = self.inner.clone();
+        let Self { inner, metrics } = self.clone();
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
         let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
         let context = Arc::new(RequestContext::new(peer, given));
@@ -139,7 +142,7 @@ where
         Box::pin(async move {
             let Ok(response) = inner.oneshot(request).await;
             let response = finish(response.map(|body| body.map_err(Into::into).boxed()), &context);
-            line.write(&response, &context);
+            line.write(&response, &context, &metrics);
             Ok(if is_head { without_body(response) } else { response })
         })
     }
@@ -173,7 +176,7 @@ fn without_body(mut response: Answer) -> Answer {
     response.map(|_| Empty::new().map_err(|never| match never {}).boxed())
 }
 
-/// What the log says of one request. Never the query: it may hold a token.
+/// What the log and the metrics say of one request. Never the query: it may hold a token.
 struct LogLine {
     method: Method,
     path: String,
@@ -186,9 +189,11 @@ impl LogLine {
         Self { method: request.method().clone(), path, began: tokio::time::Instant::now() }
     }
 
-    fn write(&self, response: &Answer, context: &RequestContext) {
+    fn write(&self, response: &Answer, context: &RequestContext, metrics: &Metrics) {
         let Self { method, path, began } = self;
-        let ms = began.elapsed().as_millis();
+        let took = began.elapsed();
+        metrics.http.answered(method, context.route.get().copied(), response.status(), took);
+        let ms = took.as_millis();
         let (status, request_id) = (response.status().as_u16(), &context.id);
         let user = context.user.get().map(tracing::field::display);
         let error = response.extensions().get::<Arc<Error>>();

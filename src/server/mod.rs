@@ -36,6 +36,7 @@ pub use self::{
     tls::Tls,
 };
 use crate::lifecycle::Shutdown;
+use crate::metrics::{ListenerMetrics, Metrics};
 
 /// Connections that the redirect listener holds at once; each lasts one request.
 const REDIRECT_CONNECTIONS: usize = 256;
@@ -87,6 +88,7 @@ pub async fn serve<S, A>(
     app: S,
     admin: A,
     shutdown: Shutdown,
+    metrics: &Metrics,
 ) where
     S: Application,
     A: Application,
@@ -102,12 +104,15 @@ pub async fn serve<S, A>(
         limits,
         service: app,
         ending: ending.clone(),
+        metrics: metrics.listener("https"),
     };
     public.spawn(https.run());
     if let Some(listener) = listeners.redirect {
-        public.spawn(redirect(listener, &options, limits, ending).run());
+        let metrics = metrics.listener("redirect");
+        public.spawn(redirect(listener, &options, limits, ending, metrics).run());
     }
-    let operators = Operators::begin(listeners.admin, admin, limits, &shutdown);
+    let counts = metrics.listener("admin");
+    let operators = Operators::begin(listeners.admin, admin, limits, &shutdown, counts);
     select! {
         never = tls.watch(options.certificate_interval, &shutdown) => match never {},
         () = shutdown.closing().cancelled() => {}
@@ -121,6 +126,7 @@ fn redirect(
     options: &ServerOptions,
     limits: Limits,
     ending: Ending,
+    metrics: ListenerMetrics,
 ) -> Port<Redirect> {
     Port {
         name: "redirect",
@@ -130,6 +136,7 @@ fn redirect(
         limits: Limits { header: limits.header.min(REDIRECT_HEADER_TIMEOUT), ..limits },
         service: Redirect::to(&options.public_url),
         ending,
+        metrics,
     }
 }
 
@@ -145,6 +152,7 @@ impl Operators {
         service: A,
         limits: Limits,
         shutdown: &Shutdown,
+        metrics: ListenerMetrics,
     ) -> Self {
         let closing = shutdown.hard().child_token();
         let connections = TaskTracker::new();
@@ -157,6 +165,7 @@ impl Operators {
                 limits,
                 service,
                 ending: Ending::new(&closing, shutdown, &connections),
+                metrics,
             };
             connections.spawn(port.run());
         }

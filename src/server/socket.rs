@@ -16,23 +16,25 @@ use tokio::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::pulse::Pulse;
+use crate::metrics::Counted;
 
 /// How long, and how many bytes, a client that is still sending is listened to after its answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 8 << 20;
 
-/// A connection's place under the limit, and in what a stop waits for.
+/// A connection's place under the limit, in what a stop waits for, and among those counted.
 ///
 /// It travels with the socket, so that an upgraded connection keeps its place.
 #[derive(Debug)]
 pub(super) struct Lease {
     _permit: OwnedSemaphorePermit,
     _token: TaskTrackerToken,
+    _open: Counted,
 }
 
 impl Lease {
-    pub fn new(permit: OwnedSemaphorePermit, token: TaskTrackerToken) -> Self {
-        Self { _permit: permit, _token: token }
+    pub fn new(permit: OwnedSemaphorePermit, token: TaskTrackerToken, open: Counted) -> Self {
+        Self { _permit: permit, _token: token, _open: open }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -57,7 +57,7 @@ impl Deliveries {
     }
 
     /// Writes, until told to stop; then what still waits.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+    pub async fn run(&self, stop: CancellationToken) {
         let mut tick = interval(WRITE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failed = false;

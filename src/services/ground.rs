@@ -20,7 +20,7 @@ use super::live::LiveSessions;
 use super::messages::{Messages, View};
 use super::notifications::Notifications;
 use super::outbox::Outbox;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, ShardWriter};
 use super::password::PasswordChanges;
 use super::passwords::Passwords;
 use super::profile::Profile;
@@ -204,6 +204,11 @@ impl Ground<'_> {
             cursors: self.cursors(),
             clock: self.clock.clone(),
         }
+    }
+
+    pub(super) fn outgoing(&self) -> (Outgoing, Vec<ShardWriter>) {
+        let shards = self.settings.messages.shards as usize;
+        Outgoing::new(&self.repositories.writer, shards, self.metrics)
     }
 
     pub(super) fn groups(

@@ -42,7 +42,6 @@ use attachments::Attachments;
 use blocks::Blocks;
 use conversations::Conversations;
 use deletion::Deletion;
-use deliveries::Deliveries;
 use export::Exports;
 use frames::Frames;
 use friends::Friends;
@@ -54,19 +53,19 @@ use live::LiveSessions;
 use messages::Messages;
 use notifications::Notifications;
 use outbox::Outbox;
-use outgoing::{Outgoing, ShardWriter};
+use outgoing::ShardWriter;
 use password::PasswordChanges;
 use profile::Profile;
 use profiles::Profiles;
 use search::Search;
 use sessions::Sessions;
-use typing::Typing;
 
 use crate::cache::Redis;
 use crate::cache::profiles::ProfileCache;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::error::Result;
+use crate::metrics::Metrics;
 use crate::repositories::Repositories;
 
 /// Every service of an instance; cloning shares them.
@@ -84,8 +83,6 @@ pub struct Services {
     pub conversations: Arc<Conversations>,
     /// Leaving for good; its task is to be run.
     pub deletion: Arc<Deletion>,
-    /// What has come to devices; its task is to be run.
-    pub deliveries: Arc<Deliveries>,
     /// All that someone has here.
     pub exports: Arc<Exports>,
     /// Asking, answering, ending, listing.
@@ -116,8 +113,6 @@ pub struct Services {
     pub search: Arc<Search>,
     /// Signed-in devices.
     pub sessions: Arc<Sessions>,
-    /// Who is told of someone's typing.
-    pub typing: Arc<Typing>,
 }
 
 /// What the services of an instance are made from.
@@ -133,6 +128,8 @@ pub struct Ground<'a> {
     pub repositories: &'a Repositories,
     /// What may be lost.
     pub redis: &'a Redis,
+    /// What is measured.
+    pub metrics: &'a Metrics,
 }
 
 impl Services {
@@ -141,7 +138,7 @@ impl Services {
     /// # Errors
     /// When the signing key or the URL for mail is not one.
     pub fn new(ground: Ground<'_>) -> Result<(Self, Vec<ShardWriter>)> {
-        let Ground { settings, clock, repositories, redis, .. } = ground;
+        let Ground { clock, repositories, redis, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
         let access = Arc::new(ground.access(&live)?);
         let outbox = Arc::new(ground.outbox()?);
@@ -151,25 +148,21 @@ impl Services {
         let cache = ProfileCache::new(redis.clone());
         let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
-        let shards = settings.messages.shards as usize;
-        let (outgoing, writers) = Outgoing::new(&repositories.writer, shards);
+        let (outgoing, writers) = ground.outgoing();
         let conversations = Arc::new(Conversations::new(repositories, clock));
         let friends = Arc::new(ground.friends(&profiles));
         let groups = Arc::new(ground.groups(&profiles, &attachments));
         let blocks = Arc::new(ground.blocks(&profiles));
-        let exports = Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups));
         let notifications = Arc::new(ground.notifications(&profiles));
         let services = Self {
+            exports: Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups)),
             accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
             passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
             deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
-            deliveries: Arc::new(Deliveries::new(repositories, clock)),
-            typing: Arc::new(Typing::new(repositories)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             frames: Arc::new(Frames::new(repositories, &profiles, &notifications)),
             notifications,
-            exports,
             friends,
             groups,
             inbox: Arc::new(ground.inbox(&profiles)),

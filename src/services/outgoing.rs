@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::metrics::{Counted, Metrics, ShardMetrics};
 use crate::repositories::messages::shard_of;
 use crate::repositories::writer::Writer;
 
@@ -30,12 +31,20 @@ const PATIENCE: Duration = Duration::from_secs(4);
 struct Waiting {
     draft: Draft,
     answer: oneshot::Sender<Result<Sent>>,
+    _queued: Counted,
 }
 
 /// The queues in front of the writers.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    shards: Vec<mpsc::Sender<Waiting>>,
+    shards: Vec<Shard>,
+}
+
+/// The way into one queue.
+#[derive(Debug, Clone)]
+struct Shard {
+    queue: mpsc::Sender<Waiting>,
+    metrics: ShardMetrics,
 }
 
 /// The one writer of a shard, to be run as a task.
@@ -43,15 +52,18 @@ pub struct Outgoing {
 pub struct ShardWriter {
     writer: Writer,
     queue: mpsc::Receiver<Waiting>,
+    metrics: ShardMetrics,
 }
 
 impl Outgoing {
     /// The queues of so many shards, and their writers.
     #[must_use]
-    pub fn new(writer: &Writer, shards: usize) -> (Self, Vec<ShardWriter>) {
-        let pairs = (0..shards).map(|_| {
-            let (sender, queue) = mpsc::channel(WAITING);
-            (sender, ShardWriter { writer: writer.clone(), queue })
+    pub fn new(writer: &Writer, shards: usize, metrics: &Metrics) -> (Self, Vec<ShardWriter>) {
+        let pairs = (0..shards).map(|number| {
+            let (entry, queue) = mpsc::channel(WAITING);
+            let metrics = metrics.shard(number);
+            let shard = Shard { queue: entry, metrics: metrics.clone() };
+            (shard, ShardWriter { writer: writer.clone(), queue, metrics })
         });
         let (shards, writers) = pairs.unzip();
         (Self { shards }, writers)
@@ -67,7 +79,8 @@ impl Outgoing {
     pub async fn send(&self, draft: Draft) -> Result<Sent> {
         let shard = &self.shards[shard_of(draft.conversation(), self.shards.len())];
         let (answer, outcome) = oneshot::channel();
-        shard.try_send(Waiting { draft, answer }).map_err(|_| Error::unavailable())?;
+        let waiting = Waiting { draft, answer, _queued: shard.metrics.queued() };
+        shard.queue.try_send(waiting).map_err(|_| Error::unavailable())?;
         failpoint::reach("queue.entered");
         match timeout(PATIENCE, outcome).await {
             Ok(outcome) => outcome.map_err(|_| Error::unavailable())?,
@@ -97,10 +110,14 @@ impl ShardWriter {
     async fn write(&self, batch: &mut Vec<Waiting>) {
         let (drafts, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.draft, waiting.answer)).unzip();
+        self.metrics.batch(drafts.len());
         failpoint::reach("queue.taken");
         let outcomes = self.writer.write(drafts).await;
         failpoint::reach("queue.answer");
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            if matches!(outcome, Ok(Sent::New(_))) {
+                self.metrics.written();
+            }
             // Whoever asked may have gone; what is written stays written.
             let _ = answer.send(outcome);
         }

@@ -75,7 +75,7 @@ impl Relay {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut failed = false;
         while !stop.is_cancelled() {
-            match self.term(&stop).await {
+            match Box::pin(self.term(&stop)).await {
                 Ok(()) => failed = false,
                 Err(error) => {
                     if !std::mem::replace(&mut failed, true) {
@@ -209,21 +209,17 @@ fn changes_circle(event: &Event) -> bool {
 async fn listen(mut stream: EventStream, events: Events, heard: mpsc::Sender<Heard>) -> Result<()> {
     let (mut noted, mut now) = (Instant::now(), None);
     loop {
-        let next = match stream.next().await? {
-            Some(occurrence) => {
-                now = None;
-                Heard::Event(Box::new(occurrence))
-            }
+        let next = if let Some(occurrence) = stream.next().await? {
+            now = None;
+            Heard::Event(Box::new(occurrence))
+        } else if let Some(position) = now.take() {
             // Everything that was committed before the stream was asked, it has told.
-            None => match now.take() {
-                Some(position) => Heard::Nothing(position),
-                None => {
-                    if noted.elapsed() >= NOTE_NOTHING {
-                        (noted, now) = (Instant::now(), Some(events.now().await?));
-                    }
-                    continue;
-                }
-            },
+            Heard::Nothing(position)
+        } else {
+            if noted.elapsed() >= NOTE_NOTHING {
+                (noted, now) = (Instant::now(), Some(events.now().await?));
+            }
+            continue;
         };
         if heard.send(next).await.is_err() {
             return Ok(());

@@ -18,14 +18,15 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// What every floor stands on; it may know the domain and itself.
-const GROUND: [&str; 5] = ["error", "config", "telemetry", "lifecycle", "failpoint"];
+const GROUND: [&str; 6] = ["error", "config", "telemetry", "lifecycle", "failpoint", "metrics"];
 
 /// Crates that only some modules may name.
-const CONFINED: [(&[&str], &[&str]); 4] = [
+const CONFINED: [(&[&str], &[&str]); 5] = [
     (&["warp"], &["filters", "routes", "realtime", "server"]),
     (&["mongodb", "bson"], &["repositories"]),
     (&["redis", "bb8", "bb8_redis"], &["cache", "bus"]),
     (&["lettre"], &["mail", "config"]),
+    (&["prometheus"], &["metrics"]),
 ];
 
 /// Which floor a module is on; the ground is below the last.

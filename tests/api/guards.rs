@@ -19,6 +19,7 @@ use natter::filters::context::RequestContext;
 use natter::filters::endpoint::{Class, Endpoint};
 use natter::filters::guards::{Caller, Guards};
 use natter::filters::rate_limit::RateLimits;
+use natter::metrics::Metrics;
 use natter::repositories::Repositories;
 use natter::repositories::accounts::NewAccount;
 use natter::repositories::sessions::Sessions;
@@ -57,7 +58,8 @@ impl Door {
         let read = limit.try_into().ok().map(|limit| Quota { limit, window: HOUR });
         let limits =
             Limits { auth: None, read, write: None, upload: None, search: None, socket: None };
-        let redis = Redis::new("redis://127.0.0.1:1", "").expect("a URL");
+        let metrics = Metrics::new(clock.now()).expect("metrics");
+        let redis = Redis::new("redis://127.0.0.1:1", "", &metrics).expect("a URL");
         let limits = Arc::new(RateLimits::new(&limits, &clock, redis));
         let guards = Guards::new(limits, access.clone(), Arc::new([]));
         let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");

@@ -122,6 +122,43 @@ async fn a_message_notification_stays_read_until_the_next_message() {
 }
 
 #[tokio::test]
+async fn in_a_common_group_only_those_tell_whom_the_reader_has_not_blocked() {
+    let app = TestApp::spawn().await;
+    let (alice, bob, carol) =
+        (app.user("alice").await, app.user("bob").await, app.user("carol").await);
+    let group = carol.group("common", &[alice.clone(), bob.clone()]).await;
+    alice.post("/notifications/read", json!({"all": true})).await.ok(200);
+    let of_group = async || {
+        let mut items = listed(&alice, "?unread=true").await;
+        items.retain(|item| item["type"] == "message");
+        items
+    };
+    alice.post("/blocks", json!({"user_id": bob.id})).await.ok(201);
+    bob.tell(&group, "one").await;
+    assert_eq!((of_group().await, unread(&alice).await), (Vec::new(), json!(0)));
+    let by_carol = carol.tell(&group, "two").await;
+    for text in ["three", "four"] {
+        app.advance(std::time::Duration::from_secs(1));
+        bob.tell(&group, text).await;
+        let [item] = &of_group().await[..] else { panic!("one notification") };
+        assert_eq!((&item["message_id"], &item["preview"]), (&by_carol["id"], &json!("two")));
+        assert_eq!(item["actor"]["username"], "carol");
+        assert_eq!(
+            (&item["group_id"], &item["created_at"]),
+            (&json!(group), &by_carol["created_at"])
+        );
+        assert_eq!(unread(&alice).await, 1);
+    }
+    // To others bob's messages tell as ever.
+    assert_eq!(listed(&carol, "").await[0]["preview"], "four");
+    read_up_to(&alice, &by_carol).await;
+    assert_eq!((of_group().await, unread(&alice).await), (Vec::new(), json!(0)));
+    bob.tell(&group, "five").await;
+    assert_eq!((of_group().await, unread(&alice).await), (Vec::new(), json!(0)));
+    assert_eq!(alice.get(&format!("/conversations/{group}")).await.ok(200)["unread_count"], 3);
+}
+
+#[tokio::test]
 async fn what_marks_nothing_is_refused() {
     let app = TestApp::spawn().await;
     let bob = app.user("bob").await;

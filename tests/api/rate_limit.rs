@@ -10,6 +10,7 @@ use natter::domain::clock::{Clock, random_bytes};
 use natter::domain::ids::UserId;
 use natter::filters::endpoint::Class;
 use natter::filters::rate_limit::{Charge, RateLimits, Subject};
+use natter::metrics::Metrics;
 use reqwest::header::HeaderMap;
 
 use crate::support::app::service;
@@ -26,7 +27,8 @@ fn limits(url: &str, prefix: &str, clock: &Clock, (limit, seconds): (u32, u64)) 
         limit: NonZeroU32::new(limit).expect("not zero"),
         window: Duration::from_secs(seconds),
     };
-    let redis = Redis::new(url, prefix).expect("a URL");
+    let metrics = Metrics::new(clock.now()).expect("metrics");
+    let redis = Redis::new(url, prefix, &metrics).expect("a URL");
     RateLimits::new(&Limits { read: Some(quota), ..NONE }, clock, redis)
 }
 

@@ -48,8 +48,8 @@ impl Company {
         was_online != news.online
     }
 
-    fn hears(&mut self, user: UserId) -> bool {
-        self.parted.retain(|_, at| at.elapsed() < UNDER_WAY);
+    fn hears(&mut self, user: UserId, now: Instant) -> bool {
+        self.parted.retain(|_, at| now.duration_since(*at) < UNDER_WAY);
         !self.parted.contains_key(&user)
     }
 
@@ -66,7 +66,7 @@ impl Hub {
     pub(in crate::realtime) fn meet(&self, user: UserId, news: &News) {
         let mut state = self.state();
         let Some(room) = state.rooms.get_mut(&user) else { return };
-        if room.company.hears(news.user) && room.company.learn(news) {
+        if room.company.hears(news.user, Instant::now()) && room.company.learn(news) {
             for socket in &room.sockets {
                 socket.pass(None, news.frame.clone());
             }
@@ -77,7 +77,7 @@ impl Hub {
     pub(in crate::realtime) fn typing(&self, user: UserId, typing: &Typing) {
         let mut state = self.state();
         let Some(Room { company, left, sockets, .. }) = state.rooms.get_mut(&user) else { return };
-        if !left.contains(&typing.conversation) && company.hears(typing.user) {
+        if !left.contains(&typing.conversation) && company.hears(typing.user, Instant::now()) {
             for socket in &*sockets {
                 socket.pass(Some(typing.conversation), typing.frame.clone());
             }
@@ -102,7 +102,14 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+
     use super::*;
+    use crate::domain::clock::Timestamp;
+    use crate::domain::events::Position;
+    use crate::domain::ids::{ConversationId, SessionId};
+    use crate::realtime::socket::Next;
 
     fn news(user: UserId, stamp: u64, online: bool) -> News {
         News { user, stamp, online, frame: format!("{online}").into() }
@@ -119,13 +126,31 @@ mod tests {
         assert!(company.learn(&news(friend, 6, true)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_under_way_of_one_who_left_is_not_told() {
-        let (mut company, friend) = (Company::default(), UserId::random());
-        assert!(company.hears(friend));
-        company.parted.insert(friend, Instant::now());
-        assert!(!company.hears(friend));
-        tokio::time::advance(UNDER_WAY).await;
-        assert!(company.hears(friend));
+    #[test]
+    fn what_is_under_way_of_one_who_left_is_not_told() {
+        let (mut company, friend, now) = (Company::default(), UserId::random(), Instant::now());
+        assert!(company.hears(friend, now));
+        company.parted.insert(friend, now);
+        assert!(!company.hears(friend, now));
+        assert!(company.hears(friend, now + UNDER_WAY));
+    }
+
+    #[tokio::test]
+    async fn who_is_out_is_told_of_no_typing_that_was_under_way() {
+        let (hub, _changes) = Hub::new(1);
+        let (user, typist) = (UserId::random(), UserId::random());
+        let addr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let socket = Socket::new(user, SessionId::random(), addr, Timestamp::from_millis(0));
+        let socket = Arc::new(socket);
+        hub.expect(&socket).expect("room");
+        hub.assume(user, Position::default());
+        assert!(hub.enter(&socket).is_some());
+        let [left, stays] = [user, typist].map(|it| ConversationId::direct(it, typist));
+        let typing = |conversation| Typing { conversation, user: typist, frame: "typing".into() };
+        hub.typing(user, &typing(left));
+        hub.bar(user, left);
+        hub.typing(user, &typing(left));
+        hub.typing(user, &typing(stays));
+        assert_eq!(socket.next().await, Next::Frames(vec!["typing".into()]));
     }
 }

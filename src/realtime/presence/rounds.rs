@@ -67,8 +67,11 @@ impl Presence {
             let _ = self.round(&mut rounds).await;
             sleep(TICK).await;
         }
-        // Where this fails, the others see it in a while.
-        let _ = self.bus.retire().await;
+        // Connections that were dropped with nobody told expire, and so does then this instance:
+        // that is when the others look. Where retiring fails, they do so in a while, too.
+        if self.users().is_empty() && !self.state().work.is_left() {
+            let _ = self.bus.retire().await;
+        }
     }
 
     async fn round(&self, rounds: &mut Rounds) -> Result<()> {

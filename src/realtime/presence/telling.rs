@@ -27,7 +27,7 @@ const FRIENDS: usize = 1000;
 impl Presence {
     /// Tells the friends of some how they are; whether there were any.
     pub(super) async fn tell(&self) -> Result<bool> {
-        let users = self.state().work.take_tell(TOGETHER);
+        let users = self.state().work.take_tell(TOGETHER, Instant::now());
         if users.is_empty() {
             return Ok(false);
         }
@@ -56,7 +56,7 @@ impl Presence {
     pub(super) async fn look_around(&self) -> Result<bool> {
         let users = {
             let state = &mut *self.state();
-            state.work.take_look(TOGETHER, state.here.keys().copied())
+            state.work.take_look(TOGETHER, Instant::now(), state.here.keys().copied())
         };
         if users.is_empty() {
             return Ok(false);

@@ -55,8 +55,7 @@ impl Work {
     }
 
     /// Takes up to `count` who are to be told to their friends now.
-    pub fn take_tell(&mut self, count: usize) -> Vec<UserId> {
-        let now = Instant::now();
+    pub fn take_tell(&mut self, count: usize, now: Instant) -> Vec<UserId> {
         let due = self.tell.iter().filter(|(_, from)| **from <= now);
         let users: Vec<UserId> = due.map(|(user, _)| *user).take(count).collect();
         for user in &users {
@@ -66,8 +65,13 @@ impl Work {
     }
 
     /// Takes up to `count` who are to be told of their friends now, of these who are here.
-    pub fn take_look(&mut self, count: usize, here: impl Iterator<Item = UserId>) -> Vec<UserId> {
-        if self.look_at_all.is_some_and(|from| from <= Instant::now()) {
+    pub fn take_look(
+        &mut self,
+        count: usize,
+        now: Instant,
+        here: impl Iterator<Item = UserId>,
+    ) -> Vec<UserId> {
+        if self.look_at_all.is_some_and(|from| from <= now) {
             self.look_at_all = None;
             self.look.extend(here);
         }
@@ -90,27 +94,27 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn who_comes_back_in_time_was_never_gone() {
-        let (mut work, user) = (Work::default(), UserId::random());
-        work.tell(user, Instant::now() + Duration::from_secs(2));
-        assert!(work.take_tell(9).is_empty());
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn who_comes_back_in_time_was_never_gone() {
+        let (mut work, user, now) = (Work::default(), UserId::random(), Instant::now());
+        work.tell(user, now + SECOND);
+        assert!(work.take_tell(9, now).is_empty());
         assert!(work.is_left());
-        work.tell(user, Instant::now());
-        assert_eq!(work.take_tell(9), [user]);
+        work.tell(user, now);
+        assert_eq!(work.take_tell(9, now), [user]);
         assert!(!work.is_left());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn everyone_is_looked_at_after_the_last_loss() {
-        let (mut work, user) = (Work::default(), UserId::random());
-        let second = Duration::from_secs(1);
-        work.look_at_all(Instant::now() + 3 * second);
-        work.look_at_all(Instant::now() + second);
-        tokio::time::advance(2 * second).await;
-        assert!(work.take_look(9, [user].into_iter()).is_empty());
-        tokio::time::advance(second).await;
-        assert_eq!(work.take_look(9, [user].into_iter()), [user]);
-        assert!(work.take_look(9, [user].into_iter()).is_empty());
+    #[test]
+    fn everyone_is_looked_at_after_the_last_loss() {
+        let (mut work, user, now) = (Work::default(), UserId::random(), Instant::now());
+        let look = |work: &mut Work, after| work.take_look(9, now + after, [user].into_iter());
+        work.look_at_all(now + 3 * SECOND);
+        work.look_at_all(now + SECOND);
+        assert!(look(&mut work, 2 * SECOND).is_empty());
+        assert_eq!(look(&mut work, 3 * SECOND), [user]);
+        assert!(look(&mut work, 4 * SECOND).is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Bson, Document};
 
-use super::definition::{Wanted, name_of};
+use super::definition::{Wanted, name_of, validation};
 use super::found::{Existing, Found, Topology};
 use super::step::Step;
 
@@ -43,9 +43,22 @@ fn differs(wanted: &Wanted, what: String, is: Option<&Bson>, should: Option<&Bso
 
 fn options(wanted: &Wanted, existing: &Existing) -> Vec<Step> {
     let (should, is) = (&wanted.options, &existing.options);
+    let mut steps = Vec::new();
+    for (option, default) in validation() {
+        let value = |options: &Document| options.get(option).unwrap_or(&default).clone();
+        let (should, is) = (value(should), value(is));
+        if !alike(Some(&should), Some(&is)) {
+            let (collection, option) = (wanted.name.clone(), option.to_owned());
+            let (found, wanted) = (is.to_string(), should.to_string());
+            steps.push(Step::Change { collection, option, found, wanted });
+        }
+    }
+    let fixed = |key: &&String| validation().iter().all(|(option, _)| option != *key);
     let added = is.keys().filter(|key| !should.contains_key(key));
-    let differing = should.keys().chain(added).filter(|key| !alike(should.get(key), is.get(key)));
-    differing.map(|key| differs(wanted, key.clone(), is.get(key), should.get(key))).collect()
+    let differing = should.keys().chain(added).filter(fixed);
+    let differing = differing.filter(|key| !alike(should.get(key), is.get(key)));
+    steps.extend(differing.map(|key| differs(wanted, key.clone(), is.get(key), should.get(key))));
+    steps
 }
 
 fn indexes(wanted: &Wanted, existing: &Existing) -> Vec<Step> {
@@ -183,8 +196,21 @@ mod tests {
     fn options_on_one_side_only_differ() {
         let existing = Existing { options: doc! { "capped": true }, ..same() };
         let lines = lines(wanted(None), &found(Topology::ReplicaSet, Some(existing)));
-        assert!(lines[0].contains("validator of things") && lines[0].contains("is absent"));
+        assert!(lines[0].starts_with("change validator of things: is {"), "{lines:?}");
         assert!(lines[1].contains("capped of things") && lines[1].ends_with("defined as absent"));
+    }
+
+    #[test]
+    fn an_absent_option_is_its_default() {
+        let mut options = same().options;
+        options.extend(doc! { "validationLevel": "strict", "validationAction": "error" });
+        let existing = Existing { options: options.clone(), ..same() };
+        let found_with = |existing| found(Topology::ReplicaSet, Some(existing));
+        assert_eq!(lines(wanted(None), &found_with(existing)), [""; 0]);
+        options.insert("validationAction", "warn");
+        let existing = Existing { options, ..same() };
+        let line = r#"change validationAction of things: is "warn", defined as "error""#;
+        assert_eq!(lines(wanted(None), &found_with(existing)), [line]);
     }
 
     #[test]

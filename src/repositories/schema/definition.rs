@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use mongodb::bson::Document;
+use mongodb::bson::{Bson, Document};
 use serde::Deserialize;
 
 use super::step::Step;
@@ -81,6 +81,15 @@ impl Wanted {
         let Step::CreateIndex { index, .. } = step else { return None };
         self.indexes.iter().find(|wanted| name_of(wanted) == index).cloned()
     }
+}
+
+/// The options that can change under data that is there, each with what its absence means.
+pub(super) fn validation() -> [(&'static str, Bson); 3] {
+    [
+        ("validator", Bson::Document(Document::new())),
+        ("validationLevel", Bson::from("strict")),
+        ("validationAction", Bson::from("error")),
+    ]
 }
 
 /// The name of an index.

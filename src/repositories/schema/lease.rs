@@ -2,7 +2,7 @@
 //!
 //! It ends by itself when its holder is silent for [`TERM`]. Every holder has a higher fence than
 //! those before, and only writes where its own still stands. A holder that wakes up too late can
-//! do no harm either way: all it does is make what is missing.
+//! do no harm either way: all it does is make what is missing, and set validators.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
 use super::definition::fingerprint;
-use super::{Applied, SchemaError};
+use super::{Applied, By, SchemaError};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::repositories::bson::{binary, optional_date};
@@ -20,6 +20,9 @@ use crate::repositories::store::{Store, duplicate, failed, within, within_raw};
 
 /// How long a silent holder keeps the lease.
 const TERM: Duration = Duration::from_secs(30);
+
+/// How many sets of definitions are remembered as superseded.
+const REMEMBERED: usize = 100;
 
 /// How often a holder says that it is still there.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -31,6 +34,9 @@ pub(super) struct State {
     pub shards: Option<u32>,
     /// Fingerprint of the definitions applied last.
     applied: Option<Binary>,
+    /// Fingerprints of those applied before, the latest last.
+    #[serde(default)]
+    superseded: Vec<Binary>,
     /// Until when the lease is held; none when nobody holds it.
     #[serde(with = "optional_date", default)]
     until: Option<Timestamp>,
@@ -48,6 +54,20 @@ impl State {
     /// Whether the definitions of this instance were the last to be applied.
     pub fn is_applied(&self) -> bool {
         self.applied.as_ref().is_some_and(|applied| applied.bytes == fingerprint())
+    }
+
+    /// Whether others have been applied after those of this instance, which is an older one then.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded.iter().any(|before| before.bytes == fingerprint())
+    }
+
+    /// What is superseded once the definitions of this instance are applied.
+    fn superseded_then(self) -> Vec<Binary> {
+        let mut all = self.superseded;
+        all.extend(self.applied);
+        all.retain(|before| before.bytes != fingerprint());
+        all.drain(..all.len().saturating_sub(REMEMBERED));
+        all
     }
 }
 
@@ -70,7 +90,7 @@ impl Lease {
 
     /// Takes the lease unless somebody holds it, or the database has another number of shards;
     /// on a new database that number is fixed by this.
-    pub async fn take(&self, shards: u32, clock: &Clock) -> Result<Option<Held>> {
+    pub async fn take(&self, shards: u32, clock: &Clock, by: By) -> Result<Option<Held>> {
         let now = clock.now();
         let free = doc! { "_id": "schema", "shards": shards, "$or": [
             { "until": { "$exists": false } },
@@ -82,7 +102,12 @@ impl Lease {
         };
         let take = self.rows.find_one_and_update(free, change).upsert(true);
         match within_raw(take.return_document(ReturnDocument::After)).await? {
-            Ok(Some(row)) => Ok(Some(Held { rows: self.rows.clone(), fence: row.fence })),
+            Ok(Some(row)) => {
+                let (rows, fence) = (self.rows.clone(), row.fence);
+                let is_outdated = by == By::Start && row.is_superseded();
+                let superseded = (!is_outdated).then(|| row.superseded_then());
+                Ok(Some(Held { rows, fence, superseded }))
+            }
             Ok(None) => Ok(None),
             // The row is there and is not such, so that the upsert tried to insert a second one.
             Err(error) if duplicate(&error).is_some() => Ok(None),
@@ -96,9 +121,17 @@ impl Lease {
 pub(super) struct Held {
     rows: Collection<State>,
     fence: i64,
+    /// What is superseded once the work is done; `None` for an outdated holder, whose definitions
+    /// do not become those applied last.
+    superseded: Option<Vec<Binary>>,
 }
 
 impl Held {
+    /// Whether newer definitions have been applied, as the lease was taken.
+    pub fn is_outdated(&self) -> bool {
+        self.superseded.is_none()
+    }
+
     /// Runs `work`, renewing the lease as long as it lasts, then notes what was applied and gives
     /// the lease back; also when `work` fails, so that others need not wait for its end.
     pub async fn run(
@@ -111,8 +144,11 @@ impl Held {
             error = self.renew(clock) => Err(error),
         };
         let mut change = doc! { "$unset": { "until": "" } };
-        if outcome.is_ok() {
-            change.insert("$set", doc! { "applied": binary(fingerprint()), "at": clock.now() });
+        if let (Ok(_), Some(superseded)) = (&outcome, &self.superseded) {
+            let applied = doc! {
+                "applied": binary(fingerprint()), "superseded": superseded, "at": clock.now(),
+            };
+            change.insert("$set", applied);
         }
         let returned = self.write(change).await;
         let applied = outcome?;

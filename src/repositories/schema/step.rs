@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A difference: something missing, which [`apply`](super::apply) makes, or something that it
+/// A difference: something that [`apply`](super::apply) makes or changes, or something that it
 /// leaves to a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -23,11 +23,29 @@ pub enum Step {
         /// Its name.
         collection: String,
     },
+    /// A validator, or how it is applied, is another one than in `indexes/`.
+    Change {
+        /// The collection's name.
+        collection: String,
+        /// `validator`, `validationLevel` or `validationAction`.
+        option: String,
+        /// How it is in the database.
+        found: String,
+        /// How it is in `indexes/`.
+        wanted: String,
+    },
+    /// The same, but definitions that came after these have set it; left as it is.
+    Newer {
+        /// The collection's name.
+        collection: String,
+        /// As in [`Step::Change`].
+        option: String,
+    },
     /// Something is defined otherwise than in `indexes/`; left as it is.
     Differs {
         /// The collection's name.
         collection: String,
-        /// `validator` or another option, `index NAME`, `shard key`.
+        /// An option, `index NAME`, `shard key`.
         what: String,
         /// How it is in the database.
         found: String,
@@ -42,26 +60,42 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether `apply` makes it.
+    /// Whether `apply` does it.
     #[must_use]
-    pub fn is_missing(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         matches!(
             self,
-            Self::CreateCollection { .. } | Self::CreateIndex { .. } | Self::Shard { .. }
+            Self::CreateCollection { .. }
+                | Self::CreateIndex { .. }
+                | Self::Shard { .. }
+                | Self::Change { .. }
         )
+    }
+
+    pub(super) fn is_change(&self) -> bool {
+        matches!(self, Self::Change { .. })
+    }
+
+    /// The same step where these definitions have been superseded.
+    pub(super) fn left_to_newer(self) -> Self {
+        match self {
+            Self::Change { collection, option, .. } => Self::Newer { collection, option },
+            other => other,
+        }
     }
 
     pub(super) fn is_shard(&self) -> bool {
         matches!(self, Self::Shard { .. })
     }
 
-    /// Whether it is something to make in this collection.
+    /// Whether it is something to do in this collection.
     pub(super) fn concerns(&self, name: &str) -> bool {
         match self {
             Self::CreateCollection { collection }
             | Self::CreateIndex { collection, .. }
-            | Self::Shard { collection } => collection == name,
-            Self::Differs { .. } | Self::Unknown { .. } => false,
+            | Self::Shard { collection }
+            | Self::Change { collection, .. } => collection == name,
+            Self::Newer { .. } | Self::Differs { .. } | Self::Unknown { .. } => false,
         }
     }
 }
@@ -74,6 +108,14 @@ impl fmt::Display for Step {
                 write!(f, "create index {index} of {collection}")
             }
             Self::Shard { collection } => write!(f, "shard collection {collection}"),
+            Self::Change { collection, option, found, wanted } => {
+                write!(f, "change {option} of {collection}: is {found}, defined as {wanted}")
+            }
+            Self::Newer { collection, option } => write!(
+                f,
+                "leave alone {option} of {collection}, which newer definitions have set (natter \
+                 indexes apply sets it back)"
+            ),
             Self::Differs { collection, what, found, wanted } => {
                 let remedy = if what.starts_with("index ") {
                     "drop it by hand and it is made anew"

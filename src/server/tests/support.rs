@@ -36,8 +36,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::Service;
 
 use crate::{
-    domain::ids::SessionId,
+    domain::{clock::Clock, ids::SessionId},
     lifecycle::{Drain, Shutdown},
+    metrics::Metrics,
     server::{Addresses, Listeners, Peer, ServerOptions, Tls, TlsFiles, serve},
 };
 
@@ -203,7 +204,10 @@ impl Rig {
         let toy = Toy { gate: Arc::new(Semaphore::new(0)), called: Arc::default() };
         let shutdown = Shutdown::new(drain);
         let (app, handle) = (toy.clone(), shutdown.clone());
-        let served = serve(listeners, tls, options, app.clone(), app, handle);
+        let metrics = Metrics::new(Clock::manual().now()).unwrap();
+        let served = async move {
+            serve(listeners, tls, options, app.clone(), app, handle, &metrics).await;
+        };
         Self { https, redirect, admin, toy, shutdown, served: tokio::spawn(served), pair, dir }
     }
 

@@ -100,7 +100,6 @@ impl Loaded {
 
     /// What a frame of this event says; `None` where what it is about is gone.
     pub fn data(&self, event: &Event) -> Option<Data> {
-        let person = |user: &UserId| self.people.get(user).cloned();
         Some(match event {
             Event::MessageCreated { message } | Event::MessageUpdated { message } => {
                 Data::Message(Box::new(self.messages.get(message)?.clone()))
@@ -128,9 +127,17 @@ impl Loaded {
             Event::Muted { conversation, until } => {
                 Data::Muted(Muted { conversation_id: *conversation, muted_until: *until })
             }
+            event => self.data_of_people(event)?,
+        })
+    }
+
+    fn data_of_people(&self, event: &Event) -> Option<Data> {
+        Some(match event {
             Event::FriendRequested { user }
             | Event::FriendAccepted { user }
-            | Event::FriendRemoved { user } => Data::Friend(FriendChange { user: person(user)? }),
+            | Event::FriendRemoved { user } => {
+                Data::Friend(FriendChange { user: self.people.get(user)?.clone() })
+            }
             Event::GroupCreated { group } | Event::GroupUpdated { group } => {
                 Data::Group(Box::new(self.groups.get(group)?.clone()))
             }
@@ -144,6 +151,7 @@ impl Loaded {
             Event::NotificationCreated { notification } => {
                 Data::Notification(Box::new(self.notifications.get(notification)?.clone()))
             }
+            _ => return None,
         })
     }
 

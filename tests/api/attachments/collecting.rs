@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::images::gif;
 use super::{fetch, stored, upload};
+use crate::revisions::path;
 use crate::support::{Actor, Answer, TestApp};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -127,6 +128,49 @@ async fn a_replaced_picture_and_that_of_an_ended_group_are_let_go() {
     assert_eq!(fetch(&alice, &first, "url").await.status, 404);
     assert_eq!(fetch(&alice, &second, "url").await.status, 200);
     assert_eq!(fetch(&alice, &third, "url").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_deleted_messages_file_is_gone_a_day_later() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let file = upload(&alice, "a.gif", gif(5, 4)).await;
+    let first = attach(&alice, &bob, &file).await.ok(201);
+    let alice = later(&app, &alice, 2 * DAY).await;
+    let second = attach(&alice, &bob, &file).await.ok(201);
+    alice.delete(&path(&first)).await.ok(204);
+    let alice = later(&app, &alice, 2 * DAY).await;
+    let bob = app.login(&bob.email, &bob.password).await;
+    assert_eq!(collected(&app).await, 0, "another message has it");
+    assert_eq!(fetch(&bob, &file, "url").await.status, 200);
+
+    alice.delete(&path(&second)).await.ok(204);
+    fetch(&bob, &file, "url").await.problem(404, "not_found");
+    let alice = later(&app, &alice, DAY).await;
+    assert_eq!(collected(&app).await, 0);
+    assert_eq!(fetch(&alice, &file, "url").await.status, 200);
+    let alice = later(&app, &alice, SECOND).await;
+    assert_eq!((collected(&app).await, stored(&app).await), (1, [0, 0, 0]));
+    fetch(&alice, &file, "url").await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_deleted_accounts_picture_is_gone_a_day_later_and_what_it_sent_stays() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let picture = upload(&alice, "a.gif", gif(5, 4)).await;
+    let sent = upload(&alice, "b.txt", "sent").await;
+    show(&alice, &picture["id"]).await.ok(200);
+    attach(&alice, &bob, &sent).await.ok(201);
+    let goodbye = alice.request("DELETE", "/profile").json(&json!({"password": alice.password}));
+    Answer::of(goodbye).await.ok(204);
+    fetch(&bob, &picture, "url").await.problem(404, "not_found");
+    let bob = later(&app, &bob, DAY).await;
+    assert_eq!((collected(&app).await, stored(&app).await), (0, [2, 3, 3]));
+    let bob = later(&app, &bob, SECOND).await;
+    assert_eq!((collected(&app).await, stored(&app).await), (1, [1, 1, 1]));
+    assert_eq!(fetch(&bob, &sent, "url").await.text(), "sent");
+    assert_eq!(collected(&app).await, 0);
 }
 
 #[tokio::test]

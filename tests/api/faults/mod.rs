@@ -4,6 +4,7 @@
 
 mod crowd;
 mod failpoints;
+mod full;
 mod held;
 mod kills;
 mod members;

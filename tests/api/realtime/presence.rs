@@ -67,11 +67,11 @@ async fn friends_learn_who_comes_and_goes() {
     assert_eq!(second.expect("presence").await, online(&alice));
     drop(bobs);
     alices.quiet(WHILE).await;
-    app.advance(Duration::from_secs(60));
+    app.advance(Duration::from_mins(1));
     let left = app.clock().now();
     drop(second);
     sleep(Duration::from_millis(500)).await;
-    app.advance(Duration::from_secs(60));
+    app.advance(Duration::from_mins(1));
     assert_eq!(alices.expect("presence").await, offline(&bob, left));
     let mut third = there.socket().await;
     assert_eq!(alices.expect("presence").await, online(&bob));
@@ -208,7 +208,10 @@ async fn ten_sockets_of_an_account_are_all_over_all_instances() {
     let there = other.seen_by(&bob);
     let requests = (0..12).map(|n| if n % 2 == 0 { &bob } else { &there });
     let opened = join_all(requests.map(|it| open(it.socket_request("")))).await;
-    let mut sockets: Vec<Socket> = opened.into_iter().map(|it| it.ok().expect("open")).collect();
+    let mut sockets: Vec<Socket> = opened
+        .into_iter()
+        .map(|it| it.unwrap_or_else(|answer| panic!("{}", answer.text())))
+        .collect();
     let closed = sockets.iter_mut().map(|socket| timeout(WHILE, socket.closed()));
     let closed: Vec<Option<u16>> = join_all(closed).await.into_iter().map(Result::ok).collect();
     let refused = closed.iter().flatten().collect::<Vec<_>>();

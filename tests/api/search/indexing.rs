@@ -9,7 +9,7 @@ use natter::domain::ids::{ConversationId, MessageId};
 use natter::domain::words::hashes_of;
 use natter::repositories::Repositories;
 use natter::repositories::indexing::{Batch, Indexed};
-use natter::repositories::schema;
+use natter::repositories::schema::{self, By};
 use tokio::time::Instant;
 
 use super::{finds, page, query, settled};
@@ -86,7 +86,7 @@ async fn what_a_crash_leaves_is_indexed_when_its_lease_has_ended() {
 async fn whoever_was_overtaken_writes_nothing() {
     let scratch = Scratch::new().await;
     let clock = Clock::manual();
-    schema::apply(scratch.store(), 4, &clock).await.expect("a schema");
+    schema::apply(scratch.store(), 4, &clock, By::Start).await.expect("a schema");
     let indexing = Repositories::new(scratch.store(), 4).indexing;
     let takes = join_all((0..50).map(|_| indexing.take(clock.now()))).await;
     let mut taken = takes.into_iter().filter_map(|lease| lease.expect("an answer"));

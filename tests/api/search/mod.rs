@@ -15,7 +15,7 @@ use crate::support::app::PATIENCE;
 use crate::support::{Actor, Answer, TestApp};
 
 /// Waits until every change is indexed.
-async fn settled(app: &TestApp) {
+pub async fn settled(app: &TestApp) {
     // As natter reads: what a majority has.
     let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
     let database = app.database().await;
@@ -43,7 +43,7 @@ fn texts(items: &[Value]) -> Vec<&str> {
 }
 
 /// Expects that someone finds messages of exactly these texts, in this order.
-async fn finds(actor: &Actor, q: &str, expected: &[&str]) {
+pub async fn finds(actor: &Actor, q: &str, expected: &[&str]) {
     let items = page(actor, &query(q)).await;
     assert_eq!(texts(&items), expected, "{q}");
 }

@@ -50,6 +50,8 @@ pub struct TestApp {
     world: Arc<World>,
     /// `https://localhost:port`.
     pub url: String,
+    /// `http://127.0.0.1:port` of the admin listener, where the settings ask for one.
+    pub admin: Option<String>,
     /// Stops it.
     pub shutdown: Shutdown,
     http: reqwest::Client,
@@ -59,6 +61,12 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         self.shutdown.abort();
     }
+}
+
+/// An HTTP client with connections of its own.
+pub fn client() -> reqwest::Client {
+    let builder = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
+    builder.timeout(PATIENCE).build().expect("a client")
 }
 
 /// Where the services are: `make test` says so.
@@ -113,13 +121,14 @@ impl TestApp {
         let app = App::build(settings, world.clock.clone(), shutdown.clone()).await;
         let app = app.unwrap_or_else(|error| panic!("natter does not start: {error}"));
         let port = app.listeners().https.local_addr().expect("a bound port").port();
+        let admin = app
+            .listeners()
+            .admin
+            .as_ref()
+            .map(|admin| format!("http://{}", admin.local_addr().expect("a bound port")));
         tokio::spawn(app.run());
-        let http = reqwest::Client::builder()
-            .tls_danger_accept_invalid_certs(true)
-            .timeout(PATIENCE)
-            .build()
-            .expect("a client");
-        Self { world, url: format!("https://localhost:{port}"), shutdown, http }
+        let url = format!("https://localhost:{port}");
+        Self { world, url, admin, shutdown, http: client() }
     }
 
     /// Moves the clock of every instance of this test.

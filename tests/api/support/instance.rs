@@ -31,6 +31,8 @@ impl Instance {
         let mut command = Command::new(env!("CARGO_BIN_EXE_natter"));
         command.arg("serve").env_clear().envs(environment(app));
         command.env("FAILPOINTS", failpoints).kill_on_drop(true);
+        // A failpoint that sleeps holds one.
+        command.env("TOKIO_WORKER_THREADS", "4");
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program");
         let lines = BufReader::new(child.stderr.take().expect("its log")).lines();
@@ -43,6 +45,11 @@ impl Instance {
     /// The same person, talking to this instance.
     pub fn seen_by(&self, actor: &Actor) -> Actor {
         actor.through(self.http.clone(), self.url.clone())
+    }
+
+    /// As [`Instance::seen_by`], through another client.
+    pub fn seen_through(&self, http: reqwest::Client, actor: &Actor) -> Actor {
+        actor.through(http, self.url.clone())
     }
 
     /// Ends it at once, as a crash does.

@@ -1,5 +1,7 @@
 //! What one does to a message that is there.
 
+mod races;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 

@@ -1,10 +1,13 @@
 //! Collections and indexes come from `indexes/`, made by exactly one of many.
 
+mod validators;
+
 use std::time::Duration;
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Document, doc};
 use natter::domain::clock::{Clock, random_bytes};
-use natter::repositories::schema::{self, Applied, SchemaError, Step};
+use natter::repositories::schema::{self, Applied, By, SchemaError, Step};
 use natter::repositories::store::Store;
 
 use crate::support::Scratch;
@@ -12,11 +15,16 @@ use crate::support::Scratch;
 const SHARDS: u32 = 4;
 
 fn is_complete(steps: &[Step]) -> bool {
-    !steps.iter().any(Step::is_missing)
+    !steps.iter().any(Step::is_due)
 }
 
 async fn applied(store: &Store) -> Applied {
-    schema::apply(store, SHARDS, &Clock::manual()).await.expect("a schema")
+    schema::apply(store, SHARDS, &Clock::manual(), By::Start).await.expect("a schema")
+}
+
+/// A key as the store has it.
+fn id(bytes: &[u8]) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
 }
 
 async fn index_names(scratch: &Scratch, collection: &str) -> Vec<String> {
@@ -27,7 +35,7 @@ async fn index_names(scratch: &Scratch, collection: &str) -> Vec<String> {
 async fn every_collection_and_index_is_made_once() {
     let scratch = Scratch::new().await;
     let mut planned = schema::plan(scratch.store(), SHARDS).await.expect("a plan");
-    assert!(planned.iter().all(Step::is_missing));
+    assert!(planned.iter().all(Step::is_due));
     // Where the lease is kept, so that it is there before the work begins.
     planned.retain(|step| step.to_string() != "create collection meta");
     let first = applied(scratch.store()).await;
@@ -67,14 +75,12 @@ async fn changes_by_others_are_reported_and_kept() {
         { "name": "by_hand", "key": { "picture": 1 } },
     ] })
     .await;
-    run(doc! { "collMod": "groups", "validator": {} }).await;
     run(doc! { "create": "scribbles" }).await;
 
     let outcome = applied(scratch.store()).await;
     assert_eq!(outcome.made, Vec::new());
     let lines: Vec<String> = outcome.reported.iter().map(ToString::to_string).collect();
     let starts = [
-        "leave alone validator of groups, which differs (change it by hand): is",
         "leave alone index handle of users, which differs (drop it by hand and it is made anew)",
         "leave alone index email_key of users, which differs (drop it by hand and it is made anew)",
         "leave alone index by_hand of users, which is not defined",
@@ -113,7 +119,7 @@ async fn of_eight_instances_one_does_the_work() {
     for _ in 0..8 {
         let (store, clock) = (scratch.another_store().await, clock.clone());
         instances.spawn(async move {
-            let applied = schema::apply(&store, SHARDS, &clock).await.expect("a schema");
+            let applied = schema::apply(&store, SHARDS, &clock, By::Start).await.expect("a schema");
             let left = schema::plan(&store, SHARDS).await.expect("a plan");
             (applied.made.len(), left)
         });
@@ -137,7 +143,7 @@ async fn the_work_of_an_instance_that_died_is_taken_over() {
         .expect("a lease");
     let mut waiting = tokio::spawn({
         let (store, clock) = (scratch.another_store().await, clock.clone());
-        async move { schema::apply(&store, SHARDS, &clock).await }
+        async move { schema::apply(&store, SHARDS, &clock, By::Start).await }
     });
     let early = tokio::time::timeout(Duration::from_millis(400), &mut waiting).await;
     assert!(early.is_err(), "the lease still stands");
@@ -154,7 +160,7 @@ async fn another_number_of_shards_stops_the_start() {
     let scratch = Scratch::new().await;
     applied(scratch.store()).await;
     for outcome in [
-        schema::apply(scratch.store(), 8, &Clock::manual()).await.map(|_| ()),
+        schema::apply(scratch.store(), 8, &Clock::manual(), By::Start).await.map(|_| ()),
         schema::plan(scratch.store(), 8).await.map(|_| ()),
     ] {
         let error = outcome.expect_err("refused");
@@ -172,8 +178,8 @@ async fn instances_that_disagree_about_shards_do_not_both_start() {
     let scratch = Scratch::new().await;
     let clock = Clock::manual();
     let (one, other) = tokio::join!(
-        schema::apply(scratch.store(), 2, &clock),
-        schema::apply(scratch.store(), 3, &clock),
+        schema::apply(scratch.store(), 2, &clock, By::Start),
+        schema::apply(scratch.store(), 3, &clock, By::Start),
     );
     let (shards, refused) = match (one, other) {
         (Ok(_), Err(error)) => (2, error),
@@ -190,8 +196,9 @@ async fn data_that_stands_against_an_index_is_named() {
     let chunks = scratch.database().collection("fs.chunks");
     let twice = [doc! { "files_id": 1, "n": 0 }, doc! { "files_id": 1, "n": 0 }];
     chunks.insert_many(twice).await.expect("inserted");
-    let error =
-        schema::apply(scratch.store(), SHARDS, &Clock::manual()).await.expect_err("refused");
+    let error = schema::apply(scratch.store(), SHARDS, &Clock::manual(), By::Start)
+        .await
+        .expect_err("refused");
     let line = error.to_string();
     let start = "MongoDB refuses to make index files_id_1_n_1 of fs.chunks: ";
     assert!(line.starts_with(start), "{line}");
@@ -204,10 +211,6 @@ async fn data_that_stands_against_an_index_is_named() {
 async fn documents_of_another_shape_are_refused() {
     let scratch = Scratch::new().await;
     applied(scratch.store()).await;
-    let id = |bytes: &[u8]| mongodb::bson::Binary {
-        subtype: mongodb::bson::spec::BinarySubtype::Generic,
-        bytes: bytes.to_vec(),
-    };
     let sends = scratch.database().collection::<Document>("sends");
     let insert =
         async |row: Document| sends.insert_one(row).await.map_err(|error| error.to_string());

@@ -1,0 +1,77 @@
+//! The opening handshake of a WebSocket (RFC 6455 §4.2) over HTTP/1.1.
+//!
+//! Not warp's own: that one gives no say in the size of buffers, which at 128 KiB for each socket
+//! are most of what a quiet one costs.
+
+use std::convert::Infallible;
+
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use warp::Filter;
+use warp::reply::Response;
+
+/// An open WebSocket.
+pub type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// A client that wants to change the protocol.
+#[derive(Debug)]
+pub struct Handshake {
+    upgrade: OnUpgrade,
+    key: HeaderValue,
+}
+
+/// Extracts the handshake; `None` where the request is none.
+pub fn handshake()
+-> impl Filter<Extract = (Option<Handshake>,), Error = Infallible> + Copy + Send + Sync + 'static {
+    warp::header::headers_cloned().and(warp::ext::optional::<OnUpgrade>()).map(
+        |headers: HeaderMap, upgrade: Option<OnUpgrade>| {
+            let asks = lists(&headers, &CONNECTION, "upgrade")
+                && lists(&headers, &UPGRADE, "websocket")
+                && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|it| it == "13");
+            let key = headers.get(SEC_WEBSOCKET_KEY).filter(|_| asks)?;
+            Some(Handshake { upgrade: upgrade?, key: key.clone() })
+        },
+    )
+}
+
+/// Whether a header that is a list has this word in it.
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
+}
+
+impl Handshake {
+    /// Answers that the protocol changes, and serves it then.
+    pub fn accept<F>(
+        self,
+        config: WebSocketConfig,
+        serve: impl FnOnce(WebSocket) -> F + Send + 'static,
+    ) -> Response
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Self { upgrade, key } = self;
+        tokio::spawn(async move {
+            // Who goes before the protocol has changed was never here.
+            let Ok(upgraded) = upgrade.await else { return };
+            let io = TokioIo::new(upgraded);
+            serve(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await).await;
+        });
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        response
+    }
+}
