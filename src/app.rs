@@ -77,10 +77,11 @@ impl App {
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
         let composed = compose(&settings, &clock).await?;
-        let Composed { store, redis, repositories, services, writers, metrics } = composed;
-        let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
-        let realtime = Realtime::new(&settings, &services, &bus, &repositories, &clock, &shutdown);
-        let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames));
+        let Composed { store, redis, bus, repositories, services, writers, metrics } = composed;
+        let counts = &metrics.realtime;
+        let realtime =
+            Realtime::new(&settings, &repositories, &services, &bus, &clock, &shutdown, counts);
+        let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames, &clock, counts));
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
         let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
@@ -145,6 +146,7 @@ impl App {
 struct Composed {
     store: Store,
     redis: Redis,
+    bus: Bus,
     repositories: Repositories,
     services: Services,
     writers: Vec<ShardWriter>,
@@ -155,6 +157,7 @@ struct Composed {
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
     let metrics = Metrics::new(clock.now())?;
     let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics)?;
+    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
     let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
     schema::apply(&store, settings.messages.shards, clock, By::Start).await?;
     let repositories = Repositories::new(&store, settings.messages.shards as usize);
@@ -168,9 +171,10 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         clock,
         repositories: &repositories,
         redis: &redis,
+        bus: &bus,
         metrics: &metrics,
     })?;
-    Ok(Composed { store, redis, repositories, services, writers, metrics })
+    Ok(Composed { store, redis, bus, repositories, services, writers, metrics })
 }
 
 /// Serves until told to stop.

@@ -7,6 +7,7 @@
 mod http;
 mod listeners;
 mod messages;
+mod realtime;
 mod redis;
 mod register;
 
@@ -17,6 +18,7 @@ pub use self::listeners::ListenerMetrics;
 use self::listeners::Listeners;
 use self::messages::Messages;
 pub use self::messages::ShardMetrics;
+pub use self::realtime::RealtimeMetrics;
 pub use self::redis::RedisMetrics;
 use self::register::{gauge, register};
 use crate::domain::clock::Timestamp;
@@ -30,6 +32,8 @@ pub struct Metrics {
     messages: Messages,
     /// Requests.
     pub http: HttpMetrics,
+    /// Sockets.
+    pub realtime: RealtimeMetrics,
     /// The way to Redis.
     pub redis: RedisMetrics,
 }
@@ -54,6 +58,7 @@ impl Metrics {
             listeners: Listeners::new(&registry)?,
             messages: Messages::new(&registry)?,
             http: HttpMetrics::new(&registry)?,
+            realtime: RealtimeMetrics::new(&registry)?,
             redis: RedisMetrics::new(&registry)?,
             registry,
         })

@@ -7,6 +7,8 @@ pub mod presence;
 pub mod subscriber;
 pub mod writer;
 
+mod leaving;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -91,6 +93,10 @@ impl Names {
         format!("{}relay", self.prefix)
     }
 
+    fn known(&self, token: &str) -> String {
+        format!("{}known:{token}", self.prefix)
+    }
+
     fn frame(&self, position: Position) -> String {
         format!("{}frame:{position}", self.prefix)
     }
@@ -115,8 +121,22 @@ pub enum Told {
     Presence(News),
     /// Someone is typing.
     Typing(Typing),
-    /// Nothing more of this conversation, until the user is added again.
-    Left(ConversationId),
+    /// Nothing more of what this conversation was until now; to be [confirmed](Bus::confirm).
+    Left {
+        /// Which.
+        conversation: ConversationId,
+        /// Until when; `None` where the user may be in it again by now.
+        until: Option<Position>,
+        /// What to confirm it under.
+        token: Arc<str>,
+    },
+    /// Nothing new of what is between the two; to be [confirmed](Bus::confirm).
+    Parted {
+        /// The other of the two.
+        other: UserId,
+        /// What to confirm it under.
+        token: Arc<str>,
+    },
 }
 
 /// That someone is typing.
@@ -175,16 +195,6 @@ impl Bus {
         let text: Arc<str> = format!("T\n{conversation}\n{user}\n{frame}").into();
         let tellings: Vec<_> = users.iter().map(|user| (*user, text.clone())).collect();
         self.publish(&tellings).await
-    }
-
-    /// Tells this user's devices nothing more of a conversation, from now on.
-    ///
-    /// # Errors
-    /// When Redis is away: nothing is told by it either, then.
-    pub async fn leave(&self, user: UserId, conversation: ConversationId) -> Result<()> {
-        let mut commands = redis::pipe();
-        commands.publish(self.names.channel(user), format!("L\n{conversation}")).ignore();
-        self.ask(&commands).await
     }
 
     /// The frame of an event that concerns many.

@@ -121,7 +121,6 @@ fn told(payload: &[u8]) -> Option<Told> {
             let frame = parts.next()?.into();
             Some(Told::Typing(Typing { conversation, user, frame }))
         }
-        "L" => rest.parse().ok().map(Told::Left),
         "E" => {
             let mut parts = rest.splitn(4, '\n');
             let mut part = || parts.next();
@@ -134,6 +133,6 @@ fn told(payload: &[u8]) -> Option<Told> {
                 frame: frame.map(Into::into),
             })
         }
-        _ => None,
+        kind => super::leaving::told(kind, rest),
     }
 }

@@ -25,13 +25,21 @@ pub fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T> {
         Error::malformed("malformed_json", format!("the body is not JSON as it must be: {why}"))
     };
     std::str::from_utf8(bytes).map_err(|_| malformed(&"it is not valid UTF-8"))?;
-    let mut parser = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: 0 }.deserialize(&mut parser).map_err(|error| malformed(&error))?;
-    parser.end().map_err(|error| malformed(&error))?;
-    match value {
+    match parse(bytes).map_err(|error| malformed(&error))? {
         Value::Object(object) => from_object(object, Vec::new(), |_| {}),
         _ => Err(Error::field("", "invalid_type", "the body must be a JSON object")),
     }
+}
+
+/// Reads a value of any type, as strictly.
+///
+/// # Errors
+/// For what is not JSON, repeats a name or nests past 32.
+pub fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
+    let mut parser = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { depth: 0 }.deserialize(&mut parser)?;
+    parser.end()?;
+    Ok(value)
 }
 
 /// The input of fields that were read otherwise, with what is wrong with others already;

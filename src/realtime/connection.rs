@@ -5,18 +5,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError};
-use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 
 use super::Realtime;
 use super::client_frame::{ClientFrame, Malformed};
-use super::socket::{Close, Ending, Next};
+use super::socket::{Close, Ending, Next, Socket};
 use super::visit::Visit;
+use super::wire::{Gone, Said, Wire};
 use crate::error::Kind;
 use crate::filters::handshake::WebSocket;
 use crate::services::access::Pass;
@@ -28,31 +24,11 @@ const TOKEN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a client may take to read what is sent to it.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a client has to answer that it closes too.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-
-/// Longest frame of a client, in bytes.
-const LONGEST: usize = 16 * 1024;
-
-/// Longest that is read, so that the one which is too long is answered with a code.
-const LONGEST_READ: usize = 256 * 1024;
-
-/// What a connection reads at once, and gathers before it writes: most are quiet, and there are
-/// many.
-const BUFFER: usize = 4 * 1024;
+/// How long one that was too slow may take to read on, and that it was.
+const SLOW_READS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Frames of one client in a second.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
-
-/// How the protocol is spoken.
-#[must_use]
-pub fn config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(BUFFER)
-        .max_message_size(Some(LONGEST_READ))
-        .max_frame_size(Some(LONGEST_READ))
-}
 
 /// Someone at the door.
 #[derive(Debug, Clone)]
@@ -68,20 +44,24 @@ pub struct Entrance {
 /// A connection that is being served.
 struct Connection<'a> {
     realtime: &'a Realtime,
-    ws: WebSocket,
+    wire: Wire,
     frames: DefaultDirectRateLimiter,
     heard: Instant,
 }
 
 /// Serves a connection until it ends.
 pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, entrance: Entrance) {
-    let frames = RateLimiter::direct(Quota::per_second(PER_SECOND));
-    let mut connection = Connection { realtime: &realtime, ws, frames, heard: Instant::now() };
-    let ending = match connection.run(entrance).await {
-        Ok(()) => return,
-        Err(ending) => ending,
+    let wire = Wire::new(ws);
+    let _arrival = match realtime.hub.arrive(entrance.addr) {
+        Ok(arrival) => arrival,
+        Err(close) => return wire.close(close, READ_WITHIN).await,
     };
-    connection.close(ending).await;
+    let frames = RateLimiter::direct(Quota::per_second(PER_SECOND));
+    let mut connection = Connection { realtime: &realtime, wire, frames, heard: Instant::now() };
+    match connection.run(entrance).await {
+        Ok(()) => connection.wire.finish().await,
+        Err(ending) => connection.close(ending).await,
+    }
 }
 
 impl Connection<'_> {
@@ -101,10 +81,10 @@ impl Connection<'_> {
         };
         let since = entrance.since.as_deref();
         let mut visit = self.realtime.admit(pass, entrance.addr, since).await?;
-        let ready = visit.ready.clone();
-        self.send(vec![ready]).await?;
+        let (ready, socket) = (visit.ready.clone(), visit.socket.clone());
+        self.send(&socket, &[ready]).await?;
         while let Some(frames) = visit.past(self.realtime).await? {
-            self.send(frames).await?;
+            self.send(&socket, &frames).await?;
         }
         self.stay(&visit).await
     }
@@ -128,7 +108,7 @@ impl Connection<'_> {
         loop {
             tokio::select! {
                 next = visit.socket.next() => match next {
-                    Next::Frames(frames) => self.send(frames).await?,
+                    Next::Frames(frames) => self.send(&visit.socket, &frames).await?,
                     Next::End(ending) => return Err(ending),
                 },
                 read = self.read() => match read {
@@ -141,7 +121,7 @@ impl Connection<'_> {
                         return Ok(());
                     }
                     beat = Instant::now() + heartbeat;
-                    self.write(vec![Message::Ping(Bytes::new())]).await?;
+                    within_time(self.wire.ping()).await?;
                 }
             }
         }
@@ -152,7 +132,7 @@ impl Connection<'_> {
             ClientFrame::Ping => {
                 let now = self.realtime.clock.now();
                 let pong = frame("pong", None, now, &serde_json::Map::new());
-                self.send(vec![pong.map_err(|_| Close::Leaving)?]).await
+                self.send(&visit.socket, &[pong.map_err(|_| Close::Leaving)?]).await
             }
             ClientFrame::Auth { token, .. } => {
                 let pass = check(self.realtime, &token).await?;
@@ -177,63 +157,61 @@ impl Connection<'_> {
     /// What the client says next; `None` where it goes, or is gone.
     async fn read(&mut self) -> Option<Result<ClientFrame, Ending>> {
         loop {
-            let message = match self.ws.next().await? {
-                Ok(message) => message,
-                Err(SocketError::Capacity(CapacityError::MessageTooLong { .. })) => {
-                    return Some(Err(Close::TooBig.into()));
-                }
-                Err(_) => return None,
+            let said = match self.wire.next().await? {
+                Ok(said) => said,
+                Err(close) => return Some(Err(close.into())),
             };
             self.heard = Instant::now();
-            if message.is_close() {
-                return None;
-            }
-            if message.len() > LONGEST {
-                return Some(Err(Close::TooBig.into()));
-            }
             if self.frames.check().is_err() {
                 return Some(Err(Close::TooMany.into()));
             }
-            if message.is_ping() || message.is_pong() {
-                continue;
-            }
-            let said = message.to_text().map_err(|_| Malformed).and_then(ClientFrame::parse);
-            return Some(said.map_err(|Malformed| Close::Malformed.into()));
+            let frame = match said {
+                Said::Beat => continue,
+                Said::Binary => Err(Malformed),
+                Said::Text(text) => ClientFrame::parse(&text),
+            };
+            return Some(frame.map_err(|Malformed| Close::Malformed.into()));
         }
     }
 
-    async fn send(&mut self, frames: Vec<Frame>) -> Result<(), Ending> {
-        self.write(frames.into_iter().map(|frame| Message::text(&*frame)).collect()).await
-    }
-
-    /// Writes together, and fails where the client does not read.
-    async fn write(&mut self, messages: Vec<Message>) -> Result<(), Ending> {
-        let ws = &mut self.ws;
-        let written = async {
-            for message in messages {
-                ws.feed(message).await?;
+    /// Sends frames, as long as the connection is not to end, and fails where the client does not
+    /// read.
+    async fn send(&mut self, socket: &Socket, frames: &[Frame]) -> Result<(), Ending> {
+        for frame in frames {
+            if let Some(ending) = socket.clearance().await {
+                return Err(ending);
             }
-            ws.flush().await
-        };
-        match timeout(READ_WITHIN, written).await {
-            Ok(Ok(())) => Ok(()),
-            // The client is gone: what the end is called makes no difference.
-            Ok(Err(_)) => Err(Close::Leaving.into()),
-            Err(_) => Err(Close::TooSlow.into()),
+            tokio::select! {
+                fed = within_time(self.wire.feed(frame)) => fed?,
+                ending = socket.ended() => return Err(ending),
+            }
+        }
+        tokio::select! {
+            flushed = within_time(self.wire.flush()) => flushed,
+            ending = socket.ended() => Err(ending),
         }
     }
 
-    /// Says why, and waits a moment for the client to close too, so that it has read it.
+    /// Says why, with the last frame if there is one.
     async fn close(mut self, ending: Ending) {
-        let mut messages: Vec<Message> =
-            ending.last.iter().map(|frame| Message::text(&**frame)).collect();
-        let (code, reason) = ending.close.code();
-        messages
-            .push(Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() })));
-        if self.write(messages).await.is_ok() {
-            let rest = async { while let Some(Ok(_)) = self.ws.next().await {} };
-            let _ = timeout(CLOSE_WITHIN, rest).await;
+        self.realtime.metrics.closed(ending.close.code().0);
+        let within = match ending.close {
+            Close::TooSlow => SLOW_READS_WITHIN,
+            _ => READ_WITHIN,
+        };
+        if let Some(last) = &ending.last {
+            let _ = timeout(within, self.wire.feed(last)).await;
         }
+        self.wire.close(ending.close, within).await;
+    }
+}
+
+/// The client is too slow where it does not read in time. Where it is gone, what the end is called
+/// makes no difference.
+async fn within_time(written: impl Future<Output = Result<(), Gone>>) -> Result<(), Ending> {
+    match timeout(READ_WITHIN, written).await {
+        Ok(written) => written.map_err(|Gone| Close::Leaving.into()),
+        Err(_) => Err(Close::TooSlow.into()),
     }
 }
 

@@ -1,16 +1,20 @@
 //! The hub: which users are connected to this instance, how far each was told, and their
 //! connections. It hands out what the [link](super::link) hears; nothing here waits for anyone.
 
-mod company;
+pub(super) mod left;
 
-use std::collections::{HashMap, HashSet};
+mod company;
+mod doors;
+
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
 use self::company::Company;
-use super::socket::{Close, Ending, Socket};
+use self::left::Left;
+use super::socket::{Close, Ending, Socket, Waiting};
 use crate::domain::clock::Timestamp;
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, SessionId, UserId};
@@ -30,8 +34,8 @@ struct Room {
     sockets: Vec<Arc<Socket>>,
     /// How many are about to come.
     expected: usize,
-    /// Groups that the user was removed from: nothing more of them.
-    left: HashSet<ConversationId>,
+    /// Of what nothing more is told.
+    left: Left,
     company: Company,
     known: Arc<Notify>,
 }
@@ -95,14 +99,12 @@ impl Hub {
         if state.closing {
             return Err(Close::Leaving);
         }
-        let from_there = state.addresses.get(&socket.addr).copied().unwrap_or(0);
         let room = state.rooms.entry(socket.user).or_default();
-        if room.sockets.len() + room.expected >= PER_ACCOUNT || from_there >= self.per_address {
+        if room.sockets.len() + room.expected >= PER_ACCOUNT {
             return Err(Close::TooMany);
         }
         room.expected += 1;
         let known = room.known.clone();
-        *state.addresses.entry(socket.addr).or_default() += 1;
         let _ = self.changed.send(socket.user);
         Ok(known)
     }
@@ -133,12 +135,6 @@ impl Hub {
     /// A connection is gone, whether or not it was let in.
     pub(super) fn leave(&self, socket: &Arc<Socket>) {
         let mut state = self.state();
-        if let Some(count) = state.addresses.get_mut(&socket.addr) {
-            *count -= 1;
-            if *count == 0 {
-                state.addresses.remove(&socket.addr);
-            }
-        }
         let Some(room) = state.rooms.get_mut(&socket.user) else { return };
         let before = room.sockets.len();
         room.sockets.retain(|other| !Arc::ptr_eq(other, socket));
@@ -183,27 +179,16 @@ impl Hub {
             return;
         }
         (room.complete_to, room.last) = (Some(*position), Some(*position));
-        if let Some(left) = conversation.filter(|it| room.left.contains(it)) {
-            match kind_of(frame) {
-                "group.member_added" => {
-                    room.left.remove(&left);
-                }
-                "group.member_removed" | "group.deleted" => {}
-                _ => return,
-            }
+        let waiting = Waiting {
+            position: Some(*position),
+            conversation: *conversation,
+            frame: frame.clone(),
+        };
+        if room.left.hides(user, &waiting) {
+            return;
         }
         for socket in &room.sockets {
             socket.tell(*position, *conversation, frame.clone());
-        }
-    }
-
-    /// Nothing more of a conversation for a user, but that they are out of it.
-    pub(super) fn bar(&self, user: UserId, conversation: ConversationId) {
-        if let Some(room) = self.state().rooms.get_mut(&user) {
-            room.left.insert(conversation);
-            for socket in &room.sockets {
-                socket.drop_all_of(conversation);
-            }
         }
     }
 
@@ -252,10 +237,4 @@ impl Hub {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The type of a frame of our own, which comes first in it.
-pub(super) fn kind_of(frame: &str) -> &str {
-    let rest = frame.strip_prefix("{\"type\":\"").unwrap_or_default();
-    rest.split('"').next().unwrap_or_default()
 }

@@ -66,8 +66,10 @@ impl Realtime {
     /// Asks of each whether it stands; those that do, and those that do not, are suspects no more.
     async fn end_ended(&self, suspects: &mut HashSet<(SessionId, UserId)>) {
         for (session, user) in suspects.clone() {
+            let here = self.hub.sockets().into_iter().filter(|it| it.session == session);
+            let held: Vec<_> = here.map(|socket| (socket.holds(), socket)).collect();
             match self.live.is_alive(session, user).await {
-                Ok(true) => {}
+                Ok(true) => held.iter().for_each(|(holds, socket)| socket.release(*holds)),
                 Ok(false) => {
                     let data = SessionEnded { session_id: session };
                     self.hub.end_session(session, |id| {

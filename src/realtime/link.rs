@@ -1,6 +1,8 @@
 //! The link between the bus and the hub: hears what the users who are here are told, and fills in
 //! from their logs what was told while nobody heard.
 
+mod parting;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use crate::domain::clock::Clock;
 use crate::domain::events::Position;
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
+use crate::metrics::RealtimeMetrics;
+use crate::repositories::events::Events;
 use crate::services::frames::{Frame, Frames, Happened};
 
 /// The wait before a connection that broke is opened again.
@@ -42,7 +46,9 @@ pub(super) struct Link {
     pub bus: Bus,
     pub frames: Arc<Frames>,
     pub presence: Arc<Presence>,
+    pub events: Events,
     pub clock: Clock,
+    pub metrics: RealtimeMetrics,
 }
 
 impl Link {
@@ -144,7 +150,13 @@ impl Ear {
         match told {
             Told::Presence(news) => link.hub.meet(user, &news),
             Told::Typing(typing) => link.hub.typing(user, &typing),
-            Told::Left(conversation) => link.hub.bar(user, conversation),
+            Told::Left { conversation, until: Some(until), token } => {
+                link.confirm(user, Ok(link.hub.bar(user, conversation, until)), token);
+            }
+            Told::Left { conversation, until: None, token } => {
+                link.left(user, conversation, token).await;
+            }
+            Told::Parted { other, token } => link.parted(user, other, token).await,
             Told::Event { position, previous, conversation, frame } => {
                 let Reached::To(reached) = link.hub.reached(user) else { return Ok(()) };
                 if position <= reached {
@@ -158,7 +170,9 @@ impl Ear {
                 let (Some(frame), false) = (frame, previous > Some(reached)) else {
                     return link.catch_up(user, reached).await;
                 };
-                link.tell(user, &Telling { position, conversation, frame });
+                if link.is_seen(user, conversation, &frame).await {
+                    link.tell(user, &Telling { position, conversation, frame });
+                }
             }
         }
         Ok(())
@@ -197,6 +211,7 @@ impl Link {
         let nothing_yet = reached > past.end && reached >= past.from;
         if !past.is_whole && !nothing_yet {
             tracing::warn!(event = "events_missed", %user, since = %reached);
+            self.metrics.missed();
             self.hub.send_away(user);
             self.hub.complete(user, past.end, past.last);
             return Ok(());

@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod visit;
+pub mod wire;
 
 mod client_frame;
 mod hub;
@@ -27,6 +28,7 @@ use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::ids::UserId;
 use crate::lifecycle::Shutdown;
+use crate::metrics::RealtimeMetrics;
 use crate::repositories::Repositories;
 use crate::repositories::events::Events;
 use crate::services::Services;
@@ -51,6 +53,7 @@ pub struct Realtime {
     clock: Clock,
     heartbeat: Duration,
     shutdown: Shutdown,
+    metrics: RealtimeMetrics,
 }
 
 impl fmt::Debug for Realtime {
@@ -64,14 +67,21 @@ impl Realtime {
     #[must_use]
     pub fn new(
         settings: &Settings,
+        repositories: &Repositories,
         services: &Services,
         bus: &Bus,
-        repositories: &Repositories,
         clock: &Clock,
         shutdown: &Shutdown,
+        metrics: &RealtimeMetrics,
     ) -> Arc<Self> {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
         let presence = Presence::new(&hub, bus, &repositories.relations, clock);
+        let held = Arc::downgrade(&hub);
+        services.live.guard(move |ended| {
+            if let Some(hub) = held.upgrade() {
+                hub.hold(ended);
+            }
+        });
         Arc::new(Self {
             hub,
             changes: Mutex::new(Some(changes)),
@@ -86,6 +96,7 @@ impl Realtime {
             clock: clock.clone(),
             heartbeat: settings.realtime.heartbeat_seconds,
             shutdown: shutdown.clone(),
+            metrics: metrics.clone(),
         })
     }
 
@@ -98,7 +109,9 @@ impl Realtime {
             bus: self.bus.clone(),
             frames: self.frames.clone(),
             presence: self.presence.clone(),
+            events: self.events.clone(),
             clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
         };
         tokio::join!(
             link.run(changes, stop.clone()),

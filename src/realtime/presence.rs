@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use self::work::Work;
-use super::hub::{Hub, PER_ACCOUNT, kind_of};
+use super::hub::left::{data_of, kind_of};
+use super::hub::{Hub, PER_ACCOUNT};
 use super::socket::Close;
 use crate::bus::Bus;
 use crate::domain::clock::{Clock, Timestamp};
@@ -164,8 +164,7 @@ impl Presence {
         if !matches!(kind, "friend.accepted" | "friend.removed") {
             return;
         }
-        let data: Value = serde_json::from_str(frame).unwrap_or_default();
-        let other = data["data"]["user"]["id"].as_str().and_then(|id| id.parse().ok());
+        let other = data_of(frame)["user"]["id"].as_str().and_then(|id| id.parse().ok());
         let Some(other) = other else { return };
         if kind == "friend.removed" {
             self.hub.part(user, other);

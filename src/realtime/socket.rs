@@ -14,11 +14,18 @@ use crate::services::frames::Frame;
 /// How many frames may wait; a client that has more is too slow.
 const WAITING: usize = 1000;
 
+/// How many frames are taken to be sent together; the others go on waiting.
+const TOGETHER: usize = 64;
+
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
     /// The server is leaving, or cannot be sure that nothing was missed: come back elsewhere.
     Leaving,
+    /// Not as the protocol has it.
+    Protocol,
+    /// Text that is not UTF-8.
+    NotText,
     /// A frame over 16 KiB.
     TooBig,
     /// Not JSON, not an object, or fields of wrong types.
@@ -38,6 +45,8 @@ impl Close {
     pub fn code(self) -> (u16, &'static str) {
         match self {
             Self::Leaving => (1001, "the server is leaving: come back"),
+            Self::Protocol => (1002, "not as RFC 6455 has it"),
+            Self::NotText => (1007, "text is UTF-8"),
             Self::TooBig => (1009, "a frame is at most 16 KiB"),
             Self::Malformed => (4400, "not a JSON object of the expected fields"),
             Self::Unauthenticated => (4401, "the token has expired or the session has ended"),
@@ -59,10 +68,10 @@ pub struct Ending {
 
 /// A frame in the queue, with its place in the log, if it has one, and what it belongs to.
 #[derive(Debug)]
-struct Waiting {
-    position: Option<Position>,
-    conversation: Option<ConversationId>,
-    frame: Frame,
+pub(super) struct Waiting {
+    pub position: Option<Position>,
+    pub conversation: Option<ConversationId>,
+    pub frame: Frame,
 }
 
 #[derive(Debug)]
@@ -72,6 +81,11 @@ struct State {
     after: Position,
     ending: Option<Ending>,
     expires_at: Timestamp,
+    /// Counts how often the session may have ended; what is told waits until that is known.
+    holds: u64,
+    is_held: bool,
+    /// Frames were taken, and are not yet sent.
+    is_sending: bool,
 }
 
 /// One connection, as the hub sees it.
@@ -85,6 +99,7 @@ pub struct Socket {
     pub addr: IpAddr,
     state: Mutex<State>,
     wake: Notify,
+    rest: Notify,
 }
 
 /// What is to be done next for a connection.
@@ -99,9 +114,11 @@ pub enum Next {
 impl Socket {
     /// A connection with a token that is good until `expires_at`.
     pub fn new(user: UserId, session: SessionId, addr: IpAddr, expires_at: Timestamp) -> Self {
-        let (waiting, after, ending) = Default::default();
-        let state = State { waiting, after, ending, expires_at };
-        Self { user, session, addr, state: Mutex::new(state), wake: Notify::new() }
+        let (waiting, after, ending, holds) = Default::default();
+        let (is_held, is_sending) = (false, false);
+        let state = State { waiting, after, ending, expires_at, holds, is_held, is_sending };
+        let (wake, rest) = Default::default();
+        Self { user, session, addr, state: Mutex::new(state), wake, rest }
     }
 
     /// Puts an event into the queue, unless the client has it.
@@ -136,9 +153,9 @@ impl Socket {
         state.waiting.retain(|it| it.position.is_none_or(|it| it > position));
     }
 
-    /// Takes back what waits of a conversation.
-    pub fn drop_all_of(&self, conversation: ConversationId) {
-        self.state().waiting.retain(|it| it.conversation != Some(conversation));
+    /// Takes back what waits and is not to be seen any more.
+    pub(super) fn take_back(&self, is_hidden: impl Fn(&Waiting) -> bool) {
+        self.state().waiting.retain(|it| !is_hidden(it));
     }
 
     /// Ends the connection now: what waits is not sent.
@@ -155,20 +172,87 @@ impl Socket {
         self.wake.notify_one();
     }
 
-    /// Waits for frames, all that wait by then, or for the end.
+    /// Waits for frames, as many as go together, or for the end. Asking for them says that those
+    /// from before are sent.
     pub async fn next(&self) -> Next {
+        self.is_sending(false);
         loop {
             {
                 let mut state = self.state();
                 if let Some(ending) = &state.ending {
                     return Next::End(ending.clone());
                 }
-                if !state.waiting.is_empty() {
-                    let waiting = std::mem::take(&mut state.waiting);
-                    return Next::Frames(waiting.into_iter().map(|it| it.frame).collect());
+                if !state.waiting.is_empty() && !state.is_held {
+                    state.is_sending = true;
+                    let count = state.waiting.len().min(TOGETHER);
+                    return Next::Frames(state.waiting.drain(..count).map(|it| it.frame).collect());
                 }
             }
             self.wake.notified().await;
+        }
+    }
+
+    /// Says whether there are frames on their way that [`next`](Self::next) did not give.
+    pub(super) fn is_sending(&self, is_sending: bool) {
+        self.state().is_sending = is_sending;
+        if !is_sending {
+            self.rest.notify_waiters();
+        }
+    }
+
+    /// Waits until all that was taken is sent.
+    pub(super) async fn sent(&self) {
+        loop {
+            let rested = self.rest.notified();
+            if !self.state().is_sending {
+                return;
+            }
+            rested.await;
+        }
+    }
+
+    /// Waits until the next frame may be sent; or gives how the connection ends instead.
+    pub async fn clearance(&self) -> Option<Ending> {
+        loop {
+            {
+                let state = self.state();
+                if state.ending.is_some() || !state.is_held {
+                    return state.ending.clone();
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&self) -> Ending {
+        loop {
+            if let Some(ending) = &self.state().ending {
+                return ending.clone();
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Holds back what is told, until it is known whether the session stands.
+    pub(super) fn hold(&self) {
+        let mut state = self.state();
+        state.holds += 1;
+        state.is_held = true;
+    }
+
+    /// How often it was held back.
+    pub(super) fn holds(&self) -> u64 {
+        self.state().holds
+    }
+
+    /// Goes on, unless it was held back again since.
+    pub(super) fn release(&self, holds: u64) {
+        let mut state = self.state();
+        if state.holds == holds {
+            state.is_held = false;
+            drop(state);
+            self.wake.notify_one();
         }
     }
 
@@ -205,9 +289,15 @@ mod tests {
         for n in 0..WAITING {
             socket.pass(None, n.to_string().into());
         }
-        let Next::Frames(frames) = socket.next().await else { panic!("ended") };
-        assert_eq!(frames.len(), WAITING);
-        assert!((0..WAITING).all(|n| *frames[n] == n.to_string()));
+        let mut seen = 0;
+        while seen < WAITING {
+            let Next::Frames(frames) = socket.next().await else { panic!("ended") };
+            assert!(frames.len() <= TOGETHER, "the others wait");
+            for frame in frames {
+                assert_eq!(*frame, seen.to_string());
+                seen += 1;
+            }
+        }
         for _ in 0..=WAITING {
             socket.pass(None, "again".into());
         }
@@ -223,7 +313,7 @@ mod tests {
         socket.tell(Position::before(1), Some(left), "theirs".into());
         socket.pass(Some(left), "typing".into());
         socket.pass(None, "mine".into());
-        socket.drop_all_of(left);
+        socket.take_back(|waiting| waiting.conversation == Some(left));
         assert_eq!(socket.next().await, Next::Frames(vec!["mine".into()]));
     }
 
@@ -244,5 +334,21 @@ mod tests {
         socket.end(Close::TooSlow);
         socket.pass(None, "late".into());
         assert_eq!(socket.next().await, Next::End(Ending { last: None, close: Close::Leaving }));
+    }
+
+    #[tokio::test]
+    async fn what_is_told_waits_while_it_is_not_known_whether_the_session_stands() {
+        let socket = socket();
+        socket.hold();
+        socket.pass(None, "one".into());
+        let early = tokio::time::timeout(std::time::Duration::ZERO, socket.next()).await;
+        assert!(early.is_err(), "{early:?}");
+        let holds = socket.holds();
+        socket.hold();
+        socket.release(holds);
+        let early = tokio::time::timeout(std::time::Duration::ZERO, socket.next()).await;
+        assert!(early.is_err(), "{early:?}");
+        socket.release(socket.holds());
+        assert_eq!(socket.next().await, Next::Frames(vec!["one".into()]));
     }
 }

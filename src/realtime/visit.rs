@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::Realtime;
@@ -14,6 +15,7 @@ use crate::bus::log::KEPT;
 use crate::domain::events::Position;
 use crate::domain::ids::UserId;
 use crate::error::Result;
+use crate::metrics::Counted;
 use crate::services::access::Pass;
 use crate::services::frames::data::Ready;
 use crate::services::frames::{Frame, Happened, frame};
@@ -41,6 +43,7 @@ pub struct Visit {
 struct Stay {
     hub: Arc<Hub>,
     socket: Arc<Socket>,
+    _counted: Counted,
 }
 
 impl Drop for Stay {
@@ -62,19 +65,16 @@ impl Realtime {
     ) -> Result<Visit, Close> {
         let socket = Arc::new(Socket::new(pass.user, pass.session, addr, pass.expires_at));
         let known = self.hub.expect(&socket)?;
-        let stay = Stay { hub: self.hub.clone(), socket: socket.clone() };
+        let (hub, counted) = (self.hub.clone(), self.metrics.connected());
+        let stay = Stay { hub, socket: socket.clone(), _counted: counted };
         let present = self.presence.join(pass.user).await?;
-        let deadline = Instant::now() + LOG_WITHIN;
-        let entered = loop {
-            let arrived = known.notified();
-            if let Some(entered) = self.hub.enter(&socket) {
-                break entered;
-            }
-            if timeout_at(deadline, arrived).await.is_err() {
-                let now = self.events.now().await.map_err(|_| Close::Leaving)?;
-                self.hub.assume(pass.user, now);
-            }
-        };
+        let entered = self.enter(&socket, &known).await?;
+        // What ended before this connection was one of the hub's was not told to it.
+        match self.live.is_alive(pass.session, pass.user).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Close::Unauthenticated),
+            Err(_) => return Err(Close::Leaving),
+        }
         self.presence.look(pass.user);
         let (recovered, missed) = match since {
             None => (None, Vec::new()),
@@ -95,6 +95,21 @@ impl Realtime {
         };
         let ready = frame("ready", None, self.clock.now(), &ready).map_err(|_| Close::Leaving)?;
         Ok(Visit { socket, ready, missed: missed.into_iter(), _stay: stay, _present: present })
+    }
+
+    /// Waits until it is known how far the log is.
+    async fn enter(&self, socket: &Arc<Socket>, known: &Notify) -> Result<Entered, Close> {
+        let deadline = Instant::now() + LOG_WITHIN;
+        loop {
+            let arrived = known.notified();
+            if let Some(entered) = self.hub.enter(socket) {
+                return Ok(entered);
+            }
+            if timeout_at(deadline, arrived).await.is_err() {
+                let now = self.events.now().await.map_err(|_| Close::Leaving)?;
+                self.hub.assume(socket.user, now);
+            }
+        }
     }
 
     /// All that happened between what a client has and where it was let in; `None` where that is
@@ -122,10 +137,13 @@ impl Visit {
     /// # Errors
     /// How the connection is to be closed where they are not to be had.
     pub async fn past(&mut self, realtime: &Realtime) -> Result<Option<Vec<Frame>>, Close> {
+        self.socket.is_sending(false);
         let some: Vec<Happened> = self.missed.by_ref().take(TOGETHER).collect();
         if some.is_empty() {
             return Ok(None);
         }
+        // From before they are read until they are sent.
+        self.socket.is_sending(true);
         let shown = realtime.frames.past(self.socket.user, &some).await;
         let shown = shown.map_err(|_| Close::Leaving)?;
         Ok(Some(shown.into_iter().map(|(_, _, frame)| frame).collect()))

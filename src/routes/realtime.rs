@@ -17,7 +17,8 @@ use crate::filters::problem::respond;
 use crate::filters::query::{Query, QueryInput, query};
 use crate::filters::with;
 use crate::realtime::Realtime;
-use crate::realtime::connection::{Entrance, config, serve};
+use crate::realtime::connection::{Entrance, serve};
+use crate::realtime::wire::config;
 use crate::services::access::Pass;
 
 const WS: Endpoint = Endpoint::get("/ws", Class::Socket).later();

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::profiles::Profiles;
+use super::silence::Silence;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::UserId;
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
@@ -31,6 +32,7 @@ pub struct Blocks {
     relations: Relations,
     users: Users,
     profiles: Arc<Profiles>,
+    silence: Silence,
     cursors: Cursors,
     clock: Clock,
 }
@@ -41,17 +43,19 @@ impl Blocks {
     pub fn new(
         repositories: &Repositories,
         profiles: Arc<Profiles>,
+        silence: Silence,
         cursors: Cursors,
         clock: &Clock,
     ) -> Self {
         let Repositories { relations, users, .. } = repositories.clone();
-        Self { relations, users, profiles, cursors, clock: clock.clone() }
+        Self { relations, users, profiles, silence, cursors, clock: clock.clone() }
     }
 
     /// Blocks `other`: the friendship or request between the two ends, and nothing new begins in
     /// either direction. Again, it says the same again, even if `other` is gone by now.
     ///
-    /// A message that was let through a moment before may still arrive.
+    /// A message that was let through a moment before may still be stored, but no device is told
+    /// of it.
     ///
     /// # Errors
     /// `cannot_friend_self`; not found unless `other` is verified and there; the store is away.
@@ -64,6 +68,7 @@ impl Blocks {
             }
             None => self.relations.block(user, other, self.clock.now()).await?,
         };
+        self.silence.between(user, other).await;
         let user = self.profiles.many(&[other]).await?.remove(&other);
         Ok(BlockedUser { user: user.unwrap_or_else(|| PublicUser::gone(other)), created_at })
     }

@@ -166,6 +166,23 @@ impl Frames {
         Ok(frames)
     }
 
+    /// Whether someone is in a conversation.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn is_in(&self, reader: UserId, conversation: ConversationId) -> Result<bool> {
+        let found = self.repositories.members.find(conversation, reader).await?;
+        Ok(found.is_some())
+    }
+
+    /// Whether one of two has blocked the other.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn are_apart(&self, one: UserId, other: UserId) -> Result<bool> {
+        self.repositories.relations.blocked_between(one, other).await
+    }
+
     /// What a reader is sent of their past, as it now stands: what is gone, and what they may no
     /// longer see, is not in it.
     ///

@@ -26,6 +26,7 @@ use super::passwords::Passwords;
 use super::profile::Profile;
 use super::profiles::Profiles;
 use super::sessions::Sessions;
+use super::silence::Silence;
 use super::tokens::{MailTokens, RefreshTokens};
 use crate::cache::profiles::ProfileCache;
 use crate::domain::page::Cursors;
@@ -41,6 +42,10 @@ impl Ground<'_> {
         Cursors::new(self.signing_key)
     }
 
+    fn silence(&self) -> Silence {
+        Silence::new(self.bus, &self.repositories.events)
+    }
+
     pub(super) fn access(&self, live: &Arc<LiveSessions>) -> Result<Access> {
         Access::new(self.public_url(), self.signing_key, self.clock, live.clone())
     }
@@ -50,7 +55,7 @@ impl Ground<'_> {
     }
 
     pub(super) fn blocks(&self, profiles: &Arc<Profiles>) -> Blocks {
-        Blocks::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+        Blocks::new(self.repositories, profiles.clone(), self.silence(), self.cursors(), self.clock)
     }
 
     pub(super) fn outbox(&self) -> Result<Outbox> {
@@ -220,6 +225,7 @@ impl Ground<'_> {
             self.repositories,
             profiles.clone(),
             attachments.clone(),
+            self.silence(),
             self.cursors(),
             self.clock,
             self.settings.groups.max_members,

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::attachments::Attachments;
 use super::profiles::Profiles;
+use super::silence::Silence;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::conversations::{Membership, Role};
@@ -94,6 +95,7 @@ pub struct Groups {
     members: Members,
     profiles: Arc<Profiles>,
     attachments: Arc<Attachments>,
+    silence: Silence,
     cursors: Cursors,
     clock: Clock,
     max_members: u32,
@@ -106,13 +108,14 @@ impl Groups {
         repositories: &Repositories,
         profiles: Arc<Profiles>,
         attachments: Arc<Attachments>,
+        silence: Silence,
         cursors: Cursors,
         clock: &Clock,
         max_members: u32,
     ) -> Self {
         let Repositories { groups: rows, members, .. } = repositories.clone();
         let clock = clock.clone();
-        Self { rows, members, profiles, attachments, cursors, clock, max_members }
+        Self { rows, members, profiles, attachments, silence, cursors, clock, max_members }
     }
 
     /// Makes a group of its owner and others; who is named twice is in it once.
@@ -219,7 +222,9 @@ impl Groups {
         if by == user {
             return self.leave(by, group).await;
         }
-        self.rows.remove(group, by, user, self.clock.now()).await
+        self.rows.remove(group, by, user, self.clock.now()).await?;
+        self.silence.of(group.into(), user).await;
+        Ok(())
     }
 
     /// Leaves. An owner hands over to the admin, else the member, who joined first; the last one
@@ -228,7 +233,9 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders; the store is away.
     pub async fn leave(&self, user: UserId, group: GroupId) -> Result<()> {
-        self.rows.leave(group, user, self.clock.now()).await
+        self.rows.leave(group, user, self.clock.now()).await?;
+        self.silence.of(group.into(), user).await;
+        Ok(())
     }
 
     async fn whole(&self, group: Group) -> Result<WholeGroup> {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -52,7 +52,11 @@ pub struct LiveSessions {
     clock: Clock,
     known: Mutex<Known>,
     ends: broadcast::Sender<Ended>,
+    gate: OnceLock<Gate>,
 }
+
+/// What is called with an end before whoever asked for it learns that it is done.
+type Gate = Box<dyn Fn(Ended) + Send + Sync>;
 
 #[derive(Default)]
 struct Known {
@@ -100,7 +104,14 @@ impl LiveSessions {
     #[must_use]
     pub fn new(rows: Sessions, clock: &Clock) -> Self {
         let (ends, _) = broadcast::channel(ENDS);
-        Self { rows, clock: clock.clone(), known: Mutex::default(), ends }
+        let (known, gate) = Default::default();
+        Self { rows, clock: clock.clone(), known, ends, gate }
+    }
+
+    /// Calls this with each end before whoever asked for it learns that it is done; it must not
+    /// wait. The first that is given stays.
+    pub fn guard(&self, gate: impl Fn(Ended) + Send + Sync + 'static) {
+        let _ = self.gate.set(Box::new(gate));
     }
 
     /// What may have ended, as this instance learns of it. Who lags behind must ask of all.
@@ -171,6 +182,9 @@ impl LiveSessions {
     }
 
     fn tell(&self, ended: Ended) {
+        if let Some(gate) = self.gate.get() {
+            gate(ended);
+        }
         // Nobody listening is no failure.
         let _ = self.ends.send(ended);
     }

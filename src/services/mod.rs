@@ -27,6 +27,7 @@ pub mod relay;
 pub mod search;
 pub mod seed;
 pub mod sessions;
+pub mod silence;
 pub mod tokens;
 pub mod typing;
 pub mod upload;
@@ -60,6 +61,7 @@ use profiles::Profiles;
 use search::Search;
 use sessions::Sessions;
 
+use crate::bus::Bus;
 use crate::cache::Redis;
 use crate::cache::profiles::ProfileCache;
 use crate::config::Settings;
@@ -128,6 +130,8 @@ pub struct Ground<'a> {
     pub repositories: &'a Repositories,
     /// What may be lost.
     pub redis: &'a Redis,
+    /// To the devices of all instances.
+    pub bus: &'a Bus,
     /// What is measured.
     pub metrics: &'a Metrics,
 }

@@ -21,8 +21,10 @@ use super::frames::Frames;
 use crate::bus::Bus;
 use crate::bus::log::Content;
 use crate::bus::writer::{Delivery, Writer};
+use crate::domain::clock::Clock;
 use crate::domain::events::{Event, Position};
 use crate::error::{Error, Result};
+use crate::metrics::RealtimeMetrics;
 use crate::repositories::Repositories;
 use crate::repositories::events::Events;
 use crate::repositories::events::stream::{EventStream, Occurrence};
@@ -50,6 +52,8 @@ pub struct Relay {
     bus: Bus,
     frames: Arc<Frames>,
     repositories: Repositories,
+    clock: Clock,
+    metrics: RealtimeMetrics,
 }
 
 /// What the stream has said.
@@ -62,12 +66,20 @@ enum Heard {
 impl Relay {
     /// A relay of what happens in these repositories.
     #[must_use]
-    pub fn new(repositories: &Repositories, bus: &Bus, frames: &Arc<Frames>) -> Self {
+    pub fn new(
+        repositories: &Repositories,
+        bus: &Bus,
+        frames: &Arc<Frames>,
+        clock: &Clock,
+        metrics: &RealtimeMetrics,
+    ) -> Self {
         Self {
             events: repositories.events.clone(),
             bus: bus.clone(),
             frames: frames.clone(),
             repositories: repositories.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
         }
     }
 
@@ -98,6 +110,7 @@ impl Relay {
         }
         let stream = self.resume(&mut writer).await?;
         tracing::info!(event = "relay_taken");
+        let _held = self.metrics.relaying();
         tokio::select! {
             outcome = self.follow(stream, &mut writer) => outcome,
             () = stop.cancelled() => {
@@ -176,7 +189,12 @@ impl Relay {
         for occurrence in occurrences {
             deliveries.extend(self.delivery(&occurrence, circles).await?);
         }
-        writer.write(&deliveries, at).await
+        writer.write(&deliveries, at).await?;
+        let now = self.clock.now();
+        for delivery in deliveries {
+            self.metrics.relayed(now.since(delivery.content.at));
+        }
+        Ok(())
     }
 
     async fn delivery(

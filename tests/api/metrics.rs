@@ -131,6 +131,34 @@ async fn messages_and_connections_are_counted() {
 }
 
 #[tokio::test]
+async fn sockets_and_events_are_counted() {
+    let app = TestApp::with(with_admin).await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let mut socket = alice.socket().await;
+    let mut other = alice.socket().await;
+    bob.send(&alice, "hello").await;
+    socket.expect("message.created").await;
+    other.expect("message.created").await;
+    let now = Scrape::of(&app).await;
+    now.is("natter_sockets_open", 2);
+    now.is("natter_relay_held", 1);
+    now.is("natter_events_relayed_total", 1);
+    now.is("natter_event_delay_seconds_count", 1);
+    now.is("natter_events_missed_total", 0);
+    socket.send_raw("no JSON").await;
+    assert_eq!(socket.closed().await, 4400);
+    let now = Scrape::of(&app).await;
+    now.is(r#"natter_sockets_closed_total{code="4400"}"#, 1);
+    drop(other);
+    let gone = async {
+        while Scrape::of(&app).await.sample("natter_sockets_open") > 0.0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("nobody is left");
+}
+
+#[tokio::test]
 async fn connections_that_found_no_place_are_counted() {
     let app = TestApp::with(|settings| {
         with_admin(settings);

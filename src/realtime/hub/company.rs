@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Hub, Room};
 use crate::bus::Typing;
 use crate::bus::presence::News;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{ConversationId, UserId};
 use crate::realtime::socket::Socket;
 use crate::services::frames::Frame;
 
@@ -23,6 +23,8 @@ pub(super) struct Company {
     friends: HashMap<UserId, Friend>,
     /// Who is a friend no more, lately: what is under way of them is not told.
     parted: HashMap<UserId, Instant>,
+    /// Conversations that the user is out of, lately: the same of who is typing there.
+    left: HashMap<ConversationId, Instant>,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,22 @@ impl Company {
         let online = news.online.then(|| news.frame.clone());
         self.friends.insert(news.user, Friend { stamp: news.stamp, online });
         was_online != news.online
+    }
+
+    /// The user is out of a conversation.
+    pub fn leave(&mut self, conversation: ConversationId) {
+        self.left.insert(conversation, Instant::now());
+    }
+
+    /// Nothing more of how another is.
+    pub fn part(&mut self, other: UserId) {
+        self.friends.remove(&other);
+        self.parted.insert(other, Instant::now());
+    }
+
+    fn is_in(&mut self, conversation: ConversationId, now: Instant) -> bool {
+        self.left.retain(|_, at| now.duration_since(*at) < UNDER_WAY);
+        !self.left.contains_key(&conversation)
     }
 
     fn hears(&mut self, user: UserId, now: Instant) -> bool {
@@ -76,8 +94,9 @@ impl Hub {
     /// Tells a user that someone is typing, but of a conversation that they are out of.
     pub(in crate::realtime) fn typing(&self, user: UserId, typing: &Typing) {
         let mut state = self.state();
-        let Some(Room { company, left, sockets, .. }) = state.rooms.get_mut(&user) else { return };
-        if !left.contains(&typing.conversation) && company.hears(typing.user, Instant::now()) {
+        let Some(Room { company, sockets, .. }) = state.rooms.get_mut(&user) else { return };
+        let now = Instant::now();
+        if company.is_in(typing.conversation, now) && company.hears(typing.user, now) {
             for socket in &*sockets {
                 socket.pass(Some(typing.conversation), typing.frame.clone());
             }
@@ -87,8 +106,7 @@ impl Hub {
     /// Two are friends no more: nothing more of how the other is.
     pub(in crate::realtime) fn part(&self, user: UserId, other: UserId) {
         if let Some(room) = self.state().rooms.get_mut(&user) {
-            room.company.friends.remove(&other);
-            room.company.parted.insert(other, Instant::now());
+            room.company.part(other);
         }
     }
 
@@ -108,7 +126,7 @@ mod tests {
     use super::*;
     use crate::domain::clock::Timestamp;
     use crate::domain::events::Position;
-    use crate::domain::ids::{ConversationId, SessionId};
+    use crate::domain::ids::SessionId;
     use crate::realtime::socket::Next;
 
     fn news(user: UserId, stamp: u64, online: bool) -> News {
@@ -148,7 +166,7 @@ mod tests {
         let [left, stays] = [user, typist].map(|it| ConversationId::direct(it, typist));
         let typing = |conversation| Typing { conversation, user: typist, frame: "typing".into() };
         hub.typing(user, &typing(left));
-        hub.bar(user, left);
+        hub.bar(user, left, Position::default());
         hub.typing(user, &typing(left));
         hub.typing(user, &typing(stays));
         assert_eq!(socket.next().await, Next::Frames(vec!["typing".into()]));

@@ -59,13 +59,13 @@ impl Groups {
             .await
     }
 
-    /// Ends a group on behalf of its owner: nobody is in it any more, nobody was told of it, its
+    /// Ends a group on behalf of its owner, and says who was in it: nobody is in it any more, nobody was told of it, its
     /// files belong to nobody but those who uploaded them. All of it at once: a thousand members
     /// are some thousands of small rows.
     ///
     /// # Errors
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
-    pub async fn delete(&self, group: GroupId, by: UserId, at: Timestamp) -> Result<()> {
+    pub async fn delete(&self, group: GroupId, by: UserId, at: Timestamp) -> Result<Vec<UserId>> {
         let _turn = self.turns.of(group).await;
         let this = self.clone();
         self.store
@@ -77,8 +77,9 @@ impl Groups {
                 this.quota.give_back(session, &everyone).await?;
                 this.notifications.withdraw_all_of_conversation(session, group.into()).await?;
                 this.end(session, &row, at).await?;
-                let deleted = Happening::for_users(everyone, Event::GroupDeleted { group });
-                Ok(this.events.add(session, [deleted], at).await?)
+                let deleted = Happening::for_users(&*everyone, Event::GroupDeleted { group });
+                this.events.add(session, [deleted], at).await?;
+                Ok(everyone)
             })
             .await
     }

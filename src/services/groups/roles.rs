@@ -29,6 +29,8 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
     pub async fn delete(&self, by: UserId, group: GroupId) -> Result<()> {
-        self.rows.delete(group, by, self.clock.now()).await
+        let everyone = self.rows.delete(group, by, self.clock.now()).await?;
+        self.silence.of_ended(group.into(), &everyone).await;
+        Ok(())
     }
 }

@@ -1,0 +1,50 @@
+//! How many connections each address has, and whose are held back.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Hub;
+use crate::realtime::socket::Close;
+use crate::services::live::Ended;
+
+/// A connection's place among those from its address; dropping it gives the place back.
+#[derive(Debug)]
+pub(in crate::realtime) struct Arrival {
+    hub: Arc<Hub>,
+    addr: IpAddr,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        let mut state = self.hub.state();
+        let Some(count) = state.addresses.get_mut(&self.addr) else { return };
+        *count -= 1;
+        if *count == 0 {
+            state.addresses.remove(&self.addr);
+        }
+    }
+}
+
+impl Hub {
+    /// Counts a connection from an address, whoever's it will be.
+    pub(in crate::realtime) fn arrive(self: &Arc<Self>, addr: IpAddr) -> Result<Arrival, Close> {
+        let mut state = self.state();
+        let count = state.addresses.entry(addr).or_default();
+        if *count >= self.per_address {
+            return Err(Close::TooMany);
+        }
+        *count += 1;
+        Ok(Arrival { hub: self.clone(), addr })
+    }
+
+    /// Holds back what connections are told whose session may have ended, until it is known.
+    pub(in crate::realtime) fn hold(&self, ended: Ended) {
+        for socket in self.sockets() {
+            match ended {
+                Ended::Session(session) if socket.session == session => socket.hold(),
+                Ended::Of(user) if socket.user == user => socket.hold(),
+                _ => {}
+            }
+        }
+    }
+}
