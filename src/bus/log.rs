@@ -98,6 +98,8 @@ impl Bus {
         let (from, at): (Option<String>, Option<String>) = self.ask(&bounds).await?;
         let bounds = from.zip(at).and_then(|(from, at)| from.parse().ok().zip(at.parse().ok()));
         let (from, at) = bounds.ok_or_else(crate::error::Error::unavailable)?;
+        // Should Redis lose them, whoever writes on begins where they ended for all readers.
+        self.has_reached(at);
         let found: Vec<redis::Value> = self.ask(&ranges).await?;
         let logs = found.chunks_exact(4).zip(wanted).map(|(values, (_, since))| {
             let log = Log::read(values)?;
