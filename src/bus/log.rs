@@ -1,20 +1,21 @@
 //! Each user's event log: `log:{user}`, a capped stream whose entry ids are the events' positions,
 //! so that Redis itself refuses what is not newer than what is there.
 //!
-//! The logs are complete from one position, `log-from`, up to another, `log-at`. Where Redis has
-//! lost what it had, the first is missing until a [writer](super::writer) begins anew: the two
-//! together say whether anything may be missing between what a client has and now.
+//! All logs are complete between two positions, which say whether anything may be missing between
+//! what a client has and now; see [`Bounds`].
 
 use std::time::Duration;
 
+use redis::Pipeline;
 use redis::streams::{StreamId, StreamRangeReply};
 use serde::{Deserialize, Serialize};
 
-use super::Bus;
+use super::bounds::{Doubt, Found};
+use super::{Bounds, Bus, Epoch};
 use crate::domain::clock::Timestamp;
 use crate::domain::events::{Event, Position};
 use crate::domain::ids::UserId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How many events a log keeps.
 pub const KEPT: usize = 1000;
@@ -49,6 +50,8 @@ pub struct Past {
     pub is_whole: bool,
     /// The last event of this log, whatever was asked for.
     pub last: Option<Position>,
+    /// Of which logs it is.
+    pub epoch: Epoch,
     /// From where logs are complete.
     pub from: Position,
     /// How far this log is written, at least: a position to go on from.
@@ -68,7 +71,7 @@ impl Bus {
         now: Timestamp,
     ) -> Result<Past> {
         let pasts = self.pasts(&[(user, since)], count, now).await?;
-        pasts.into_iter().next().ok_or_else(crate::error::Error::unavailable)
+        pasts.into_iter().next().ok_or_else(Error::unavailable)
     }
 
     /// The same of several logs at once.
@@ -81,11 +84,33 @@ impl Bus {
         count: usize,
         now: Timestamp,
     ) -> Result<Vec<Past>> {
-        let mut bounds = redis::pipe();
-        bounds.get(self.names.from()).get(self.names.at());
+        // The bounds before all: what is written in between is then after them.
+        let mut first = redis::pipe();
+        Found::ask(&self.names, &mut first);
+        let (found,) = self.ask(&first).await?;
+        let bounds = Found::new(found).bounds().ok_or_else(Error::unavailable)?;
+        let mut commands = self.ranges(bounds.epoch, wanted, count);
+        // And after all once more: what was lost before is not taken for nothing.
+        Doubt::ask(&self.names, &mut commands);
+        let mut found: Vec<redis::Value> = self.ask(&commands).await?;
+        let stats: String = parsed(&found.pop().ok_or_else(Error::unavailable)?)?;
+        let stands = parsed(&found.pop().ok_or_else(Error::unavailable)?)?;
+        let evicted =
+            Doubt::evicted(bounds.epoch, stands, &stats).ok_or_else(Error::unavailable)?;
+        let known = Known { bounds, evicted, now };
+        let logs = found.chunks_exact(4).zip(wanted);
+        logs.map(|(values, (_, since))| Ok(Log::read(values)?.past(*since, &known))).collect()
+    }
+
+    fn ranges(
+        &self,
+        epoch: Epoch,
+        wanted: &[(UserId, Option<Position>)],
+        count: usize,
+    ) -> Pipeline {
         let mut ranges = redis::pipe();
         for (user, since) in wanted {
-            let key = self.names.log(*user);
+            let key = self.names.log(epoch, *user);
             let after = since.map_or("-".to_owned(), |since| format!("({}", stream_id(since)));
             // In this order: what is written in between is after the last, and what is trimmed
             // in between shows in the first.
@@ -94,26 +119,15 @@ impl Bus {
             ranges.xrange_count(&key, "-", "+", 1);
             ranges.xlen(&key);
         }
-        // The bounds before all: what is written in between is then after them.
-        let (from, at): (Option<String>, Option<String>) = self.ask(&bounds).await?;
-        let bounds = from.zip(at).and_then(|(from, at)| from.parse().ok().zip(at.parse().ok()));
-        let (from, at) = bounds.ok_or_else(crate::error::Error::unavailable)?;
-        // Should Redis lose them, whoever writes on begins where they ended for all readers.
-        self.has_reached(at);
-        let found: Vec<redis::Value> = self.ask(&ranges).await?;
-        let logs = found.chunks_exact(4).zip(wanted).map(|(values, (_, since))| {
-            let log = Log::read(values)?;
-            Ok(log.past(*since, Bounds { from, at, now }))
-        });
-        logs.collect()
+        ranges
     }
 }
 
-/// Between which positions logs are complete, and the time.
-#[derive(Clone, Copy)]
-struct Bounds {
-    from: Position,
-    at: Position,
+/// What is known of all logs, and the time.
+struct Known {
+    bounds: Bounds,
+    /// Whether the server may have thrown away some.
+    evicted: bool,
     now: Timestamp,
 }
 
@@ -127,7 +141,7 @@ struct Log {
 impl Log {
     fn read(values: &[redis::Value]) -> Result<Self> {
         let [last, entries, first, length] = values else {
-            return Err(crate::error::Error::unavailable());
+            return Err(Error::unavailable());
         };
         let one = |value: &redis::Value| -> Result<Option<Position>> {
             let reply: StreamRangeReply = parsed(value)?;
@@ -142,18 +156,19 @@ impl Log {
         })
     }
 
-    fn past(mut self, since: Option<Position>, bounds: Bounds) -> Past {
-        let Bounds { from, at, now } = bounds;
+    fn past(mut self, since: Option<Position>, known: &Known) -> Past {
+        let Bounds { epoch, from, at } = known.bounds;
         let last = self.last;
         let end = last.unwrap_or_default().max(at);
-        let oldest = now.minus(KEPT_FOR);
+        let oldest = known.now.minus(KEPT_FOR);
         let young = |entry: &Entry| entry.content.at >= oldest;
         let Some(since) = since else {
             self.entries.retain(young);
-            return Past { entries: self.entries, is_whole: true, last, from, end };
+            return Past { entries: self.entries, is_whole: true, last, epoch, from, end };
         };
         // One more than is kept stays, so that whoever has seen that one has missed nothing.
-        let trimmed = self.length > KEPT && self.first.is_some_and(|first| first > since);
+        let may_lack = self.length > KEPT || known.evicted;
+        let trimmed = may_lack && self.first.is_none_or(|first| first > since);
         let reached = (from..=end).contains(&since);
         let is_young = i64::try_from(since.seconds()).is_ok_and(|at| at >= oldest.seconds());
         let is_whole = reached && !trimmed && is_young && self.entries.iter().all(young);
@@ -161,6 +176,7 @@ impl Log {
             entries: if is_whole { self.entries } else { Vec::new() },
             is_whole,
             last,
+            epoch,
             from,
             end,
         }
@@ -173,7 +189,7 @@ fn entry(id: &StreamId) -> Option<Entry> {
 }
 
 fn parsed<T: redis::FromRedisValue>(value: &redis::Value) -> Result<T> {
-    redis::from_redis_value(value.clone()).map_err(crate::error::Error::internal)
+    redis::from_redis_value(value.clone()).map_err(Error::internal)
 }
 
 /// A position as the id of a stream's entry.

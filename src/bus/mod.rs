@@ -2,6 +2,8 @@
 //! told. Keys and channels of one user have the user's id in braces, so that a cluster keeps them
 //! in one place and its sharded channels would do.
 
+mod bounds;
+pub mod lease;
 pub mod log;
 pub mod presence;
 pub mod subscriber;
@@ -10,12 +12,13 @@ pub mod writer;
 mod leaving;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, Pipeline, RedisError};
 
+pub use self::bounds::{Bounds, Epoch};
 use self::presence::News;
 use crate::domain::clock::random_bytes;
 use crate::domain::events::Position;
@@ -50,8 +53,8 @@ struct Names {
 }
 
 impl Names {
-    fn log(&self, user: UserId) -> String {
-        format!("{}log:{{{user}}}", self.prefix)
+    fn log(&self, epoch: Epoch, user: UserId) -> String {
+        format!("{}log:{{{user}}}:{}", self.prefix, epoch.text())
     }
 
     fn channel(&self, user: UserId) -> String {
@@ -63,14 +66,14 @@ impl Names {
         name.strip_prefix("to:{")?.strip_suffix('}')?.parse().ok()
     }
 
-    /// What everyone's logs begin with: nothing that came before is in them.
-    fn from(&self) -> String {
-        format!("{}log-from", self.prefix)
+    /// What all logs have in common.
+    fn logs(&self) -> String {
+        format!("{}logs", self.prefix)
     }
 
-    /// How far all logs are written.
-    fn at(&self) -> String {
-        format!("{}log-at", self.prefix)
+    /// Where all instances are told how far the logs are written.
+    fn progress(&self) -> String {
+        format!("{}progress", self.prefix)
     }
 
     fn online(&self, user: UserId) -> String {
@@ -100,6 +103,15 @@ impl Names {
     fn frame(&self, position: Position) -> String {
         format!("{}frame:{position}", self.prefix)
     }
+}
+
+/// What is heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// This user is told something.
+    Of(UserId, Told),
+    /// All that is in the logs of this epoch up to here was told before.
+    Progress(Epoch, Position),
 }
 
 /// What is told on a user's channel.
@@ -206,17 +218,6 @@ impl Bus {
         commands.get(self.names.frame(position));
         let (frame,): (Option<String>,) = self.ask(&commands).await?;
         Ok(frame.map(Into::into))
-    }
-
-    /// How far this instance knows the logs to be written, if they were ever.
-    #[must_use]
-    pub fn reached(&self) -> Option<Position> {
-        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn has_reached(&self, position: Position) {
-        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        *reached = (*reached).max(Some(position));
     }
 
     async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T> {

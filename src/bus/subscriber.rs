@@ -7,7 +7,7 @@ use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::timeout;
 
 use super::log::position;
-use super::{Bus, Names, PATIENCE, Told, Typing, away, presence};
+use super::{Bus, Epoch, Heard, Names, PATIENCE, Told, Typing, away, presence};
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 
@@ -37,14 +37,16 @@ impl fmt::Debug for Messages {
 }
 
 impl Bus {
-    /// A new subscriber connection, to no channel yet.
+    /// A new subscriber connection, to no user's channel yet.
     ///
     /// # Errors
     /// When Redis is away.
     pub async fn subscriber(&self) -> Result<Subscriber> {
         let pubsub = timeout(PATIENCE, self.client.get_async_pubsub()).await;
         let pubsub = pubsub.map_err(|_| Error::unavailable())?.map_err(away)?;
-        let (sink, stream) = pubsub.split();
+        let (mut sink, stream) = pubsub.split();
+        let progress = timeout(PATIENCE, sink.subscribe(self.names.progress())).await;
+        progress.map_err(|_| Error::unavailable())?.map_err(away)?;
         let messages = Messages { stream, bus: self.clone() };
         Ok(Subscriber { sink, messages, names: self.names.clone() })
     }
@@ -93,22 +95,32 @@ impl Subscriber {
 }
 
 impl Messages {
-    /// What is told next, and to whom; `None` once the connection is lost.
-    pub async fn next(&mut self) -> Option<(UserId, Told)> {
+    /// What is heard next; `None` once the connection is lost.
+    pub async fn next(&mut self) -> Option<Heard> {
         loop {
             let message = self.stream.next().await?;
-            let user = self.bus.names.user_of(message.get_channel_name());
-            let told = user.zip(told(message.get_payload_bytes()));
-            let Some(told) = told else {
-                tracing::warn!(event = "bus_unreadable");
-                continue;
+            let heard = match self.bus.names.user_of(message.get_channel_name()) {
+                Some(user) => told(message.get_payload_bytes()).map(|told| Heard::Of(user, told)),
+                None => progress(message.get_payload_bytes()),
             };
-            if let Told::Event { position, .. } = told.1 {
-                self.bus.has_reached(position);
+            match heard {
+                None => tracing::warn!(event = "bus_unreadable"),
+                Some(heard) => {
+                    if let Heard::Progress(_, position)
+                    | Heard::Of(_, Told::Event { position, .. }) = heard
+                    {
+                        self.bus.has_reached(position);
+                    }
+                    return Some(heard);
+                }
             }
-            return Some(told);
         }
     }
+}
+
+fn progress(payload: &[u8]) -> Option<Heard> {
+    let (epoch, at) = std::str::from_utf8(payload).ok()?.strip_prefix("A\n")?.split_once('\n')?;
+    Some(Heard::Progress(Epoch::parse(epoch)?, at.parse().ok()?))
 }
 
 fn told(payload: &[u8]) -> Option<Told> {

@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, Script};
 
+use super::bounds::{BEGIN, Found, RAISE, evicted_keys};
+use super::lease::Lease;
 use super::log::{Content, KEPT, KEPT_FOR, stream_id};
-use super::{Bus, PATIENCE, away};
+use super::{Bounds, Bus, Epoch, PATIENCE, away};
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
+use crate::failpoint;
 
 /// For how many users a frame goes with each telling; for more it is kept once, to be fetched.
 const INLINE: usize = 8;
@@ -21,9 +23,6 @@ const TOGETHER: usize = 2000;
 
 /// For how long it is kept then, in seconds.
 const FRAME_KEPT: u64 = 60;
-
-/// How long an instance that is gone may still hold the relay.
-const HELD: Duration = Duration::from_secs(2);
 
 /// Appends one event to one log, unless it is there, and tells of it: log, channel; id, entry, how
 /// many to keep, for how many seconds, conversation, frame.
@@ -37,27 +36,6 @@ if type(added) == 'table' and added.err then
 end
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', KEYS[2], 'E\n' .. ARGV[1] .. '\n' .. last .. '\n' .. ARGV[5] .. '\n' .. ARGV[6])
-return 1
-";
-
-/// Takes or keeps the relay, if no other has it: lease; holder, milliseconds.
-const HOLD: &str = r"
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-";
-
-/// Gives the relay up, if it is one's own: lease; holder.
-const RELEASE: &str = r"
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-return 1
-";
-
-/// Raises a position, never back: key; position.
-const RAISE: &str = r"
-local at = redis.call('GET', KEYS[1])
-if not at or at < ARGV[1] then redis.call('SET', KEYS[1], ARGV[1]) end
 return 1
 ";
 
@@ -79,6 +57,7 @@ pub struct Delivery {
 pub struct Writer {
     connection: MultiplexedConnection,
     bus: Bus,
+    epoch: Option<Epoch>,
 }
 
 impl fmt::Debug for Writer {
@@ -98,72 +77,92 @@ impl Bus {
             .set_response_timeout(Some(PATIENCE));
         let connection = self.client.get_multiplexed_async_connection_with_config(&config);
         let connection = connection.await.map_err(away)?;
-        Ok(Writer { connection, bus: self.clone() })
+        Ok(Writer { connection, bus: self.clone(), epoch: None })
     }
 }
 
 impl Writer {
-    /// Takes the relay or keeps it for two more seconds; `false` while another instance has it.
-    /// Two at once would only do the same work twice.
+    /// The right to use it.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        Lease::new(self.connection.clone(), self.bus.clone())
+    }
+
+    /// What is written from now on goes to the logs that there are; `None` where there are none.
     ///
     /// # Errors
     /// When Redis is away.
-    pub async fn hold(&mut self) -> Result<bool> {
-        let (lease, held) = (self.bus.names.relay(), HELD.as_millis().to_string());
-        let mut command = redis::cmd("EVAL");
-        command.arg(HOLD).arg(1).arg(lease).arg(&*self.bus.holder).arg(held);
-        let taken: u8 = command.query_async(&mut self.connection).await.map_err(away)?;
-        Ok(taken == 1)
+    pub async fn bounds(&mut self) -> Result<Option<Bounds>> {
+        let bounds = self.found().await?.bounds();
+        self.epoch = bounds.map(|bounds| bounds.epoch);
+        Ok(bounds)
     }
 
-    /// Gives the relay up.
-    pub async fn release(mut self) {
-        let mut command = redis::cmd("EVAL");
-        command.arg(RELEASE).arg(1).arg(self.bus.names.relay()).arg(&*self.bus.holder);
-        // Where this does not arrive, the lease ends by itself.
-        let _: std::result::Result<u8, _> = command.query_async(&mut self.connection).await;
-    }
-
-    /// From where and up to where the logs are complete; `None` where there are none.
-    ///
-    /// # Errors
-    /// When Redis is away.
-    pub async fn bounds(&mut self) -> Result<Option<(Position, Position)>> {
+    async fn found(&mut self) -> Result<Found> {
         let mut commands = redis::pipe();
-        commands.get(self.bus.names.from()).get(self.bus.names.at());
-        let (from, at): (Option<String>, Option<String>) = self.ask(&commands).await?;
-        Ok(from.zip(at).and_then(|(from, at)| from.parse().ok().zip(at.parse().ok())))
+        Found::ask(&self.bus.names, &mut commands);
+        let (found,) = self.ask(&commands).await?;
+        Ok(Found::new(found))
     }
 
-    /// Begins the logs anew: nothing before this position is in them.
+    /// Begins new logs, and writes to them from now on: nothing before this position is in them.
     ///
     /// # Errors
-    /// When Redis is away.
+    /// When Redis is away, or another instance has begun them.
     pub async fn begin(&mut self, from: Position) -> Result<()> {
+        let found = self.found().await?;
         let mut commands = redis::pipe();
-        commands.set(self.bus.names.from(), from.to_string()).ignore();
-        commands.set(self.bus.names.at(), from.to_string()).ignore();
-        self.ask(&commands).await
+        commands.cmd("INFO").arg("stats");
+        let (stats,): (String,) = self.ask(&commands).await?;
+        let epoch = Epoch::random();
+        let mut commands = self.common(BEGIN);
+        let begin = commands.arg(found.written()).arg(epoch.text()).arg(from.to_string());
+        begin.arg(evicted_keys(&stats).unwrap_or_else(|| "-1".to_owned()));
+        self.done(&commands).await?;
+        self.epoch = Some(epoch);
+        Ok(())
+    }
+
+    /// A script on what all logs have in common.
+    fn common(&self, script: &str) -> Pipeline {
+        let mut commands = redis::pipe();
+        let names = &self.bus.names;
+        commands.cmd("EVAL").arg(script).arg(2).arg(names.logs()).arg(names.progress());
+        commands
+    }
+
+    async fn done(&mut self, commands: &Pipeline) -> Result<()> {
+        let (done,): (u8,) = self.ask(commands).await?;
+        if done == 1 { Ok(()) } else { Err(Error::unavailable()) }
     }
 
     /// Writes events to the logs of those whom they concern, in this order, and tells them; what
     /// was written before is passed over. All logs are complete up to `at` then.
     ///
     /// # Errors
-    /// When Redis is away; some may be written then.
+    /// When Redis is away or has lost these logs; some may be written then.
     pub async fn write(&mut self, deliveries: &[Delivery], at: Position) -> Result<()> {
+        let epoch = self.epoch.ok_or_else(|| Error::internal("logs that were not looked at"))?;
         let mut commands = begun();
         for delivery in deliveries {
-            self.put(&mut commands, delivery).await?;
+            self.put(&mut commands, delivery, epoch).await?;
         }
-        let raise = commands.cmd("EVAL").arg(RAISE).arg(1).arg(self.bus.names.at());
-        raise.arg(at.to_string()).ignore();
+        // Only when all of it was answered: of what goes out together some may fail.
         self.ask::<()>(&commands).await?;
+        failpoint::reach("relay.appended");
+        let mut raise = self.common(RAISE);
+        raise.arg(epoch.text()).arg(at.to_string());
+        self.done(&raise).await?;
         self.bus.has_reached(at);
         Ok(())
     }
 
-    async fn put(&mut self, commands: &mut Pipeline, delivery: &Delivery) -> Result<()> {
+    async fn put(
+        &mut self,
+        commands: &mut Pipeline,
+        delivery: &Delivery,
+        epoch: Epoch,
+    ) -> Result<()> {
         let Delivery { position, content, frames } = delivery;
         let entry = serde_json::to_string(content).map_err(Error::internal)?;
         let conversation = content.event.conversation();
@@ -177,7 +176,7 @@ impl Writer {
             }
             for user in users {
                 let append = commands.cmd("EVALSHA").arg(APPENDING.get_hash()).arg(2);
-                append.arg(self.bus.names.log(*user)).arg(self.bus.names.channel(*user));
+                append.arg(self.bus.names.log(epoch, *user)).arg(self.bus.names.channel(*user));
                 append.arg(stream_id(*position)).arg(&entry);
                 append.arg(KEPT + 1).arg(KEPT_FOR.as_secs()).arg(&conversation);
                 append.arg(if is_fetched { "" } else { &**frame }).ignore();

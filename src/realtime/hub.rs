@@ -5,6 +5,7 @@ pub(super) mod left;
 
 mod company;
 mod doors;
+mod progress;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -15,7 +15,7 @@ use super::hub::{Hub, Reached, Telling};
 use super::presence::Presence;
 use crate::bus::log::{KEPT, Past};
 use crate::bus::subscriber::Subscriber;
-use crate::bus::{Bus, Told};
+use crate::bus::{Bus, Epoch, Heard, Told};
 use crate::domain::clock::Clock;
 use crate::domain::events::Position;
 use crate::domain::ids::UserId;
@@ -73,6 +73,18 @@ impl Link {
     /// Over one connection, until it is lost.
     async fn hear(&self, changes: &mut UnboundedReceiver<UserId>, failed: &mut bool) -> Result<()> {
         let mut ear = Ear::new(self.bus.subscriber().await?);
+        let outcome = self.listen(&mut ear, changes, failed).await;
+        // Who is quiet was told all there was as well: their logs need not reach back further.
+        self.hub.all_complete(&ear.users, ear.heard);
+        outcome
+    }
+
+    async fn listen(
+        &self,
+        ear: &mut Ear,
+        changes: &mut UnboundedReceiver<UserId>,
+        failed: &mut bool,
+    ) -> Result<()> {
         ear.join(self, self.hub.users()).await?;
         *failed = false;
         self.presence.look_again();
@@ -80,9 +92,11 @@ impl Link {
         let mut changed = Vec::new();
         loop {
             tokio::select! {
-                told = ear.subscriber.messages().next() => {
-                    let (user, told) = told.ok_or_else(Error::unavailable)?;
-                    ear.take(self, user, told).await?;
+                heard = ear.subscriber.messages().next() => {
+                    match heard.ok_or_else(Error::unavailable)? {
+                        Heard::Of(user, told) => ear.take(self, user, told).await?,
+                        Heard::Progress(epoch, at) => ear.progress(self, epoch, at).await?,
+                    }
                 }
                 _ = changes.recv_many(&mut changed, TOGETHER) => {
                     ear.change(self, &mut changed).await?;
@@ -97,14 +111,18 @@ impl Link {
 struct Ear {
     subscriber: Subscriber,
     users: HashSet<UserId>,
+    /// Everything up to here was told to all of them.
+    heard: Position,
+    /// Which logs it goes with.
+    epoch: Option<Epoch>,
     frames: HashMap<Position, Frame>,
     order: VecDeque<Position>,
 }
 
 impl Ear {
     fn new(subscriber: Subscriber) -> Self {
-        let (users, frames, order) = Default::default();
-        Self { subscriber, users, frames, order }
+        let (users, heard, epoch, frames, order) = Default::default();
+        Self { subscriber, users, heard, epoch, frames, order }
     }
 
     /// Users came or went.
@@ -132,21 +150,43 @@ impl Ear {
         for some in users.chunks(TOGETHER) {
             let new: Vec<UserId> = some.iter().map(|(user, _)| *user).collect();
             self.subscriber.hear(&new).await?;
-            self.users.extend(new);
             let wanted: Vec<_> =
                 some.iter().map(|(user, to)| (*user, Some(to.unwrap_or(END)))).collect();
             let pasts = link.bus.pasts(&wanted, KEPT + 1, link.clock.now()).await?;
             for ((user, reached), past) in some.iter().zip(pasts) {
+                self.epoch.get_or_insert(past.epoch);
                 match reached {
-                    None => link.hub.complete(*user, past.end, past.last),
                     Some(reached) => link.fill(*user, *reached, past).await?,
+                    None => {
+                        // Somebody may not have waited for the log.
+                        if let Some(reached) = link.hub.know(*user, past.end, past.last) {
+                            link.catch_up(*user, reached).await?;
+                        }
+                    }
                 }
             }
+            self.users.extend(new);
         }
         Ok(())
     }
 
+    /// The logs are written up to here. Where they are others than before, something may have been
+    /// lost: each of them says whether it was.
+    async fn progress(&mut self, link: &Link, epoch: Epoch, at: Position) -> Result<()> {
+        if self.epoch.replace(epoch).is_some_and(|before| before != epoch) {
+            link.hub.all_complete(&self.users, self.heard);
+            self.join(link, link.hub.users()).await?;
+        }
+        self.heard = self.heard.max(at);
+        Ok(())
+    }
+
     async fn take(&mut self, link: &Link, user: UserId, told: Told) -> Result<()> {
+        if let Told::Event { position, .. } = told {
+            // Others may yet be told of the same.
+            let before = Position { nth: position.nth.saturating_sub(1), ..position };
+            self.heard = self.heard.max(before);
+        }
         match told {
             Told::Presence(news) => link.hub.meet(user, &news),
             Told::Typing(typing) => link.hub.typing(user, &typing),
@@ -212,16 +252,16 @@ impl Link {
         if !past.is_whole && !nothing_yet {
             tracing::warn!(event = "events_missed", %user, since = %reached);
             self.metrics.missed();
-            self.hub.send_away(user);
-            self.hub.complete(user, past.end, past.last);
+            self.hub.skip(user, past.end, past.last);
             return Ok(());
         }
         let last = past.entries.last().map_or(reached, |entry| entry.position);
+        let to = past.end.max(last).max(reached);
         let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
         for (position, conversation, frame) in self.frames.past(user, &happened).await? {
             self.tell(user, &Telling { position, conversation, frame });
         }
-        self.hub.complete(user, last.max(reached), past.last);
+        self.hub.complete(user, to, past.last);
         Ok(())
     }
 }

@@ -12,18 +12,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::circles::Circles;
 use super::frames::Frames;
 use crate::bus::Bus;
+use crate::bus::lease::Lease;
 use crate::bus::log::Content;
 use crate::bus::writer::{Delivery, Writer};
 use crate::domain::clock::Clock;
 use crate::domain::events::{Event, Position};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::metrics::RealtimeMetrics;
 use crate::repositories::Repositories;
 use crate::repositories::events::Events;
@@ -39,7 +41,7 @@ const KEEP: Duration = Duration::from_millis(500);
 const TOGETHER: usize = 256;
 
 /// How often it is written down that nothing has happened.
-const NOTE_NOTHING: Duration = Duration::from_secs(20);
+const NOTE_NOTHING: Duration = Duration::from_secs(5);
 
 /// How far back logs begin that are made anew, in seconds: what was on its way to clients when
 /// they were lost.
@@ -59,7 +61,7 @@ pub struct Relay {
 /// What the stream has said.
 enum Heard {
     Event(Box<Occurrence>),
-    /// Nothing else has happened up to here.
+    /// Nothing else has happened before this.
     Nothing(Position),
 }
 
@@ -102,28 +104,34 @@ impl Relay {
     /// From when the relay is taken until it is lost or given up.
     async fn term(&self, stop: &CancellationToken) -> Result<()> {
         let mut writer = self.bus.writer().await?;
-        while !writer.hold().await? {
+        let mut lease = writer.lease();
+        while !lease.take().await? {
             tokio::select! {
                 () = sleep(ASK) => {}
                 () = stop.cancelled() => return Ok(()),
             }
         }
-        let stream = self.resume(&mut writer).await?;
+        let outcome = tokio::select! {
+            outcome = self.work(&mut writer) => outcome,
+            outcome = keep(&mut lease) => outcome,
+            () = stop.cancelled() => Ok(()),
+        };
+        // Where this one fails, another may not.
+        lease.release().await;
+        outcome
+    }
+
+    async fn work(&self, writer: &mut Writer) -> Result<()> {
+        let stream = self.resume(writer).await?;
         tracing::info!(event = "relay_taken");
         let _held = self.metrics.relaying();
-        tokio::select! {
-            outcome = self.follow(stream, &mut writer) => outcome,
-            () = stop.cancelled() => {
-                writer.release().await;
-                Ok(())
-            }
-        }
+        Box::pin(self.follow(stream, writer)).await
     }
 
     /// The stream from where the logs end. Where there are none, they begin anew.
     async fn resume(&self, writer: &mut Writer) -> Result<EventStream> {
         let from = match (writer.bounds().await?, self.bus.reached()) {
-            (Some((_, at)), _) => at,
+            (Some(bounds), _) => bounds.at,
             (None, Some(reached)) => {
                 let from = Position::before(reached.commit.saturating_sub(AGAIN << 32));
                 writer.begin(from).await?;
@@ -147,24 +155,15 @@ impl Relay {
 
     async fn follow(&self, stream: EventStream, writer: &mut Writer) -> Result<()> {
         let (heard, mut waiting) = mpsc::channel(4 * TOGETHER);
-        let reading = listen(stream, self.events.clone(), heard);
-        let reading = AbortOnDropHandle::new(tokio::spawn(reading));
+        let reading = AbortOnDropHandle::new(tokio::spawn(listen(stream, heard)));
         let mut circles = Circles::new(&self.repositories);
         let mut batch = Vec::with_capacity(TOGETHER);
-        let mut kept = Instant::now();
-        loop {
-            if kept.elapsed() >= KEEP {
-                if !writer.hold().await? {
-                    return Ok(());
-                }
-                kept = Instant::now();
-            }
-            match timeout(KEEP, waiting.recv_many(&mut batch, TOGETHER)).await {
-                Err(_) => {}
-                Ok(0) => return reading.await.map_err(Error::internal)?,
-                Ok(_) => self.write(&mut batch, &mut circles, writer).await?,
-            }
+        while waiting.recv_many(&mut batch, TOGETHER).await > 0 {
+            failpoint::reach("relay.heard");
+            self.write(&mut batch, &mut circles, writer).await?;
+            failpoint::reach("relay.raised");
         }
+        reading.await.map_err(Error::internal)?
     }
 
     async fn write(
@@ -177,7 +176,7 @@ impl Relay {
         let mut occurrences = Vec::with_capacity(batch.len());
         for heard in batch.drain(..) {
             match heard {
-                Heard::Nothing(position) => at = position,
+                Heard::Nothing(position) => at = at.max(position),
                 Heard::Event(occurrence) => {
                     at = occurrence.position;
                     occurrences.push(occurrence);
@@ -189,6 +188,7 @@ impl Relay {
         for occurrence in occurrences {
             deliveries.extend(self.delivery(&occurrence, circles).await?);
         }
+        failpoint::reach("relay.rendered");
         writer.write(&deliveries, at).await?;
         let now = self.clock.now();
         for delivery in deliveries {
@@ -223,21 +223,27 @@ fn changes_circle(event: &Event) -> bool {
     )
 }
 
+/// Keeps the lease as long as it is to be had.
+async fn keep(lease: &mut Lease) -> Result<()> {
+    while lease.keep().await? {
+        sleep(KEEP).await;
+    }
+    Ok(())
+}
+
 /// Reads the stream ahead of what is being written.
-async fn listen(mut stream: EventStream, events: Events, heard: mpsc::Sender<Heard>) -> Result<()> {
-    let (mut noted, mut now) = (Instant::now(), None);
+async fn listen(mut stream: EventStream, heard: mpsc::Sender<Heard>) -> Result<()> {
+    let mut noted = Instant::now();
     loop {
         let next = if let Some(occurrence) = stream.next().await? {
-            now = None;
             Heard::Event(Box::new(occurrence))
-        } else if let Some(position) = now.take() {
-            // Everything that was committed before the stream was asked, it has told.
-            Heard::Nothing(position)
         } else {
-            if noted.elapsed() >= NOTE_NOTHING {
-                (noted, now) = (Instant::now(), Some(events.now().await?));
+            if noted.elapsed() < NOTE_NOTHING {
+                continue;
             }
-            continue;
+            let Some(position) = stream.passed() else { continue };
+            noted = Instant::now();
+            Heard::Nothing(position)
         };
         if heard.send(next).await.is_err() {
             return Ok(());

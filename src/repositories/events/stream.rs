@@ -54,12 +54,21 @@ impl fmt::Debug for EventStream {
 }
 
 impl Events {
-    /// The present moment of the store: whatever is committed from now on comes after it.
+    /// The present moment of the store: whatever is not to be read yet comes after it.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn now(&self) -> Result<Position> {
-        let reply = within(self.store.database().run_command(doc! { "ping": 1 })).await?;
+        // What a majority has, as all reads of the service see it. The time of any other command
+        // is that of writes which a failover may still undo, or which nobody sees yet.
+        let read = doc! {
+            "find": self.rows.name(),
+            "projection": { "_id": 1 },
+            "limit": 1,
+            "singleBatch": true,
+            "readConcern": { "level": "majority" },
+        };
+        let reply = within(self.store.database().run_command(read)).await?;
         match reply.get("operationTime") {
             Some(Bson::Timestamp(at)) => Ok(Position { nth: u32::MAX, ..of_commit(*at) }),
             _ => Err(Error::internal("a server that is not of a replica set")),
@@ -116,6 +125,18 @@ impl EventStream {
             }
         }
     }
+
+    /// Everything before this was told, once [`next`](Self::next) has said that nothing happens.
+    pub fn passed(&self) -> Option<Position> {
+        token_time(&bson::serialize_to_bson(&self.stream.resume_token()?).ok()?)
+    }
+}
+
+/// The time at the beginning of a resume token: a timestamp of the keys that the server sorts by,
+/// in hexadecimal.
+fn token_time(token: &Bson) -> Option<Position> {
+    let time = token.as_document()?.get_str("_data").ok()?.strip_prefix("82")?.get(..16)?;
+    u64::from_str_radix(time, 16).ok().map(Position::before)
 }
 
 fn of_commit(at: bson::Timestamp) -> Position {

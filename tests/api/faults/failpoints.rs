@@ -8,7 +8,7 @@ use mongodb::bson::{Document, doc};
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
-use super::{persist, setting};
+use super::{persist, relaying, setting};
 use crate::support::audit::Audit;
 use crate::support::instance::Instance;
 use crate::support::{Actor, Answer, TestApp};
@@ -199,6 +199,7 @@ fn places(directory: PathBuf, found: &mut BTreeSet<String>) {
 fn every_failpoint_is_in_the_table() {
     let mut found = BTreeSet::new();
     places(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut found);
-    let listed: BTreeSet<String> = POINTS.iter().map(|(name, ..)| (*name).to_owned()).collect();
-    assert_eq!((found, POINTS.len()), (listed.clone(), listed.len()));
+    let names = POINTS.iter().map(|(name, ..)| *name).chain(relaying::POINTS);
+    let listed: BTreeSet<String> = names.map(str::to_owned).collect();
+    assert_eq!((found, POINTS.len() + relaying::POINTS.len()), (listed.clone(), listed.len()));
 }

@@ -1,0 +1,141 @@
+//! What all logs have in common: their epoch, and between which positions they are complete.
+//!
+//! A server that has lost its keys has lost these too, so whoever finds none begins a new epoch.
+//! Logs carry the epoch in their names: what is written for an old one is read by nobody, and no
+//! log of a new one begins with a hole.
+
+use std::sync::PoisonError;
+
+use redis::Pipeline;
+
+use super::{Bus, Names};
+use crate::domain::clock::random_bytes;
+use crate::domain::events::Position;
+
+/// Which logs: another number after each loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch(u64);
+
+/// Between which positions the logs of an epoch are complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Which logs.
+    pub epoch: Epoch,
+    /// Nothing before this is in them.
+    pub from: Position,
+    /// All up to this is.
+    pub at: Position,
+}
+
+/// Begins an epoch, unless another one did since: logs, channel; the epoch that there was, the new
+/// one, from where, how many keys the server has evicted.
+pub(super) const BEGIN: &str = r"
+local epoch = redis.call('HGET', KEYS[1], 'epoch') or ''
+if epoch ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'from', ARGV[3], 'at', ARGV[3], 'evicted', ARGV[4])
+redis.call('PUBLISH', KEYS[2], 'A\n' .. ARGV[2] .. '\n' .. ARGV[3])
+return 1
+";
+
+/// Says how far all logs are written, never back, unless it is another epoch: logs, channel;
+/// epoch, position.
+pub(super) const RAISE: &str = r"
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+local at = redis.call('HGET', KEYS[1], 'at')
+if not at or at < ARGV[2] then redis.call('HSET', KEYS[1], 'at', ARGV[2]) end
+redis.call('PUBLISH', KEYS[2], 'A\n' .. ARGV[1] .. '\n' .. ARGV[2])
+return 1
+";
+
+/// Notes that logs may be among what was evicted: logs.
+pub(super) const EVICTED: &str = r"
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'evicted', '-1') end
+return 1
+";
+
+impl Epoch {
+    pub(super) fn random() -> Self {
+        Self(u64::from_be_bytes(random_bytes()))
+    }
+
+    pub(super) fn text(self) -> String {
+        format!("{:016x}", self.0)
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        u64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+/// What the server says of the logs, and what of it makes them doubtful.
+pub(super) struct Found {
+    epoch: Option<String>,
+    from: Option<String>,
+    at: Option<String>,
+}
+
+impl Found {
+    pub fn ask(names: &Names, commands: &mut Pipeline) {
+        commands.cmd("HMGET").arg(names.logs()).arg(&["epoch", "from", "at"]);
+    }
+
+    pub fn new((epoch, from, at): (Option<String>, Option<String>, Option<String>)) -> Self {
+        Self { epoch, from, at }
+    }
+
+    /// The epoch as it is written, whatever it is.
+    pub fn written(&self) -> &str {
+        self.epoch.as_deref().unwrap_or_default()
+    }
+
+    pub fn bounds(&self) -> Option<Bounds> {
+        Some(Bounds {
+            epoch: Epoch::parse(self.epoch.as_deref()?)?,
+            from: self.from.as_deref()?.parse().ok()?,
+            at: self.at.as_deref()?.parse().ok()?,
+        })
+    }
+}
+
+/// What is asked after logs were read: whether they were those of the epoch until then.
+pub(super) struct Doubt;
+
+impl Doubt {
+    pub fn ask(names: &Names, commands: &mut Pipeline) {
+        commands.cmd("HMGET").arg(names.logs()).arg(&["epoch", "evicted"]);
+        commands.cmd("INFO").arg("stats");
+    }
+
+    /// Whether the server has evicted keys since the epoch began, logs maybe among them; `None`
+    /// where it is another epoch by now.
+    pub fn evicted(
+        epoch: Epoch,
+        (now, evicted): (Option<String>, Option<String>),
+        stats: &str,
+    ) -> Option<bool> {
+        if now.as_deref().and_then(Epoch::parse) != Some(epoch) {
+            return None;
+        }
+        Some(evicted.is_none() || evicted != evicted_keys(stats))
+    }
+}
+
+/// How many keys a server has evicted for want of memory.
+pub(super) fn evicted_keys(stats: &str) -> Option<String> {
+    let line = stats.lines().find_map(|line| line.strip_prefix("evicted_keys:"));
+    line.map(|count| count.trim().to_owned())
+}
+
+impl Bus {
+    /// How far this instance knows the logs to be written, if they were ever.
+    #[must_use]
+    pub fn reached(&self) -> Option<Position> {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn has_reached(&self, position: Position) {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        *reached = (*reached).max(Some(position));
+    }
+}

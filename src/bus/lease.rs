@@ -1,0 +1,99 @@
+//! Which instance has the relay.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+
+use super::bounds::{EVICTED, evicted_keys};
+use super::{Bus, away};
+use crate::error::Result;
+
+/// How long an instance that is gone may still hold the relay.
+const HELD: Duration = Duration::from_secs(2);
+
+/// Takes the relay, if no other has it: lease; holder, milliseconds.
+const TAKE: &str = r"
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+";
+
+/// Keeps the relay, if one still has it: lease; holder, milliseconds.
+const KEEP: &str = r"
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+";
+
+/// Gives the relay up, if it is one's own: lease; holder.
+const RELEASE: &str = r"
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+";
+
+/// The right to relay, by which no two instances do the same work. Two at once would do no harm.
+pub struct Lease {
+    connection: MultiplexedConnection,
+    bus: Bus,
+    evicted: Option<String>,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lease")
+    }
+}
+
+impl Lease {
+    pub(super) fn new(connection: MultiplexedConnection, bus: Bus) -> Self {
+        Self { connection, bus, evicted: None }
+    }
+
+    /// Takes the relay for two seconds; `false` while another instance has it.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn take(&mut self) -> Result<bool> {
+        self.run(TAKE).await
+    }
+
+    /// Keeps it for two more seconds; `false` where it is lost, or the server has forgotten it:
+    /// then it may have forgotten more.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn keep(&mut self) -> Result<bool> {
+        let kept = self.run(KEEP).await?;
+        self.note_evicted().await?;
+        Ok(kept)
+    }
+
+    /// Gives it up. Where this does not arrive, it ends by itself.
+    pub async fn release(mut self) {
+        let _ = self.run(RELEASE).await;
+    }
+
+    async fn run(&mut self, script: &str) -> Result<bool> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script).arg(1).arg(self.bus.names.relay());
+        command.arg(&*self.bus.holder).arg(HELD.as_millis().to_string());
+        let done: u8 = command.query_async(&mut self.connection).await.map_err(away)?;
+        Ok(done == 1)
+    }
+
+    /// The server counts what it evicts, but not across restarts: what happened is kept with the
+    /// logs.
+    async fn note_evicted(&mut self) -> Result<()> {
+        let mut command = redis::cmd("INFO");
+        let stats = command.arg("stats").query_async::<String>(&mut self.connection).await;
+        let evicted = evicted_keys(&stats.map_err(away)?);
+        if self.evicted.is_some() && self.evicted != evicted {
+            let mut command = redis::cmd("EVAL");
+            command.arg(EVICTED).arg(1).arg(self.bus.names.logs());
+            let () = command.query_async(&mut self.connection).await.map_err(away)?;
+        }
+        self.evicted = evicted;
+        Ok(())
+    }
+}
