@@ -126,13 +126,6 @@ impl Hub {
         Some(Entered { complete_to, last: room.last })
     }
 
-    /// Says how far a user was told where the log cannot: from a moment of the store.
-    pub(super) fn assume(&self, user: UserId, position: Position) {
-        if let Some(room) = self.state().rooms.get_mut(&user) {
-            room.complete_to.get_or_insert(position);
-        }
-    }
-
     /// A connection is gone, whether or not it was let in.
     pub(super) fn leave(&self, socket: &Arc<Socket>) {
         let mut state = self.state();
@@ -159,15 +152,6 @@ impl Hub {
             None => Reached::Absent,
             Some(None) => Reached::Unknown,
             Some(Some(position)) => Reached::To(position),
-        }
-    }
-
-    /// Everything up to here was handed out, of which this was the last event.
-    pub(super) fn complete(&self, user: UserId, to: Position, last: Option<Position>) {
-        if let Some(room) = self.state().rooms.get_mut(&user) {
-            room.last = room.last.max(last);
-            room.complete_to = room.complete_to.max(Some(to));
-            room.known.notify_waiters();
         }
     }
 

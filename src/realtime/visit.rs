@@ -79,7 +79,13 @@ impl Realtime {
         let (recovered, missed) = match since {
             None => (None, Vec::new()),
             Some(since) => match self.missed(pass.user, since, entered).await {
-                None => (Some(false), Vec::new()),
+                None => {
+                    // What there is by now the client reads: the log may be behind that.
+                    if let Ok(now) = self.events.now().await {
+                        socket.begin_after(now);
+                    }
+                    (Some(false), Vec::new())
+                }
                 Some((since, missed)) => {
                     socket.begin_after(since);
                     (Some(true), missed)
@@ -122,7 +128,8 @@ impl Realtime {
     ) -> Option<(Position, Vec<Happened>)> {
         let since: Position = since.parse().ok()?;
         let past = self.bus.past(user, Some(since), KEPT + 1, self.clock.now()).await.ok()?;
-        if !past.is_whole {
+        // Where nobody could say how far the log was, it may not be as far as what comes live.
+        if !past.is_whole || entered.complete_to > past.end {
             return None;
         }
         let entries = past.entries.into_iter();

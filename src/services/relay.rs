@@ -7,16 +7,18 @@
 //! Redis: who goes on begins where the logs end.
 
 mod circles;
+mod hearing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::circles::Circles;
+use self::hearing::{Heard, listen};
 use super::frames::Frames;
 use crate::bus::Bus;
 use crate::bus::lease::Lease;
@@ -40,9 +42,6 @@ const KEEP: Duration = Duration::from_millis(500);
 /// How many events go out together.
 const TOGETHER: usize = 256;
 
-/// How often it is written down that nothing has happened.
-const NOTE_NOTHING: Duration = Duration::from_secs(5);
-
 /// How far back logs begin that are made anew, in seconds: what was on its way to clients when
 /// they were lost.
 const AGAIN: u64 = 10;
@@ -56,13 +55,6 @@ pub struct Relay {
     repositories: Repositories,
     clock: Clock,
     metrics: RealtimeMetrics,
-}
-
-/// What the stream has said.
-enum Heard {
-    Event(Box<Occurrence>),
-    /// Nothing else has happened before this.
-    Nothing(Position),
 }
 
 impl Relay {
@@ -135,6 +127,7 @@ impl Relay {
             (None, Some(reached)) => {
                 let from = Position::before(reached.commit.saturating_sub(AGAIN << 32));
                 writer.begin(from).await?;
+                tracing::warn!(event = "event_log_restarted", %from);
                 from
             }
             (None, None) => {
@@ -229,24 +222,4 @@ async fn keep(lease: &mut Lease) -> Result<()> {
         sleep(KEEP).await;
     }
     Ok(())
-}
-
-/// Reads the stream ahead of what is being written.
-async fn listen(mut stream: EventStream, heard: mpsc::Sender<Heard>) -> Result<()> {
-    let mut noted = Instant::now();
-    loop {
-        let next = if let Some(occurrence) = stream.next().await? {
-            Heard::Event(Box::new(occurrence))
-        } else {
-            if noted.elapsed() < NOTE_NOTHING {
-                continue;
-            }
-            let Some(position) = stream.passed() else { continue };
-            noted = Instant::now();
-            Heard::Nothing(position)
-        };
-        if heard.send(next).await.is_err() {
-            return Ok(());
-        }
-    }
 }

@@ -8,6 +8,22 @@ use crate::domain::ids::UserId;
 use crate::realtime::socket::Close;
 
 impl Hub {
+    /// Says how far a user was told where the log cannot: from a moment of the store.
+    pub(in crate::realtime) fn assume(&self, user: UserId, position: Position) {
+        if let Some(room) = self.state().rooms.get_mut(&user) {
+            room.complete_to.get_or_insert(position);
+        }
+    }
+
+    /// Everything up to here was handed out, of which this was the last event.
+    pub(in crate::realtime) fn complete(&self, user: UserId, to: Position, last: Option<Position>) {
+        if let Some(room) = self.state().rooms.get_mut(&user) {
+            room.last = room.last.max(last);
+            room.complete_to = room.complete_to.max(Some(to));
+            room.known.notify_waiters();
+        }
+    }
+
     /// Says how far a user's log is who was told nothing yet; gives how far they were told if
     /// that was known by now.
     pub(in crate::realtime) fn know(

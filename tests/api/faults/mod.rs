@@ -1,13 +1,22 @@
-//! What is promised of messages when instances and databases fail in the middle of things.
+//! What is promised of messages and events when instances and databases fail in the middle of
+//! things.
 //!
 //! `make test` runs all of it briefly, `make faults` for as long as `NATTER_FAULTS_KILLS` says.
 
 mod crowd;
+mod devices;
+mod elections;
 mod failpoints;
+mod forgetting;
 mod full;
 mod held;
 mod kills;
+mod leaving;
 mod members;
+mod net;
+mod outage;
+mod relaying;
+mod storm;
 mod unknown;
 
 use std::time::Duration;

@@ -114,6 +114,11 @@ impl Actor {
         Self { http, url, ..self.clone() }
     }
 
+    /// The same person, talking to the instance at this address.
+    pub fn at(&self, url: &str) -> Self {
+        self.through(self.http.clone(), url.to_owned())
+    }
+
     /// The instance that they talk to.
     pub(super) fn url(&self) -> &str {
         &self.url

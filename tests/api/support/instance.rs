@@ -57,6 +57,21 @@ impl Instance {
         self.child.kill().await.expect("a process to kill");
     }
 
+    /// Tells it to stop (SIGTERM).
+    pub fn terminate(&self) {
+        let id = self.child.id().expect("a running process").to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &id]).status().expect("kill");
+        assert!(sent.success(), "kill -TERM");
+    }
+
+    /// Waits until it has stopped, as it was told to.
+    pub async fn left(&mut self) {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = ended.unwrap_or_else(|_| panic!("does not stop: {log:#?}"));
+        assert!(ended.expect("a status").success(), "{log:#?}");
+    }
+
     /// Waits until it has ended itself at a failpoint.
     pub async fn died(&mut self, at: &str) {
         let ended = timeout(PATIENCE, self.child.wait()).await;
@@ -97,8 +112,12 @@ async fn listening(
 /// The settings of a test's instances, for another process.
 fn environment(app: &TestApp) -> Vec<(String, String)> {
     let (settings, mail) = (app.settings(), format!("file://{}", app.mail_dir().display()));
+    let [delay, drain] = [settings.server.drain_delay_seconds, settings.server.drain_seconds]
+        .map(|time| time.as_secs().to_string());
     let mut set = vec![
         ("SERVER__ADDR", "127.0.0.1:0"),
+        ("SERVER__DRAIN_DELAY_SECONDS", &delay),
+        ("SERVER__DRAIN_SECONDS", &drain),
         ("MONGODB__URI", settings.mongodb.uri.expose()),
         ("MONGODB__DATABASE", &settings.mongodb.database),
         ("REDIS__URL", settings.redis.url.expose()),

@@ -30,13 +30,26 @@ impl Drop for Server {
 impl Server {
     /// A mongod, the only member of its replica set.
     pub async fn mongod() -> Self {
-        let server = Self::member().await;
+        Self::mongod_with(&["--oplogSize=128"]).await
+    }
+
+    /// The same with an oplog as short as can be, which forgets within seconds.
+    pub async fn forgetful_mongod() -> Self {
+        Self::mongod_with(&["--oplogSize=1", "--syncdelay=1"]).await
+    }
+
+    async fn mongod_with(more: &[&str]) -> Self {
+        let server = Self::member_with(more).await;
         initiate(&[server.port]).await;
         server
     }
 
     /// A mongod that is to be a member of a replica set.
     pub async fn member() -> Self {
+        Self::member_with(&["--oplogSize=128"]).await
+    }
+
+    async fn member_with(more: &[&str]) -> Self {
         let (directory, port) = place();
         let mut server = Self {
             program: service("NATTER_TEST_MONGOD"),
@@ -48,7 +61,6 @@ impl Server {
                 "--bind_ip=127.0.0.1",
                 "--nounixsocket",
                 "--wiredTigerCacheSizeGB=0.25",
-                "--oplogSize=128",
                 "--setParameter=diagnosticDataCollectionEnabled=false",
                 // Whoever is killed leaves transactions open.
                 "--setParameter=transactionLifetimeLimitSeconds=5",
@@ -58,7 +70,9 @@ impl Server {
                 "--setParameter=enableTestCommands=1",
             ]
             .map(str::to_owned)
-            .to_vec(),
+            .into_iter()
+            .chain(more.iter().map(|argument| (*argument).to_owned()))
+            .collect(),
             child: None,
             directory,
             port,

@@ -58,6 +58,19 @@ impl Actor {
         request(self.url(), query).bearer_auth(&self.token)
     }
 
+    /// A device that has just come, or comes back and has seen the events up to this one, with its
+    /// `ready` read; `None` where the instance is not there, or leaves.
+    pub async fn try_socket(&self, since: Option<&str>) -> Option<Socket> {
+        let query = since.map_or(String::new(), |since| format!("?since={since}"));
+        let mut socket = Box::pin(attempt(self.socket_request(&query))).await?.ok()?;
+        socket.name.clone_from(&self.name);
+        socket.last = since.map(str::to_owned);
+        let ready = socket.frame().await.ok()?;
+        assert_eq!(ready["type"], "ready", "{}: {ready}", self.name);
+        assert_eq!(ready["data"]["recovered"].is_boolean(), since.is_some(), "{ready}");
+        Some(socket)
+    }
+
     async fn connected(&self, query: &str) -> Socket {
         let opened = open(self.socket_request(query)).await;
         let mut socket = opened.unwrap_or_else(|it| panic!("{} {}", it.status, it.text()));
@@ -104,27 +117,29 @@ pub async fn refused(request: RequestBuilder) -> Answer {
 /// documented.
 pub async fn open(request: RequestBuilder) -> Result<Socket, Answer> {
     // Boxed, to keep the futures of long tests small.
-    timeout(PATIENCE, Box::pin(upgraded(request))).await.expect("an answer in time")
+    let opened = timeout(PATIENCE, Box::pin(attempt(request))).await;
+    opened.expect("an answer in time").expect("an answer")
 }
 
-async fn upgraded(request: RequestBuilder) -> Result<Socket, Answer> {
+/// As [`open`]; `None` where nobody answers.
+async fn attempt(request: RequestBuilder) -> Option<Result<Socket, Answer>> {
     let (client, request) = request.build_split();
     let request = request.expect("a request");
     let (url, key) = (request.url().clone(), request.headers().get("sec-websocket-key").cloned());
-    let response = client.execute(request).await.expect("an answer");
+    let response = client.execute(request).await.ok()?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut answer = Answer { status: status.as_u16(), headers, body: Vec::new() };
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        answer.body = response.bytes().await.expect("a whole body").to_vec();
+        answer.body = response.bytes().await.ok()?.to_vec();
         contract::check(&Method::GET, &url, &answer);
-        return Err(answer);
+        return Some(Err(answer));
     }
     contract::check(&Method::GET, &url, &answer);
     let accept = key.map(|key| derive_accept_key(key.as_bytes()));
     assert_eq!(answer.header("sec-websocket-accept"), accept.expect("a key"));
-    let stream = response.upgrade().await.expect("a connection");
+    let stream = response.upgrade().await.ok()?;
     let stream = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
-    Ok(Socket { stream, name: "nobody".to_owned(), ready: Value::Null, last: None })
+    Some(Ok(Socket { stream, name: "nobody".to_owned(), ready: Value::Null, last: None }))
 }
 
 impl Socket {
@@ -134,6 +149,13 @@ impl Socket {
         let read = timeout(PATIENCE, self.frame()).await;
         let read = read.unwrap_or_else(|_| panic!("{name}: no frame in time"));
         read.unwrap_or_else(|code| panic!("{name}: a frame was expected, closed with {code:?}"))
+    }
+
+    /// The next frame, or the code with which natter closes instead.
+    pub async fn next_or_end(&mut self) -> Result<Value, Option<u16>> {
+        let name = self.name.clone();
+        let read = timeout(PATIENCE, self.frame()).await;
+        read.unwrap_or_else(|_| panic!("{name}: nothing in time"))
     }
 
     /// The data of the next frame, which must be of this type; passing ones of others are skipped.
