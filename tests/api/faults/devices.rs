@@ -227,14 +227,16 @@ impl Running {
 pub fn agree(one: &Past, other: &Past) {
     for one_life in &one.lives {
         for other_life in &other.lives {
-            let (Some(end), Some(other_end)) = (one_life.told.last(), other_life.told.last())
-            else {
+            let ([Some(one_first), Some(other_first)], [Some(one_end), Some(other_end)]) = (
+                [one_life, other_life].map(|life| life.told.first()),
+                [one_life, other_life].map(|life| life.told.last()),
+            ) else {
                 continue;
             };
-            let start = (&one_life.start).max(&other_life.start);
-            let end = (&end.0).min(&other_end.0);
+            // That nothing is missing before the first of them, the inbox has shown.
+            let (start, end) = ((&one_first.0).max(&other_first.0), (&one_end.0).min(&other_end.0));
             let [mine, theirs] = [one_life, other_life].map(|life| {
-                let within = life.told.iter().filter(|(id, _)| id > start && id <= end);
+                let within = life.told.iter().filter(|(id, _)| id >= start && id <= end);
                 within.cloned().collect::<BTreeMap<_, _>>()
             });
             let names = (&one.name, &other.name);
