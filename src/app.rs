@@ -78,9 +78,9 @@ impl App {
         let tls = Tls::load(files)?;
         let composed = compose(&settings, &clock).await?;
         let Composed { store, redis, bus, repositories, services, writers, metrics } = composed;
-        let events = &repositories.events;
         let counts = &metrics.realtime;
-        let realtime = Realtime::new(&settings, &services, &bus, events, &clock, &shutdown, counts);
+        let realtime =
+            Realtime::new(&settings, &repositories, &services, &bus, &clock, &shutdown, counts);
         let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames, &clock, counts));
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();

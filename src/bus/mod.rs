@@ -5,6 +5,7 @@
 mod bounds;
 pub mod lease;
 pub mod log;
+pub mod presence;
 pub mod subscriber;
 pub mod writer;
 
@@ -18,6 +19,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, Pipeline, RedisError};
 
 pub use self::bounds::{Bounds, Epoch};
+use self::presence::News;
 use crate::domain::clock::random_bytes;
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, UserId};
@@ -74,6 +76,22 @@ impl Names {
         format!("{}progress", self.prefix)
     }
 
+    fn online(&self, user: UserId) -> String {
+        format!("{}online:{{{user}}}", self.prefix)
+    }
+
+    fn seen(&self, user: UserId) -> String {
+        format!("{}seen:{{{user}}}", self.prefix)
+    }
+
+    fn typing(&self, user: UserId, conversation: ConversationId) -> String {
+        format!("{}typing:{{{user}}}:{conversation}", self.prefix)
+    }
+
+    fn instances(&self) -> String {
+        format!("{}instances", self.prefix)
+    }
+
     fn relay(&self) -> String {
         format!("{}relay", self.prefix)
     }
@@ -111,8 +129,10 @@ pub enum Told {
         /// concerns many.
         frame: Option<Arc<str>>,
     },
-    /// A frame that is in no log.
-    Passing(Arc<str>),
+    /// A friend came or went.
+    Presence(News),
+    /// Someone is typing.
+    Typing(Typing),
     /// Nothing more of what this conversation was until now; to be [confirmed](Bus::confirm).
     Left {
         /// Which.
@@ -129,6 +149,17 @@ pub enum Told {
         /// What to confirm it under.
         token: Arc<str>,
     },
+}
+
+/// That someone is typing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typing {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Who.
+    pub user: UserId,
+    /// The whole frame.
+    pub frame: Arc<str>,
 }
 
 impl Bus {
@@ -149,16 +180,33 @@ impl Bus {
         Ok(Self { client, commands, names, holder, reached: Arc::default() })
     }
 
-    /// Tells these users' devices of something that is kept nowhere.
+    /// Whether a user may be told of as typing now: not so soon after the last time. Over all
+    /// instances, one of two at once may.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn may_type(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        not_before: Duration,
+    ) -> Result<bool> {
+        let mut commands = redis::pipe();
+        let set = commands.cmd("SET").arg(self.names.typing(user, conversation)).arg(1);
+        set.arg("NX").arg("PX").arg(u64::try_from(not_before.as_millis()).unwrap_or(u64::MAX));
+        let (set,): (Option<String>,) = self.ask(&commands).await?;
+        Ok(set.is_some())
+    }
+
+    /// Tells these users' devices that someone is typing.
     ///
     /// # Errors
     /// When Redis is away: it is not told then.
-    pub async fn pass(&self, users: &[UserId], frame: &str) -> Result<()> {
-        let mut commands = redis::pipe();
-        for user in users {
-            commands.publish(self.names.channel(*user), format!("F\n{frame}")).ignore();
-        }
-        self.ask(&commands).await
+    pub async fn tell_typing(&self, typing: &Typing, users: &[UserId]) -> Result<()> {
+        let Typing { conversation, user, frame } = typing;
+        let text: Arc<str> = format!("T\n{conversation}\n{user}\n{frame}").into();
+        let tellings: Vec<_> = users.iter().map(|user| (*user, text.clone())).collect();
+        self.publish(&tellings).await
     }
 
     /// The frame of an event that concerns many.

@@ -7,7 +7,7 @@ use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::timeout;
 
 use super::log::position;
-use super::{Bus, Epoch, Heard, Names, PATIENCE, Told, away};
+use super::{Bus, Epoch, Heard, Names, PATIENCE, Told, Typing, away, presence};
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 
@@ -126,7 +126,13 @@ fn progress(payload: &[u8]) -> Option<Heard> {
 fn told(payload: &[u8]) -> Option<Told> {
     let (kind, rest) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
     match kind {
-        "F" => Some(Told::Passing(rest.into())),
+        "P" => presence::read(rest),
+        "T" => {
+            let mut parts = rest.splitn(3, '\n');
+            let (conversation, user) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            let frame = parts.next()?.into();
+            Some(Told::Typing(Typing { conversation, user, frame }))
+        }
         "E" => {
             let mut parts = rest.splitn(4, '\n');
             let mut part = || parts.next();

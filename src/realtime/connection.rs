@@ -145,8 +145,15 @@ impl Connection<'_> {
                 visit.socket.renew(pass.expires_at);
                 Ok(())
             }
-            // Of people who are at something.
-            ClientFrame::Typing(_) | ClientFrame::Delivered(..) | ClientFrame::Other => Ok(()),
+            ClientFrame::Typing(conversation) => {
+                self.realtime.typists.types(visit.socket.user, conversation);
+                Ok(())
+            }
+            ClientFrame::Delivered(conversation, seq) => {
+                self.realtime.deliveries.note(visit.socket.user, conversation, seq);
+                Ok(())
+            }
+            ClientFrame::Other => Ok(()),
         }
     }
 

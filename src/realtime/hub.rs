@@ -1,8 +1,10 @@
 //! The hub: which users are connected to this instance, how far each was told, and their
 //! connections. It hands out what the [link](super::link) hears; nothing here waits for anyone.
 
+pub(super) mod left;
+
+mod company;
 mod doors;
-mod left;
 mod progress;
 
 use std::collections::HashMap;
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
+use self::company::Company;
 use self::left::Left;
 use super::socket::{Close, Ending, Socket, Waiting};
 use crate::domain::clock::Timestamp;
@@ -18,8 +21,9 @@ use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, SessionId, UserId};
 use crate::services::frames::Frame;
 
-/// Connections that one account may have at this instance.
-const PER_ACCOUNT: usize = 10;
+/// Connections that one account may have: over all instances, and where it is not known how many
+/// are elsewhere, at this one.
+pub(super) const PER_ACCOUNT: usize = 10;
 
 /// What of one user is here.
 #[derive(Debug, Default)]
@@ -33,6 +37,7 @@ struct Room {
     expected: usize,
     /// Of what nothing more is told.
     left: Left,
+    company: Company,
     known: Arc<Notify>,
 }
 
@@ -113,6 +118,7 @@ impl Hub {
         let room = state.rooms.get_mut(&socket.user)?;
         let complete_to = room.complete_to?;
         room.expected = room.expected.saturating_sub(1);
+        room.company.greet(socket);
         room.sockets.push(socket.clone());
         if closing {
             socket.end(Close::Leaving);
@@ -168,15 +174,6 @@ impl Hub {
         }
         for socket in &room.sockets {
             socket.tell(*position, *conversation, frame.clone());
-        }
-    }
-
-    /// Hands something that is kept nowhere to all connections of a user.
-    pub(super) fn pass(&self, user: UserId, frame: &Frame) {
-        if let Some(room) = self.state().rooms.get(&user) {
-            for socket in &room.sockets {
-                socket.pass(frame.clone());
-            }
         }
     }
 

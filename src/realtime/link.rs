@@ -12,6 +12,7 @@ use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::{Hub, Reached, Telling};
+use super::presence::Presence;
 use crate::bus::log::{KEPT, Past};
 use crate::bus::subscriber::Subscriber;
 use crate::bus::{Bus, Epoch, Heard, Told};
@@ -44,6 +45,7 @@ pub(super) struct Link {
     pub hub: Arc<Hub>,
     pub bus: Bus,
     pub frames: Arc<Frames>,
+    pub presence: Arc<Presence>,
     pub events: Events,
     pub clock: Clock,
     pub metrics: RealtimeMetrics,
@@ -85,6 +87,7 @@ impl Link {
     ) -> Result<()> {
         ear.join(self, self.hub.users()).await?;
         *failed = false;
+        self.presence.look_again();
         let mut ping = interval(PING);
         let mut changed = Vec::new();
         loop {
@@ -185,7 +188,8 @@ impl Ear {
             self.heard = self.heard.max(before);
         }
         match told {
-            Told::Passing(frame) => link.hub.pass(user, &frame),
+            Told::Presence(news) => link.hub.meet(user, &news),
+            Told::Typing(typing) => link.hub.typing(user, &typing),
             Told::Left { conversation, until: Some(until), token } => {
                 link.confirm(user, Ok(link.hub.bar(user, conversation, until)), token);
             }
@@ -230,6 +234,12 @@ impl Ear {
 }
 
 impl Link {
+    /// Hands an event out, and notes what it says of friends.
+    fn hand_out(&self, user: UserId, telling: &Telling) {
+        self.hub.tell(user, telling);
+        self.presence.heard(user, &telling.frame);
+    }
+
     async fn catch_up(&self, user: UserId, reached: Position) -> Result<()> {
         let past = self.bus.past(user, Some(reached), KEPT + 1, self.clock.now()).await?;
         self.fill(user, reached, past).await

@@ -9,7 +9,9 @@ mod client_frame;
 mod hub;
 mod keeper;
 mod link;
+mod presence;
 mod socket;
+mod typing;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,17 +22,22 @@ use tokio_util::sync::CancellationToken;
 
 use self::hub::Hub;
 use self::link::Link;
+use self::presence::Presence;
+use self::typing::Typists;
 use crate::bus::Bus;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::ids::UserId;
 use crate::lifecycle::Shutdown;
 use crate::metrics::RealtimeMetrics;
+use crate::repositories::Repositories;
 use crate::repositories::events::Events;
 use crate::services::Services;
 use crate::services::access::Access;
+use crate::services::deliveries::Deliveries;
 use crate::services::frames::Frames;
 use crate::services::live::LiveSessions;
+use crate::services::typing::Typing;
 
 pub use self::socket::Close;
 
@@ -41,6 +48,9 @@ pub struct Realtime {
     access: Arc<Access>,
     live: Arc<LiveSessions>,
     frames: Arc<Frames>,
+    presence: Arc<Presence>,
+    typists: Typists,
+    deliveries: Deliveries,
     events: Events,
     bus: Bus,
     clock: Clock,
@@ -60,14 +70,15 @@ impl Realtime {
     #[must_use]
     pub fn new(
         settings: &Settings,
+        repositories: &Repositories,
         services: &Services,
         bus: &Bus,
-        events: &Events,
         clock: &Clock,
         shutdown: &Shutdown,
         metrics: &RealtimeMetrics,
     ) -> Arc<Self> {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
+        let presence = Presence::new(&hub, bus, &repositories.relations, clock);
         let held = Arc::downgrade(&hub);
         services.live.guard(move |ended| {
             if let Some(hub) = held.upgrade() {
@@ -80,7 +91,10 @@ impl Realtime {
             access: services.access.clone(),
             live: services.live.clone(),
             frames: services.frames.clone(),
-            events: events.clone(),
+            presence: Arc::new(presence),
+            typists: Typists::new(Typing::new(repositories), bus, clock),
+            deliveries: Deliveries::new(repositories, clock),
+            events: repositories.events.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
             heartbeat: settings.realtime.heartbeat_seconds,
@@ -97,10 +111,17 @@ impl Realtime {
             hub: self.hub.clone(),
             bus: self.bus.clone(),
             frames: self.frames.clone(),
+            presence: self.presence.clone(),
             events: self.events.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
         };
-        tokio::join!(link.run(changes, stop.clone()), self.keep(stop));
+        tokio::join!(
+            link.run(changes, stop.clone()),
+            self.presence.run(stop.clone()),
+            self.typists.run(stop.clone()),
+            self.deliveries.run(stop.clone()),
+            self.keep(stop),
+        );
     }
 }

@@ -81,8 +81,8 @@ impl Socket {
     }
 
     /// Puts a frame into the queue that is in no log.
-    pub fn pass(&self, frame: Frame) {
-        self.put(Waiting { position: None, conversation: None, frame });
+    pub fn pass(&self, conversation: Option<ConversationId>, frame: Frame) {
+        self.put(Waiting { position: None, conversation, frame });
     }
 
     /// One frame too many ends the connection, and all that waits goes.
@@ -241,7 +241,7 @@ mod tests {
     async fn a_thousand_frames_wait_and_one_more_is_too_slow() {
         let socket = socket();
         for n in 0..WAITING {
-            socket.pass(n.to_string().into());
+            socket.pass(None, n.to_string().into());
         }
         let mut seen = 0;
         while seen < WAITING {
@@ -253,7 +253,7 @@ mod tests {
             }
         }
         for _ in 0..=WAITING {
-            socket.pass("again".into());
+            socket.pass(None, "again".into());
         }
         let ending = Ending { last: None, close: Close::TooSlow };
         assert_eq!(socket.next().await, Next::End(ending));
@@ -265,7 +265,8 @@ mod tests {
         let user = UserId::random();
         let left = ConversationId::direct(user, user);
         socket.tell(Position::before(1), Some(left), "theirs".into());
-        socket.pass("mine".into());
+        socket.pass(Some(left), "typing".into());
+        socket.pass(None, "mine".into());
         socket.take_back(|waiting| waiting.conversation == Some(left));
         assert_eq!(socket.next().await, Next::Frames(vec!["mine".into()]));
     }
@@ -285,7 +286,7 @@ mod tests {
         let socket = socket();
         socket.end(Close::Leaving);
         socket.end(Close::TooSlow);
-        socket.pass("late".into());
+        socket.pass(None, "late".into());
         assert_eq!(socket.next().await, Next::End(Ending { last: None, close: Close::Leaving }));
     }
 
@@ -293,7 +294,7 @@ mod tests {
     async fn what_is_told_waits_while_it_is_not_known_whether_the_session_stands() {
         let socket = socket();
         socket.hold();
-        socket.pass("one".into());
+        socket.pass(None, "one".into());
         let early = tokio::time::timeout(std::time::Duration::ZERO, socket.next()).await;
         assert!(early.is_err(), "{early:?}");
         let holds = socket.holds();

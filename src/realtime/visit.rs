@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Realtime;
 use super::hub::{Entered, Hub};
+use super::presence::Present;
 use super::socket::{Close, Socket};
 use crate::bus::log::KEPT;
 use crate::domain::events::Position;
@@ -35,6 +36,7 @@ pub struct Visit {
     pub ready: Frame,
     missed: std::vec::IntoIter<Happened>,
     _stay: Stay,
+    _present: Present,
 }
 
 #[derive(Debug)]
@@ -65,8 +67,10 @@ impl Realtime {
         let known = self.hub.expect(&socket)?;
         let (hub, counted) = (self.hub.clone(), self.metrics.connected());
         let stay = Stay { hub, socket: socket.clone(), _counted: counted };
+        let present = self.presence.join(pass.user).await?;
         let entered = self.enter(&socket, &known).await?;
         self.stands(pass).await?;
+        self.presence.look(pass.user);
         let (recovered, missed) = match since {
             None => (None, Vec::new()),
             Some(since) => match self.missed(pass.user, since, entered).await {
@@ -91,7 +95,7 @@ impl Realtime {
             recovered,
         };
         let ready = frame("ready", None, self.clock.now(), &ready).map_err(|_| Close::Leaving)?;
-        Ok(Visit { socket, ready, missed: missed.into_iter(), _stay: stay })
+        Ok(Visit { socket, ready, missed: missed.into_iter(), _stay: stay, _present: present })
     }
 
     /// Whether the session still stands: its end was not told to a connection that was not yet one

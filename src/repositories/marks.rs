@@ -1,10 +1,12 @@
 //! Read and delivered marks: how far each member of a conversation is, kept in their member rows.
 
+mod delivered;
 mod inbox;
 mod lowest;
 mod snapshot;
 mod waiting;
 
+pub use self::delivered::Delivery;
 use mongodb::Collection;
 use mongodb::bson::{Bson, doc};
 use mongodb::options::ReturnDocument;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod receipts;
+mod users;
 
 use std::collections::HashSet;
 

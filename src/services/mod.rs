@@ -6,6 +6,7 @@ pub mod attachments;
 pub mod blocks;
 pub mod conversations;
 pub mod deletion;
+pub mod deliveries;
 pub mod export;
 pub mod frames;
 pub mod friends;
@@ -29,6 +30,7 @@ pub mod sessions;
 pub mod silence;
 pub mod sync;
 pub mod tokens;
+pub mod typing;
 pub mod upload;
 
 mod ground;

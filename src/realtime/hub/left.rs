@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::Hub;
+use super::{Hub, Room};
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::realtime::socket::{Socket, Waiting};
@@ -59,8 +59,9 @@ impl Hub {
         conversation: ConversationId,
         to: Position,
     ) -> Vec<Arc<Socket>> {
-        self.leaves(user, |left| {
-            left.gone.insert(conversation, to);
+        self.leaves(user, |room| {
+            room.left.gone.insert(conversation, to);
+            room.company.leave(conversation);
         })
     }
 
@@ -72,18 +73,19 @@ impl Hub {
         to: Position,
     ) -> Vec<Arc<Socket>> {
         let apart = Apart { other, to, since: Instant::now() };
-        self.leaves(user, |left| {
-            left.apart.retain(|_, it| it.since.elapsed() < UNDER_WAY);
-            left.apart.insert(ConversationId::direct(user, other), apart);
+        self.leaves(user, |room| {
+            room.left.apart.retain(|_, it| it.since.elapsed() < UNDER_WAY);
+            room.left.apart.insert(ConversationId::direct(user, other), apart);
+            room.company.part(other);
         })
     }
 
-    fn leaves(&self, user: UserId, change: impl FnOnce(&mut Left)) -> Vec<Arc<Socket>> {
+    fn leaves(&self, user: UserId, change: impl FnOnce(&mut Room)) -> Vec<Arc<Socket>> {
         let mut state = self.state();
         let Some(room) = state.rooms.get_mut(&user) else { return Vec::new() };
         let told = room.complete_to;
         room.left.gone.retain(|_, to| told.is_none_or(|told| *to > told));
-        change(&mut room.left);
+        change(room);
         for socket in &room.sockets {
             socket.take_back(|waiting| room.left.hides(user, waiting));
         }
@@ -105,7 +107,7 @@ impl Hub {
 }
 
 /// The type of a frame of our own, which comes first in it.
-fn kind_of(frame: &str) -> &str {
+pub(in crate::realtime) fn kind_of(frame: &str) -> &str {
     let rest = frame.strip_prefix("{\"type\":\"").unwrap_or_default();
     rest.split('"').next().unwrap_or_default()
 }
@@ -132,7 +134,7 @@ fn notified_of(frame: &str) -> Option<ConversationId> {
     data_of(frame)["conversation_id"].as_str()?.parse().ok()
 }
 
-fn data_of(frame: &str) -> Value {
+pub(in crate::realtime) fn data_of(frame: &str) -> Value {
     let mut frame: Value = serde_json::from_str(frame).unwrap_or_default();
     frame["data"].take()
 }

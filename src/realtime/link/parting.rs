@@ -58,9 +58,9 @@ impl Link {
     pub async fn tell(&self, user: UserId, telling: Telling) {
         let Telling { position, conversation, frame } = &telling;
         let parted = conversation.and_then(|it| self.hub.parted_from(user, it, frame));
-        let Some(other) = parted else { return self.hub.tell(user, &telling) };
+        let Some(other) = parted else { return self.hand_out(user, &telling) };
         match self.frames.are_apart(user, other).await {
-            Ok(false) => self.hub.tell(user, &telling),
+            Ok(false) => self.hand_out(user, &telling),
             Ok(true) => self.hub.complete(user, *position, Some(*position)),
             Err(_) => {
                 self.hub.send_away(user);

@@ -3,20 +3,12 @@
 use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
-use serde::Deserialize;
 
+use super::users::Whose;
 use super::{Members, key};
 use crate::domain::conversations::{Membership, Role};
 use crate::domain::ids::{ConversationId, UserId};
-use crate::repositories::bson::id;
 use crate::repositories::store::all_in;
-
-/// A member row, as far as whose it is.
-#[derive(Debug, Deserialize)]
-struct Whose {
-    #[serde(with = "id")]
-    user_id: UserId,
-}
 
 impl Members {
     /// Gives a member another role.

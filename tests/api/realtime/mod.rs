@@ -1,10 +1,15 @@
 //! Real time: sockets, and what comes over them.
 
 mod asyncapi;
+mod delivered;
 mod delivery;
 mod limits;
+mod presence;
 mod protocol;
 mod sessions;
 mod slow;
+mod sse;
+mod sync;
+mod typing;
 mod visibility;
 mod wire;

@@ -1,0 +1,147 @@
+//! Delivered marks: what clients say has come to them, written down together.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::clock::Clock;
+use crate::domain::ids::{ConversationId, UserId};
+use crate::error::Result;
+use crate::repositories::Repositories;
+use crate::repositories::marks::{Delivery, MarksRepository};
+
+/// How often marks are written.
+const WRITE: Duration = Duration::from_millis(300);
+
+/// How many go with one command.
+const TOGETHER: usize = 500;
+
+/// How many may wait. What comes then is not taken: the client says as much again with the next
+/// message, and reading says it too.
+const WAITING: usize = 100_000;
+
+/// How many numbers of one user and conversation wait, the greatest: the first of them that is not
+/// past the last message counts, so that a wrong one does not cover up one that is right.
+const NUMBERS: usize = 4;
+
+/// How often the last of an instance that stops are tried.
+const LAST_TRIES: usize = 3;
+
+/// The numbers of each user and conversation, the greatest first.
+type Waiting = HashMap<(UserId, ConversationId), Vec<u64>>;
+
+/// Delivered marks of this instance's clients.
+#[derive(Debug)]
+pub struct Deliveries {
+    marks: MarksRepository,
+    clock: Clock,
+    waiting: Mutex<Waiting>,
+}
+
+impl Deliveries {
+    /// Nothing waits yet.
+    #[must_use]
+    pub fn new(repositories: &Repositories, clock: &Clock) -> Self {
+        let marks = repositories.marks.clone();
+        Self { marks, clock: clock.clone(), waiting: Mutex::default() }
+    }
+
+    /// Notes that everything up to a message has come to a user; whether there is such a message,
+    /// and whether the user is in the conversation, is seen when it is written.
+    pub fn note(&self, user: UserId, conversation: ConversationId, seq: u64) {
+        put(&mut self.waiting(), Delivery { user, conversation, seqs: vec![seq] });
+    }
+
+    /// Writes, until told to stop; then what still waits.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut tick = interval(WRITE);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failed = false;
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            match self.write().await {
+                Ok(()) => failed = false,
+                Err(error) => {
+                    if !std::mem::replace(&mut failed, true) {
+                        tracing::warn!(event = "deliveries_delayed", %error);
+                    }
+                }
+            }
+        }
+        for _ in 0..LAST_TRIES {
+            if self.write().await.is_ok() {
+                return;
+            }
+            sleep(WRITE).await;
+        }
+    }
+
+    /// Writes what waits. What is not written waits again.
+    async fn write(&self) -> Result<()> {
+        let mut waiting: Vec<Delivery> = std::mem::take(&mut *self.waiting())
+            .into_iter()
+            .map(|((user, conversation), seqs)| Delivery { user, conversation, seqs })
+            .collect();
+        while !waiting.is_empty() {
+            let some = waiting.split_off(waiting.len().saturating_sub(TOGETHER));
+            if let Err(error) = self.marks.deliver(&some, self.clock.now()).await {
+                let mut again = self.waiting();
+                for delivery in waiting.into_iter().chain(some) {
+                    put(&mut again, delivery);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn put(waiting: &mut Waiting, delivery: Delivery) {
+    let is_full = waiting.len() >= WAITING;
+    match waiting.entry((delivery.user, delivery.conversation)) {
+        Entry::Occupied(mut entry) => {
+            let seqs = entry.get_mut();
+            seqs.extend(delivery.seqs);
+            seqs.sort_unstable_by(|one, other| other.cmp(one));
+            seqs.dedup();
+            seqs.truncate(NUMBERS);
+        }
+        Entry::Vacant(entry) if !is_full => {
+            entry.insert(delivery.seqs);
+        }
+        Entry::Vacant(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (mut waiting, user) = (Waiting::new(), UserId::random());
+        let conversation = ConversationId::direct(user, user);
+        for seq in 1..100 {
+            put(&mut waiting, Delivery { user, conversation, seqs: vec![seq, seq] });
+        }
+        assert_eq!(waiting[&(user, conversation)], [99, 98, 97, 96]);
+        for _ in 0..=WAITING {
+            let user = UserId::random();
+            put(&mut waiting, Delivery { user, conversation, seqs: vec![1] });
+        }
+        assert_eq!(waiting.len(), WAITING);
+        put(&mut waiting, Delivery { user, conversation, seqs: vec![100] });
+        assert_eq!(waiting[&(user, conversation)][0], 100, "who waits already still may");
+    }
+}

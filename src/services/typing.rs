@@ -1,0 +1,55 @@
+//! Typing: who is told that someone is.
+
+use crate::domain::conversations::Kind;
+use crate::domain::ids::{ConversationId, UserId};
+use crate::error::Result;
+use crate::repositories::Repositories;
+use crate::repositories::conversations::Conversations;
+use crate::repositories::members::Members;
+use crate::repositories::relations::Relations;
+
+/// The rules of typing.
+#[derive(Debug)]
+pub struct Typing {
+    conversations: Conversations,
+    members: Members,
+    relations: Relations,
+}
+
+impl Typing {
+    /// The rules over these repositories.
+    #[must_use]
+    pub fn new(repositories: &Repositories) -> Self {
+        Self {
+            conversations: repositories.conversations.clone(),
+            members: repositories.members.clone(),
+            relations: repositories.relations.clone(),
+        }
+    }
+
+    /// Who is told that `user` is typing in a conversation: everyone else in it but those whom
+    /// they have blocked, or who have blocked them. Nobody, where they are not in it themselves.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn audience(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+    ) -> Result<Vec<UserId>> {
+        let Some(place) = self.members.find(conversation, user).await? else {
+            return Ok(Vec::new());
+        };
+        let mut others = match place.kind {
+            Kind::Direct => {
+                let summary = self.conversations.find(conversation).await?;
+                summary.map(|it| it.members).unwrap_or_default()
+            }
+            Kind::Group => self.members.users(conversation).await?,
+        };
+        others.retain(|other| *other != user);
+        let apart = self.relations.blocked_among(user, &others).await?;
+        others.retain(|other| !apart.contains(other));
+        Ok(others)
+    }
+}
