@@ -303,6 +303,8 @@ async fn sockets(walk: &mut Walk<'_>, people: &[Actor], since: &str) {
     let kinds: BTreeSet<&str> = frames.iter().map(|frame| text(&frame["type"])).collect();
     assert!(kinds.len() > 8, "{kinds:?}");
     walk.walked.insert("GET /ws".to_owned());
+    walk.ask(alice, &format!("GET /events?since={since}"), &[], Value::Null).await;
+    walk.ask(alice, &format!("GET /sync?limit=100&since={since}"), &[], Value::Null).await;
 }
 
 /// Who leaves takes along what is theirs: that is as much as they have.

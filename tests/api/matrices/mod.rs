@@ -149,7 +149,7 @@ fn the_document_prints_these_tables() {
 }
 
 /// Beginnings of routes that show or change nothing of a conversation, whoever asks.
-const ELSEWHERE: [&str; 18] = [
+const ELSEWHERE: [&str; 20] = [
     "/.well-known/",
     "/asyncapi.json",
     "/blocks",
@@ -167,7 +167,9 @@ const ELSEWHERE: [&str; 18] = [
     "/users",
     "/verify",
     "/profile",
-    // Its frames have a table of their own.
+    // Their frames have a table of their own.
+    "/events",
+    "/sync",
     "/ws",
 ];
 
