@@ -48,6 +48,8 @@ pub struct Past {
     pub entries: Vec<Entry>,
     /// Whether these are all there were, up to `end` or as many as were asked for.
     pub is_whole: bool,
+    /// The last event that was looked at, whether or not it is in `entries`.
+    pub read_to: Option<Position>,
     /// The last event of this log, whatever was asked for.
     pub last: Option<Position>,
     /// Of which logs it is.
@@ -162,11 +164,13 @@ impl Log {
         let end = last.unwrap_or_default().max(at);
         let oldest = known.now.minus(KEPT_FOR);
         let young = |entry: &Entry| entry.content.at >= oldest;
-        let Some(since) = since else {
-            self.entries.retain(young);
-            return Past { entries: self.entries, is_whole: true, last, epoch, from, end };
-        };
+        let read_to = self.entries.last().map(|entry| entry.position);
         // One more than is kept stays, so that whoever has seen that one has missed nothing.
+        let Some(since) = since else {
+            let spare = self.first.filter(|_| self.length > KEPT).unwrap_or_default();
+            self.entries.retain(|entry| young(entry) && entry.position > spare.max(from));
+            return Past { entries: self.entries, is_whole: true, read_to, last, epoch, from, end };
+        };
         let may_lack = self.length > KEPT || known.evicted;
         let trimmed = may_lack && self.first.is_none_or(|first| first > since);
         let reached = (from..=end).contains(&since);
@@ -175,6 +179,7 @@ impl Log {
         Past {
             entries: if is_whole { self.entries } else { Vec::new() },
             is_whole,
+            read_to,
             last,
             epoch,
             from,

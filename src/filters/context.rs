@@ -18,6 +18,8 @@ pub struct RequestContext {
     pub id: String,
     /// The other end of the connection; `None` only where a filter is tested alone.
     pub peer: Option<IpAddr>,
+    /// Whether the answer's head is all that is wanted: HEAD, which the routes see as GET.
+    pub is_head: bool,
     /// The path of the route table's row that the request's path is of, once found.
     pub route: OnceLock<&'static str>,
     /// What the rate limit charged; set once, by the guard of the route that matched.
@@ -31,7 +33,8 @@ impl RequestContext {
     #[must_use]
     pub fn new(peer: Option<IpAddr>, given_id: Option<&str>) -> Self {
         let id = given_id.filter(|id| is_request_id(id)).map_or_else(new_id, str::to_owned);
-        Self { id, peer, route: OnceLock::new(), charge: OnceLock::new(), user: OnceLock::new() }
+        let (route, charge, user) = Default::default();
+        Self { id, peer, is_head: false, route, charge, user }
     }
 }
 

@@ -4,6 +4,7 @@
 //! are most of what a quiet one costs.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -16,6 +17,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use warp::Filter;
 use warp::reply::Response;
+
+use super::context::{RequestContext, context};
 
 /// An open WebSocket.
 pub type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
@@ -30,9 +33,11 @@ pub struct Handshake {
 /// Extracts the handshake; `None` where the request is none.
 pub fn handshake()
 -> impl Filter<Extract = (Option<Handshake>,), Error = Infallible> + Copy + Send + Sync + 'static {
-    warp::header::headers_cloned().and(warp::ext::optional::<OnUpgrade>()).map(
-        |headers: HeaderMap, upgrade: Option<OnUpgrade>| {
-            let asks = lists(&headers, &CONNECTION, "upgrade")
+    let request = warp::header::headers_cloned().and(warp::ext::optional::<OnUpgrade>());
+    request.and(context()).map(
+        |headers: HeaderMap, upgrade: Option<OnUpgrade>, context: Arc<RequestContext>| {
+            let asks = !context.is_head
+                && lists(&headers, &CONNECTION, "upgrade")
                 && lists(&headers, &UPGRADE, "websocket")
                 && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|it| it == "13");
             let key = headers.get(SEC_WEBSOCKET_KEY).filter(|_| asks)?;

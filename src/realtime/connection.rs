@@ -22,7 +22,7 @@ use crate::services::frames::{Frame, frame};
 const TOKEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read what is sent to it.
-const READ_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long one that was too slow may take to read on, and that it was.
 const SLOW_READS_WITHIN: Duration = Duration::from_secs(30);

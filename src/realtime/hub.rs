@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
 
 use self::company::Company;
+pub(super) use self::doors::Arrival;
 use self::left::Left;
 use super::socket::{Close, Ending, Socket, Waiting};
 use crate::domain::clock::Timestamp;

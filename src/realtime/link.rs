@@ -73,7 +73,7 @@ impl Link {
     /// Over one connection, until it is lost.
     async fn hear(&self, changes: &mut UnboundedReceiver<UserId>, failed: &mut bool) -> Result<()> {
         let mut ear = Ear::new(self.bus.subscriber().await?);
-        let outcome = self.listen(&mut ear, changes, failed).await;
+        let outcome = Box::pin(self.listen(&mut ear, changes, failed)).await;
         // Who is quiet was told all there was as well: their logs need not reach back further.
         self.hub.all_complete(&ear.users, ear.heard);
         outcome

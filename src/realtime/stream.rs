@@ -1,38 +1,40 @@
-//! An event stream (WHATWG server-sent events): what a socket would send, over plain HTTP.
+//! What happens as server-sent events (WHATWG HTML, section 9.2), for clients without a WebSocket.
 
+use std::convert::Infallible;
+use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Realtime;
-use super::socket::{Close, Ending, Next};
+use super::connection::READ_WITHIN;
+use super::hub::Arrival;
+use super::socket::{Close, Ending, Next, Socket};
 use super::visit::Visit;
 use crate::services::access::Pass;
-use crate::services::frames::Frame;
+use crate::services::frames::{Frame, head};
 
-/// How long a client may take to read what is sent to it.
-const READ_WITHIN: Duration = Duration::from_secs(10);
+/// After how long a client whose stream ended comes back by itself.
+const COME_BACK: Duration = Duration::from_secs(1);
 
-/// How soon a client comes back, in milliseconds.
-const RETRY: u32 = 1000;
+/// Bytes that are handed over together, but for a frame that is longer by itself.
+const PIECE: usize = 16 * 1024;
 
-/// What of a frame is said outside of it, too.
-#[derive(Deserialize)]
-struct Head<'a> {
-    r#type: &'a str,
-    id: Option<&'a str>,
+/// A stream that is being told.
+struct Stream<'a> {
+    realtime: &'a Realtime,
+    pieces: &'a mpsc::Sender<Bytes>,
 }
 
-/// Opens a stream, which ends when a socket would be closed, or with the client. What is received
-/// is its bytes.
+/// Lets a client in; what it is sent comes piece by piece, until the stream is to end. Dropping
+/// the receiver lets it go.
 ///
 /// # Errors
-/// How a socket would be closed instead.
+/// How a WebSocket would be closed instead.
 pub async fn open(
     realtime: Arc<Realtime>,
     pass: Pass,
@@ -41,62 +43,98 @@ pub async fn open(
 ) -> Result<mpsc::Receiver<Bytes>, Close> {
     let arrival = realtime.hub.arrive(addr)?;
     let visit = realtime.admit(pass, addr, since).await?;
-    // One portion at a time: what more there is waits in the visit's own queue, which is bounded.
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let _arrival = arrival;
-        tokio::select! {
-            () = tell(&realtime, visit, &sender) => {}
-            // Also one of whom nothing is told is noticed to have gone.
-            () = sender.closed() => {}
-        }
-    });
-    Ok(receiver)
+    let (pieces, told) = mpsc::channel(1);
+    tokio::spawn(serve(realtime, visit, arrival, pieces));
+    Ok(told)
 }
 
-async fn tell(realtime: &Realtime, mut visit: Visit, to: &mpsc::Sender<Bytes>) {
-    let outcome = async {
-        put(to, Bytes::from(format!("retry: {RETRY}\n\n"))).await?;
-        put(to, events(std::slice::from_ref(&visit.ready))).await?;
-        while let Some(frames) = visit.past(realtime).await? {
-            put(to, events(&frames)).await?;
+async fn serve(
+    realtime: Arc<Realtime>,
+    mut visit: Visit,
+    _arrival: Arrival,
+    pieces: mpsc::Sender<Bytes>,
+) {
+    let stream = Stream { realtime: &realtime, pieces: &pieces };
+    let ending = tokio::select! {
+        outcome = stream.tell(&mut visit) => match outcome {
+            Err(ending) => ending,
+            Ok(never) => match never {},
+        },
+        () = pieces.closed() => return,
+    };
+    realtime.metrics.closed(ending.close.code().0);
+    if let Some(last) = ending.last {
+        // Whether it is read or not, this is the end.
+        let _ = stream.send(event(&last, None)).await;
+    }
+}
+
+impl Stream<'_> {
+    async fn tell(&self, visit: &mut Visit) -> Result<Infallible, Ending> {
+        let (after, socket) = (visit.after.map(|it| it.to_string()), visit.socket.clone());
+        let ready = event(&visit.ready, after.as_deref());
+        self.send(format!("retry: {}\n{ready}", COME_BACK.as_millis())).await?;
+        while let Some(frames) = visit.past(self.realtime).await? {
+            self.send_all(&socket, &frames).await?;
         }
         loop {
-            match timeout(realtime.heartbeat, visit.socket.next()).await {
-                Ok(Next::Frames(frames)) => put(to, events(&frames)).await?,
-                Ok(Next::End(ending)) => return Err::<(), Ending>(ending),
-                Err(_) => put(to, Bytes::from_static(b":\n\n")).await?,
+            tokio::select! {
+                next = socket.next() => match next {
+                    Next::Frames(frames) => self.send_all(&socket, &frames).await?,
+                    Next::End(ending) => return Err(ending),
+                },
+                // A comment, so that both sides notice when the other is gone.
+                () = sleep(self.realtime.heartbeat) => self.send(":\n\n".to_owned()).await?,
             }
         }
-    };
-    if let Err(ending) = outcome.await {
-        realtime.metrics.closed(ending.close.code().0);
-        if let Some(last) = ending.last {
-            let _ = put(to, events(&[last])).await;
+    }
+
+    /// Sends frames, as long as the stream is not to end.
+    async fn send_all(&self, socket: &Socket, frames: &[Frame]) -> Result<(), Ending> {
+        let mut piece = String::new();
+        for (n, frame) in frames.iter().enumerate() {
+            piece.push_str(&event(frame, None));
+            if piece.len() < PIECE && n + 1 < frames.len() {
+                continue;
+            }
+            if let Some(ending) = socket.clearance().await {
+                return Err(ending);
+            }
+            tokio::select! {
+                sent = self.send(std::mem::take(&mut piece)) => sent?,
+                ending = socket.ended() => return Err(ending),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a piece: waits until the connection has taken it, and fails where the client does not
+    /// read.
+    async fn send(&self, piece: String) -> Result<(), Ending> {
+        let sent = async {
+            self.pieces.send(piece.into()).await.map_err(drop)?;
+            self.pieces.reserve().await.map(drop).map_err(drop)
+        };
+        match timeout(READ_WITHIN, sent).await {
+            Ok(Ok(())) => Ok(()),
+            // The client is gone: what the end is called makes no difference.
+            Ok(Err(())) => Err(Close::Leaving.into()),
+            Err(_) => Err(Close::TooSlow.into()),
         }
     }
 }
 
-async fn put(to: &mpsc::Sender<Bytes>, bytes: Bytes) -> Result<(), Ending> {
-    match timeout(READ_WITHIN, to.send(bytes)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Close::Leaving.into()),
-        Err(_) => Err(Close::TooSlow.into()),
+/// A frame as an event: under its own id, if it is in the log, else under this one, if any.
+/// Without one, what a client says when it comes back stays as it is.
+fn event(frame: &str, id: Option<&str>) -> String {
+    let (kind, own) = head(frame);
+    let mut event = format!("event: {kind}\n");
+    if let Some(id) = own.or(id) {
+        let _ = writeln!(event, "id: {id}");
     }
-}
-
-fn events(frames: &[Frame]) -> Bytes {
-    let mut text = String::with_capacity(frames.iter().map(|frame| frame.len() + 96).sum());
-    for frame in frames {
-        if let Ok(Head { r#type, id }) = serde_json::from_str(frame) {
-            if let Some(id) = id {
-                text.extend(["id: ", id, "\n"]);
-            }
-            // A frame is one line: in JSON, a line break is always escaped.
-            text.extend(["event: ", r#type, "\ndata: ", frame, "\n\n"]);
-        }
-    }
-    text.into()
+    // JSON of ours is one line.
+    let _ = write!(event, "data: {frame}\n\n");
+    event
 }
 
 #[cfg(test)]
@@ -104,13 +142,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_names_its_type_and_its_id() {
-        let frame: Frame = r#"{"type":"typing","id":null,"at":"","data":{}}"#.into();
-        let kept: Frame = r#"{"type":"group.deleted","id":"01","at":"","data":{}}"#.into();
-        let text = events(&[frame.clone(), kept.clone()]);
-        let expected = format!(
-            "event: typing\ndata: {frame}\n\nid: 01\nevent: group.deleted\ndata: {kept}\n\n"
-        );
-        assert_eq!(text, expected.as_bytes());
+    fn events_have_the_ids_of_frames_that_have_one() {
+        let passing = r#"{"type":"typing","id":null,"at":"x","data":{}}"#;
+        let expected = format!("event: typing\ndata: {passing}\n\n");
+        assert_eq!(event(passing, None), expected);
+        let logged = r#"{"type":"group.deleted","id":"0a","at":"x","data":{}}"#;
+        let expected = format!("event: group.deleted\nid: 0a\ndata: {logged}\n\n");
+        assert_eq!(event(logged, None), expected);
+        let ready = r#"{"type":"ready","id":null,"at":"x","data":{}}"#;
+        let expected = format!("event: ready\nid: 0b\ndata: {ready}\n\n");
+        assert_eq!(event(ready, Some("0b")), expected);
     }
 }

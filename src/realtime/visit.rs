@@ -34,6 +34,9 @@ pub struct Visit {
     pub socket: Arc<Socket>,
     /// Its first frame.
     pub ready: Frame,
+    /// Up to where its client has everything once it has read that; `None` where what it has
+    /// missed is still to come.
+    pub after: Option<Position>,
     missed: std::vec::IntoIter<Happened>,
     _stay: Stay,
     _present: Present,
@@ -87,15 +90,18 @@ impl Realtime {
                 }
             },
         };
+        let last = entered.last.unwrap_or(entered.complete_to);
+        let after = (recovered != Some(true)).then_some(last);
         let ready = Ready {
             user_id: pass.user,
             session_id: pass.session,
-            last_event_id: entered.last.unwrap_or(entered.complete_to).to_string(),
+            last_event_id: last.to_string(),
             heartbeat_seconds: self.heartbeat.as_secs(),
             recovered,
         };
         let ready = frame("ready", None, self.clock.now(), &ready).map_err(|_| Close::Leaving)?;
-        Ok(Visit { socket, ready, missed: missed.into_iter(), _stay: stay, _present: present })
+        let missed = missed.into_iter();
+        Ok(Visit { socket, ready, after, missed, _stay: stay, _present: present })
     }
 
     /// Whether the session still stands: its end was not told to a connection that was not yet one

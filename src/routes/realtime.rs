@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::poll_fn;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde_json::json;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -19,6 +19,7 @@ use super::reply::Found;
 use crate::domain::page::Limit;
 use crate::error::{Error, Result};
 use crate::filters::client::Client;
+use crate::filters::context::{RequestContext, context};
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::{Caller, Guards};
 use crate::filters::handshake::{Handshake, handshake};
@@ -30,7 +31,7 @@ use crate::realtime::wire::config;
 use crate::realtime::{Close, Realtime, stream};
 use crate::services::Services;
 use crate::services::access::Pass;
-use crate::services::sync::{Sync, SyncPage};
+use crate::services::sync::{self, SyncPage};
 
 const WS: Endpoint = Endpoint::get("/ws", Class::Socket).later();
 const EVENTS: Endpoint = Endpoint::get("/events", Class::Socket);
@@ -51,8 +52,8 @@ pub(super) fn routes(
 ) -> BoxedFilter<(Response,)> {
     let ws = guards.visitor::<()>(&WS).and(query::<Since>()).and(handshake()).and(with(realtime));
     let ws = ws.then(socket).map(respond).boxed();
-    let last = warp::header::optional::<String>("last-event-id");
-    let events = guards.caller::<()>(&EVENTS).and(query::<Since>()).and(last).and(with(realtime));
+    let events = guards.caller::<()>(&EVENTS).and(query::<Since>()).and(last_event_id());
+    let events = events.and(context()).and(with(realtime));
     let events = events.then(self::events).map(respond).boxed();
     let sync = guards.caller::<()>(&SYNC).and(query::<Wanted>()).and(with(&services.sync));
     let sync = sync.then(self::sync).map(respond).boxed();
@@ -132,8 +133,22 @@ impl QueryInput for Wanted {
     }
 }
 
-async fn sync((): (), caller: Caller, wanted: Wanted, sync: Arc<Sync>) -> Result<Found<SyncPage>> {
+async fn sync(
+    (): (),
+    caller: Caller,
+    wanted: Wanted,
+    sync: Arc<sync::Sync>,
+) -> Result<Found<SyncPage>> {
     sync.page(caller.user, wanted.since.as_deref(), wanted.limit).await.map(Found)
+}
+
+/// Extracts `Last-Event-ID`; what is no UTF-8 in it is no id of ours anyway.
+fn last_event_id()
+-> impl Filter<Extract = (Option<String>,), Error = Infallible> + Copy + Send + Sync + 'static {
+    warp::header::headers_cloned().map(|headers: HeaderMap| {
+        let value = headers.get("last-event-id").filter(|value| !value.is_empty())?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    })
 }
 
 async fn events(
@@ -141,8 +156,12 @@ async fn events(
     caller: Caller,
     Since(since): Since,
     last: Option<String>,
+    context: Arc<RequestContext>,
     realtime: Arc<Realtime>,
 ) -> Result<Response> {
+    if context.is_head {
+        return Ok(streamed(Response::default()));
+    }
     let (pass, addr) = (Pass::from(&caller), caller.client.addr);
     let opened = stream::open(realtime, pass, addr, last.or(since).as_deref()).await;
     let mut bytes = opened.map_err(|close| match close {
@@ -150,12 +169,15 @@ async fn events(
         _ => Error::unavailable(),
     })?;
     let bytes = poll_fn(move |context| bytes.poll_recv(context)).map(Ok::<_, Infallible>);
-    let mut response = warp::reply::stream(shared(bytes)).into_response();
+    Ok(streamed(warp::reply::stream(shared(bytes)).into_response()))
+}
+
+fn streamed(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // A proxy that gathers what it passes on would hold events back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 impl From<&Caller> for Pass {

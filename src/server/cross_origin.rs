@@ -41,6 +41,7 @@ fn layer(origins: Vec<HeaderValue>) -> CorsLayer {
             header::IF_NONE_MATCH,
             header::IF_RANGE,
             header::RANGE,
+            HeaderName::from_static("last-event-id"),
             REQUEST_ID,
         ])
         .expose_headers([

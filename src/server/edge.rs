@@ -132,10 +132,10 @@ where
         let Self { inner, metrics } = self.clone();
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
         let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
-        let context = Arc::new(RequestContext::new(peer, given));
+        let is_head = request.method() == Method::HEAD;
+        let context = Arc::new(RequestContext { is_head, ..RequestContext::new(peer, given) });
         request.extensions_mut().insert(context.clone());
         let line = LogLine::of(&request);
-        let is_head = request.method() == Method::HEAD;
         if is_head {
             *request.method_mut() = Method::GET;
         }

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{Request, Response};
@@ -90,9 +90,13 @@ impl<B: Body> Body for Answer<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = ready!(self.body.as_mut().poll_frame(cx));
-        self.exchange.moved();
-        Poll::Ready(frame)
+        let frame = self.body.as_mut().poll_frame(cx);
+        if frame.is_pending() {
+            self.exchange.waits();
+        } else {
+            self.exchange.moved();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -67,6 +67,10 @@ struct State {
     handling: usize,
     /// Answers whose body is not handed over completely.
     answering: usize,
+    /// Those of them that have nothing to send now.
+    waiting: usize,
+    /// Whether the client has yet to take what was written.
+    blocked: bool,
     /// Begin of the request head that is being read.
     head: Option<Instant>,
     /// Last begin or end of anything, and last time an answer moved.
@@ -86,6 +90,8 @@ impl Pulse {
             state: Mutex::new(State {
                 handling: 0,
                 answering: 0,
+                waiting: 0,
+                blocked: false,
                 head: Some(now),
                 moved: now,
                 written: 0,
@@ -101,11 +107,13 @@ impl Pulse {
 
     /// The moment at which the connection is overdue if nothing happens, and why it will be.
     ///
-    /// While a request is being handled the connection is never overdue: layers above limit the
-    /// whole request. The moment returned then, and generally, is one to ask again at.
+    /// While a request is being handled the connection is never overdue: layers above limit that.
+    /// Nor is it while answers have nothing to send and the client has taken all that they had: a
+    /// stream of events may be quiet for long. The moment returned then, and generally, is one to ask again at.
     pub fn due(&self, now: Instant) -> (Instant, Overdue) {
         let state = self.state();
-        if state.handling > 0 {
+        let is_quiet = state.answering > 0 && state.waiting == state.answering && !state.blocked;
+        if state.handling > 0 || is_quiet {
             (now + self.limits.idle, Overdue::Stalled)
         } else if state.answering > 0 {
             (state.moved + self.limits.idle, Overdue::Stalled)
@@ -142,6 +150,11 @@ impl Pulse {
         }
     }
 
+    /// Notes whether the socket takes no more until the client has read.
+    pub fn blocked(&self, blocked: bool) {
+        self.state().blocked = blocked;
+    }
+
     /// Notes that the connection was told to close.
     pub fn closing(&self, now: Instant) {
         let mut state = self.state();
@@ -162,7 +175,7 @@ impl Pulse {
         state.uploading = with_body;
         state.move_on(Instant::now());
         drop(state);
-        Exchange { pulse: Arc::clone(self), answering: false }
+        Exchange { pulse: Arc::clone(self), answering: false, waiting: false }
     }
 }
 
@@ -178,6 +191,7 @@ impl State {
 pub(super) struct Exchange {
     pulse: Arc<Pulse>,
     answering: bool,
+    waiting: bool,
 }
 
 impl Exchange {
@@ -193,14 +207,24 @@ impl Exchange {
     }
 
     /// Notes that a piece of the body was taken.
-    pub fn moved(&self) {
-        self.pulse.state().move_on(Instant::now());
+    pub fn moved(&mut self) {
+        let mut state = self.pulse.state();
+        state.waiting -= usize::from(std::mem::take(&mut self.waiting));
+        state.move_on(Instant::now());
+    }
+
+    /// Notes that the body has nothing to send now, though the connection would take it.
+    pub fn waits(&mut self) {
+        if !std::mem::replace(&mut self.waiting, true) {
+            self.pulse.state().waiting += 1;
+        }
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         let mut state = self.pulse.state();
+        state.waiting -= usize::from(self.waiting);
         if self.answering {
             state.answering -= 1;
         } else {

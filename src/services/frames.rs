@@ -51,6 +51,15 @@ pub fn frame(
     serde_json::to_string(&envelope).map(Into::into).map_err(Error::internal)
 }
 
+/// The type and the id of a frame of ours, which come first in it.
+#[must_use]
+pub fn head(frame: &str) -> (&str, Option<&str>) {
+    let rest = frame.strip_prefix("{\"type\":\"").unwrap_or_default();
+    let (kind, rest) = rest.split_once('"').unwrap_or_default();
+    let id = rest.strip_prefix(",\"id\":\"").and_then(|rest| rest.split('"').next());
+    (kind, id)
+}
+
 /// A conversation and who is in it, with the last message that was there before each joined.
 #[derive(Debug, Clone)]
 pub struct Circle {

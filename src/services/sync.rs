@@ -14,7 +14,11 @@ use crate::domain::ids::UserId;
 use crate::domain::page::Limit;
 use crate::error::{Error, Result};
 
-/// A part of one's event log.
+/// Later than anything: nothing is known after it, so what is asked for from there is not whole.
+const NEVER: Position = Position { commit: u64::MAX, nth: u32::MAX };
+
+/// A part of one's event log. It may be empty though there are more events, where those that were
+/// looked at are gone or may no longer be seen; `next` has moved then.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SyncPage)]
 pub struct SyncPage {
@@ -24,7 +28,8 @@ pub struct SyncPage {
     /// What to pass as `since` to go on.
     #[schema(example = "6922a1f00000000100000001")]
     pub next: String,
-    /// Whether nothing is missing after `since`; `None` where that was not given.
+    /// Whether nothing is missing after `since`: if not, there are no events, and the client reads
+    /// `GET /conversations`. Null without `since`.
     pub recovered: Option<bool>,
 }
 
@@ -60,41 +65,20 @@ impl Sync {
     }
 
     /// Up to `limit` events after `since`, or from the log's start. Where some after `since` are
-    /// no longer to be had there are none at all, and the log goes on from now.
+    /// no longer to be had, or it is no event's id, there are none at all, and `next` is where the
+    /// log is now. What the reader may no longer see is left out, and `next` is past it.
     ///
     /// # Errors
     /// When the store or the log is away.
     pub async fn page(&self, user: UserId, since: Option<&str>, limit: Limit) -> Result<SyncPage> {
-        let recovered = since.map(|_| true);
-        let mut from = match since.map(str::parse::<Position>) {
-            None => None,
-            Some(Ok(position)) => Some(position),
-            Some(Err(_)) => return self.lost(user).await,
-        };
-        loop {
-            let past = self.bus.past(user, from, limit.get(), self.clock.now()).await?;
-            if !past.is_whole {
-                return self.lost(user).await;
-            }
-            let is_end = past.entries.len() < limit.get();
-            let next = past.entries.last().map_or(past.end, |entry| entry.position);
-            let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
-            let frames = self.frames.past(user, &happened).await?;
-            // What may no longer be seen leaves no page empty before the end.
-            if frames.is_empty() && !is_end {
-                from = Some(next);
-                continue;
-            }
-            let raw = |text: &str| RawValue::from_string(text.to_owned()).map_err(Error::internal);
-            let events = frames.iter().map(|(_, _, frame)| raw(frame)).collect::<Result<_>>()?;
-            return Ok(SyncPage { events, next: next.to_string(), recovered });
-        }
-    }
-
-    async fn lost(&self, user: UserId) -> Result<SyncPage> {
-        let end = Position { commit: u64::MAX, nth: u32::MAX };
-        let past = self.bus.past(user, Some(end), 1, self.clock.now()).await?;
-        let next = past.end.to_string();
-        Ok(SyncPage { events: Vec::new(), next, recovered: Some(false) })
+        let after = since.map(|since| since.parse().unwrap_or(NEVER));
+        let past = self.bus.past(user, after, limit.get(), self.clock.now()).await?;
+        let recovered = after.map(|_| past.is_whole);
+        let next = past.read_to.filter(|_| past.is_whole).unwrap_or(past.end).to_string();
+        let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
+        let frames = self.frames.past(user, &happened).await?;
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).map_err(Error::internal);
+        let events = frames.iter().map(|(_, _, frame)| raw(frame)).collect::<Result<_>>()?;
+        Ok(SyncPage { events, next, recovered })
     }
 }

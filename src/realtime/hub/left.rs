@@ -12,6 +12,7 @@ use super::{Hub, Room};
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::realtime::socket::{Socket, Waiting};
+use crate::services::frames::head;
 
 /// How long a message may be under way that was let through before a block.
 const UNDER_WAY: Duration = Duration::from_mins(1);
@@ -106,10 +107,9 @@ impl Hub {
     }
 }
 
-/// The type of a frame of our own, which comes first in it.
+/// The type of a frame of our own.
 pub(in crate::realtime) fn kind_of(frame: &str) -> &str {
-    let rest = frame.strip_prefix("{\"type\":\"").unwrap_or_default();
-    rest.split('"').next().unwrap_or_default()
+    head(frame).0
 }
 
 /// Whether it says that this very user, or everyone, is out of it.

@@ -3,6 +3,7 @@
 mod asyncapi;
 mod delivered;
 mod delivery;
+mod every_frame;
 mod limits;
 mod presence;
 mod protocol;

@@ -1,150 +1,236 @@
-//! GET /events: what a socket would be told, as server-sent events.
+//! GET /events: the same as over a socket, as server-sent events.
 
 use std::time::Duration;
 
-use reqwest::Response;
+use reqwest::Client;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-use crate::support::actor::Actor;
-use crate::support::app::{PATIENCE, TestApp};
+use crate::support::stream::{A_WHILE, EventStream, client};
+use crate::support::{Answer, TestApp};
 
-/// An open stream of events.
-struct Stream {
-    response: Response,
-    text: String,
-}
-
-/// One event of it.
-#[derive(Debug)]
-struct Event {
-    kind: String,
-    id: Option<String>,
-    frame: Value,
-}
-
-impl Stream {
-    async fn open(actor: &Actor, query: &str, last: Option<&str>) -> Self {
-        let mut request = actor.request("GET", &format!("/events{query}"));
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
-        }
-        let response = request.timeout(Duration::from_mins(2)).send().await.expect("an answer");
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        assert_eq!(response.headers()["cache-control"], "no-store");
-        assert_eq!(response.headers()["x-accel-buffering"], "no");
-        Self { response, text: String::new() }
-    }
-
-    /// The next block of lines; `None` at the end.
-    async fn block(&mut self) -> Option<String> {
-        loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
-                return Some(block);
-            }
-            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("in time");
-            let chunk = chunk.ok().flatten()?;
-            self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
-        }
-    }
-
-    /// The next event; `None` at the end.
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            let block = self.block().await?;
-            let field = |name: &str| {
-                let mut lines = block.lines();
-                lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-            };
-            let Some(data) = field("data") else { continue };
-            let frame: Value = serde_json::from_str(data).expect("JSON");
-            let (kind, id) = (field("event").expect("a type"), field("id"));
-            assert_eq!(frame["type"], kind);
-            assert_eq!(frame["id"].as_str(), id);
-            return Some(Event { kind: kind.to_owned(), id: id.map(str::to_owned), frame });
-        }
-    }
-
-    async fn expect(&mut self, kind: &str) -> Event {
-        loop {
-            let event = self.next().await.expect("an event");
-            if event.kind == kind {
-                return event;
-            }
-            assert!(["presence", "typing"].contains(&event.kind.as_str()), "{event:?}");
-        }
-    }
+/// HTTP/1.1, and h2.
+fn clients() -> [Client; 2] {
+    [client(true), client(false)]
 }
 
 #[tokio::test]
-async fn a_stream_tells_what_a_socket_tells_and_goes_on_where_it_was() {
-    // No longer than a request may take otherwise.
-    let app = TestApp::with(|settings| settings.server.request_seconds = Duration::from_secs(1));
-    let app = app.await;
+async fn a_stream_tells_what_a_socket_does() {
+    let app = TestApp::spawn().await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let mut socket = bob.socket().await;
-    let mut stream = Stream::open(&bob, "", None).await;
-    let ready = stream.expect("ready").await;
-    assert_eq!((ready.id, &ready.frame["data"]["recovered"]), (None, &Value::Null));
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    alice.send(&bob, "one").await;
-    let one = stream.expect("message.created").await;
-    assert_eq!(one.frame, socket.next().await);
-    drop(stream);
-    let two = alice.send(&bob, "two").await;
-    let mut stream = Stream::open(&bob, "?since=x", one.id.as_deref()).await;
-    assert_eq!(stream.expect("ready").await.frame["data"]["recovered"], json!(true));
-    assert_eq!(stream.expect("message.created").await.frame["data"], two);
-    let mut stream = Stream::open(&bob, "?since=x", None).await;
-    assert_eq!(stream.expect("ready").await.frame["data"]["recovered"], json!(false));
-    app.get("/events").await.problem(401, "missing_token");
-    bob.get("/events?from=1").await.invalid(&["from"]);
+    for http in clients() {
+        let mut stream = bob.stream(&http, "").await;
+        let ready = stream.next().await;
+        assert_eq!(ready["type"], "ready");
+        assert_eq!((&ready["data"]["recovered"], &ready["id"]), (&Value::Null, &Value::Null));
+        assert_eq!(ready["data"]["user_id"], bob.id.as_str());
+        assert_eq!(stream.retry, Some(1000));
+        // Who is cut off now comes back with where it began.
+        assert_eq!(ready["data"]["last_event_id"], stream.last.as_str());
+        let before = stream.last.clone();
+        let sent = alice.send(&bob, "grüße, 👋\n\nand two lines").await;
+        let told = stream.next().await;
+        assert_eq!(told["data"], sent);
+        assert_eq!(told["id"], stream.last.as_str());
+        assert_eq!(socket.expect("message.created").await, sent);
+        assert_eq!(socket.last_id(), stream.last);
+        drop(stream);
+        let missed = alice.send(&bob, "missed").await;
+        assert_eq!(socket.expect("message.created").await, missed);
+        let mut back = bob.stream(&http, &before).await;
+        assert_eq!(back.next().await["data"]["recovered"], true);
+        // Until the first of what was missed is there, the client is where it was.
+        assert_eq!(back.last, "");
+        assert_eq!(
+            [back.next().await, back.next().await].map(|it| it["data"].clone()),
+            [sent, missed]
+        );
+        let lost = bob.stream(&http, "of another service").await.next().await;
+        assert_eq!(lost["data"]["recovered"], false);
+        let both = bob.stream_request(&http, "?since=x").header("last-event-id", &before);
+        let mut both = EventStream::open(both).await.expect("a stream");
+        assert_eq!(both.next().await["data"]["recovered"], true, "the header wins");
+        let query = bob.stream_request(&http, &format!("?since={before}"));
+        let mut query = EventStream::open(query).await.expect("a stream");
+        assert_eq!(query.next().await["data"]["recovered"], true);
+    }
 }
 
 #[tokio::test]
-async fn a_stream_lives_by_its_heartbeat_and_ends_with_its_session() {
+async fn a_quiet_stream_outlives_the_limits_of_requests() {
+    let second = Duration::from_secs(1);
     let app = TestApp::with(|settings| {
-        settings.realtime.heartbeat_seconds = Duration::from_secs(1);
-        settings.server.idle_seconds = Duration::from_secs(2);
+        settings.server.request_seconds = second;
+        settings.server.idle_seconds = second;
+        settings.server.header_seconds = second;
     })
     .await;
-    let bob = app.user("bob").await;
-    let mut stream = Stream::open(&bob, "", None).await;
-    stream.expect("ready").await;
-    for _ in 0..4 {
-        assert_eq!(stream.block().await.as_deref(), Some(":"));
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let [one, two] = clients();
+    let mut streams = [bob.stream(&one, "").await, bob.stream(&two, "").await];
+    for stream in &mut streams {
+        stream.until("ready").await;
     }
-    bob.post("/logout", json!({})).await.ok(204);
-    let ended = stream.expect("session.ended").await;
-    assert!(ended.id.is_some());
-    assert!(stream.next().await.is_none());
+    sleep(A_WHILE).await;
+    let sent = alice.send(&bob, "still there?").await;
+    for stream in &mut streams {
+        assert_eq!(stream.until("message.created").await, sent);
+        assert_eq!(stream.beats, 0);
+    }
 }
 
 #[tokio::test]
-async fn streams_count_among_the_connections_of_an_account() {
-    let app = TestApp::spawn().await;
-    let bob = app.user("bob").await;
-    let mut streams = Vec::new();
-    for _ in 0..10 {
-        let mut stream = Stream::open(&bob, "", None).await;
-        stream.expect("ready").await;
-        streams.push(stream);
+async fn a_quiet_stream_beats() {
+    let app = TestApp::with(|settings| {
+        settings.realtime.heartbeat_seconds = Duration::from_secs(1);
+    })
+    .await;
+    let alice = app.user("alice").await;
+    for http in clients() {
+        let mut stream = alice.stream(&http, "").await;
+        assert_eq!(stream.until("ready").await["heartbeat_seconds"], 1);
+        stream.beat().await;
+        stream.beat().await;
     }
-    let refused = bob.get("/events").await;
-    assert!(!refused.header("retry-after").is_empty());
-    refused.problem(429, "rate_limited");
-    streams.pop();
-    let place = async {
-        loop {
-            let answer = bob.request("GET", "/events").send().await.expect("an answer");
-            if answer.status() == 200 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+#[tokio::test]
+async fn ten_connections_are_the_most_and_who_goes_makes_room() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    for http in clients() {
+        let mut sockets = vec![alice.socket().await, alice.socket().await];
+        let mut streams = Vec::new();
+        while sockets.len() + streams.len() < 10 {
+            let mut stream = alice.stream(&http, "").await;
+            stream.until("ready").await;
+            streams.push(stream);
         }
-    };
-    timeout(PATIENCE, place).await.expect("a place");
+        let refused = EventStream::open(alice.stream_request(&http, "")).await;
+        let refused = refused.err().expect("a refusal");
+        assert_eq!(refused.header("retry-after"), "5");
+        refused.problem(429, "rate_limited");
+        // A client that is gone is noticed at once, not only at the next heartbeat.
+        drop(streams.pop());
+        let back = loop {
+            match EventStream::open(alice.stream_request(&http, "")).await {
+                Ok(stream) => break stream,
+                Err(answer) => answer.problem(429, "rate_limited"),
+            };
+            sleep(Duration::from_millis(20)).await;
+        };
+        drop((back, streams, sockets.drain(..)));
+        // The next protocol begins with none.
+        while EventStream::open(alice.stream_request(&http, "")).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        sleep(Duration::from_millis(300)).await;
+    }
+}
+
+#[tokio::test]
+async fn head_opens_nothing() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    for _ in 0..12 {
+        let head = Answer::of(alice.request("HEAD", "/events")).await;
+        assert_eq!((head.status, head.header("content-type")), (200, "text/event-stream"));
+        assert!(head.body.is_empty());
+    }
+    let socket = alice.socket_request("").build().expect("a request");
+    let url = socket.url().clone();
+    let mut head = client(true).head(url);
+    for (name, value) in socket.headers() {
+        head = head.header(name, value);
+    }
+    assert_eq!(Answer::of(head).await.status, 426);
+    for http in clients() {
+        alice.stream(&http, "").await.until("ready").await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    for http in clients() {
+        let phone = app.login(&alice.email, &alice.password).await;
+        let mut stream = phone.stream(&http, "").await;
+        let session = stream.until("ready").await["session_id"].take();
+        phone.post("/logout", json!({})).await;
+        let last = stream.rest().await;
+        assert_eq!(last.len(), 1, "{last:?}");
+        assert_eq!(
+            (&last[0]["type"], &last[0]["data"]["session_id"]),
+            (&json!("session.ended"), &session)
+        );
+        let refused = EventStream::open(phone.stream_request(&http, "")).await;
+        refused.err().expect("a refusal").problem(401, "session_revoked");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_server_leaves() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let [one, two] = clients();
+    let mut streams = [alice.stream(&one, "").await, alice.stream(&two, "").await];
+    for stream in &mut streams {
+        stream.until("ready").await;
+    }
+    app.shutdown.begin();
+    for stream in streams {
+        assert_eq!(stream.rest().await, Vec::<Value>::new());
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_sent_away_and_slows_nobody() {
+    let app = TestApp::with(|settings| {
+        settings.admin.addr = Some("127.0.0.1:0".parse().expect("an address"));
+    })
+    .await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    // A window that a few messages fill; they wait then, and nobody reads.
+    let http = reqwest::Client::builder()
+        .tls_danger_accept_invalid_certs(true)
+        .http2_initial_stream_window_size(16 * 1024)
+        .http2_initial_connection_window_size(64 * 1024);
+    let slow = bob.stream(&http.build().expect("a client"), "").await;
+    let mut quick = bob.stream(&client(false), "").await;
+    quick.until("ready").await;
+    let text = "x".repeat(8000);
+    for _ in 0..40 {
+        let sent = alice.send(&bob, &text).await;
+        assert_eq!(quick.until("message.created").await, sent);
+    }
+    let admin = app.admin.clone().expect("an admin listener");
+    let closed = "natter_sockets_closed_total{code=\"4413\"} 1";
+    for _ in 0..200 {
+        let metrics = app.http().get(format!("{admin}/metrics")).send().await.expect("an answer");
+        if metrics.text().await.expect("metrics").contains(closed) {
+            drop(slow);
+            let sent = alice.send(&bob, "on we go").await;
+            assert_eq!(quick.until("message.created").await, sent);
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("whoever does not read is still there after 20 s");
+}
+
+#[tokio::test]
+async fn pages_of_named_origins_may_come_back() {
+    let app = TestApp::with(|settings| {
+        settings.server.cors_origins = vec!["https://app.example".parse().expect("an origin")];
+    })
+    .await;
+    let preflight = app
+        .request("OPTIONS", "/events")
+        .header("origin", "https://app.example")
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "authorization,last-event-id");
+    let answer = Answer::of(preflight).await;
+    assert!(answer.header("access-control-allow-headers").contains("last-event-id"));
 }

@@ -13,6 +13,7 @@ pub mod scratch;
 pub mod servers;
 pub mod smtp;
 pub mod socket;
+pub mod stream;
 
 pub use actor::{Actor, Answer};
 pub use app::TestApp;
