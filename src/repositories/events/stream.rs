@@ -64,6 +64,7 @@ impl Events {
         let read = doc! {
             "find": self.rows.name(),
             "projection": { "_id": 1 },
+            "sort": { "_id": 1 },
             "limit": 1,
             "singleBatch": true,
             "readConcern": { "level": "majority" },
