@@ -25,7 +25,7 @@ use crate::repositories::schema::{self, By};
 use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
-use crate::services::outgoing::ShardWriter;
+use crate::services::outgoing::Dispatch;
 use crate::services::relay::Relay;
 use crate::services::seed::fixture::Fixture;
 use crate::services::seed::load::{Made, Seeder};
@@ -50,7 +50,7 @@ pub struct App {
     services: Services,
     relay: Arc<Relay>,
     realtime: Arc<Realtime>,
-    writers: Vec<ShardWriter>,
+    dispatch: Dispatch,
     health: Health,
     limits: Arc<RateLimits>,
     metrics: Metrics,
@@ -77,7 +77,7 @@ impl App {
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
         let composed = compose(&settings, &clock).await?;
-        let Composed { store, redis, bus, repositories, services, writers, metrics } = composed;
+        let Composed { store, redis, bus, repositories, services, dispatch, metrics } = composed;
         let counts = &metrics.realtime;
         let realtime =
             Realtime::new(&settings, &repositories, &services, &bus, &clock, &shutdown, counts);
@@ -94,7 +94,7 @@ impl App {
             services,
             relay,
             realtime,
-            writers,
+            dispatch,
             health,
             limits,
             metrics,
@@ -119,9 +119,7 @@ impl App {
         self.shutdown.spawn(|stop| self.relay.clone().run(stop));
         self.shutdown.spawn(|stop| self.realtime.clone().run(stop));
         self.shutdown.spawn(|stop| self.services.deletion.clone().run(stop));
-        for writer in self.writers {
-            self.shutdown.spawn(|stop| writer.run(stop));
-        }
+        self.shutdown.spawn(|stop| self.dispatch.run(stop));
         let server = &self.settings.server;
         let options = ServerOptions {
             public_url: server.public_url.to_string(),
@@ -149,7 +147,7 @@ struct Composed {
     bus: Bus,
     repositories: Repositories,
     services: Services,
-    writers: Vec<ShardWriter>,
+    dispatch: Dispatch,
     metrics: Metrics,
 }
 
@@ -165,7 +163,7 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         Some(key) => key.pkcs8().to_vec(),
         None => Keys::new(&store).signing_key().await?,
     };
-    let (services, writers) = Services::new(Ground {
+    let (services, dispatch) = Services::new(Ground {
         settings,
         signing_key: &signing_key,
         clock,
@@ -174,7 +172,7 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         bus: &bus,
         metrics: &metrics,
     })?;
-    Ok(Composed { store, redis, bus, repositories, services, writers, metrics })
+    Ok(Composed { store, redis, bus, repositories, services, dispatch, metrics })
 }
 
 /// Serves until told to stop.
@@ -223,15 +221,12 @@ pub async fn indexes(settings: Settings, action: cli::Indexes) -> Result<(), Fai
 pub async fn seed(settings: Settings, fixture: &Path) -> Result<Made, Failure> {
     let fixture = Fixture::read(&Source::find(fixture))?;
     let clock = Clock::system();
-    let Composed { repositories, services, writers, .. } = compose(&settings, &clock).await?;
+    let Composed { repositories, services, dispatch, .. } = compose(&settings, &clock).await?;
     let stop = CancellationToken::new();
     let stopping = stop.clone().drop_guard();
-    let running: Vec<_> =
-        writers.into_iter().map(|writer| tokio::spawn(writer.run(stop.clone()))).collect();
+    let running = tokio::spawn(dispatch.run(stop));
     let made = Seeder::new(services, repositories, clock).load(&fixture).await;
     drop(stopping);
-    for writer in running {
-        writer.await?;
-    }
+    running.await?;
     Ok(made?)
 }

@@ -16,8 +16,7 @@ use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 pub use self::http::HttpMetrics;
 pub use self::listeners::ListenerMetrics;
 use self::listeners::Listeners;
-use self::messages::Messages;
-pub use self::messages::ShardMetrics;
+pub use self::messages::MessageMetrics;
 pub use self::realtime::RealtimeMetrics;
 pub use self::redis::RedisMetrics;
 use self::register::{gauge, register};
@@ -29,9 +28,10 @@ use crate::error::{Error, Result};
 pub struct Metrics {
     registry: Registry,
     listeners: Listeners,
-    messages: Messages,
     /// Requests.
     pub http: HttpMetrics,
+    /// Messages on their way to the store.
+    pub messages: MessageMetrics,
     /// Sockets.
     pub realtime: RealtimeMetrics,
     /// The way to Redis.
@@ -56,8 +56,8 @@ impl Metrics {
         gauge(&registry, "process_start_time_seconds", about)?.set(started.seconds());
         Ok(Self {
             listeners: Listeners::new(&registry)?,
-            messages: Messages::new(&registry)?,
             http: HttpMetrics::new(&registry)?,
+            messages: MessageMetrics::new(&registry)?,
             realtime: RealtimeMetrics::new(&registry)?,
             redis: RedisMetrics::new(&registry)?,
             registry,
@@ -76,12 +76,6 @@ impl Metrics {
     #[must_use]
     pub fn listener(&self, name: &'static str) -> ListenerMetrics {
         self.listeners.of(name)
-    }
-
-    /// What the queue and the writer of this message shard count.
-    #[must_use]
-    pub fn shard(&self, number: usize) -> ShardMetrics {
-        self.messages.of(number)
     }
 }
 
@@ -144,7 +138,7 @@ mod tests {
     #[test]
     fn two_instances_count_apart() {
         let [one, other] = [(), ()].map(|()| Metrics::new(Clock::manual().now()).unwrap());
-        one.shard(3).written();
+        one.messages.written();
         assert!(has(&one, "natter_messages_written_total 1"));
         assert!(has(&other, "natter_messages_written_total 0"));
     }

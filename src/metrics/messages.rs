@@ -1,27 +1,22 @@
 //! Messages on their way to the store.
 
-use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, exponential_buckets};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, exponential_buckets};
 
 use super::Counted;
-use super::register::{counter, gauges, histogram};
+use super::register::{counter, gauge, histogram};
 
-/// The messages of all shards.
+/// Counts what goes through the queue of messages; cloning shares it.
 #[derive(Debug, Clone)]
-pub(super) struct Messages {
-    queued: IntGaugeVec,
+pub struct MessageMetrics {
+    queued: IntGauge,
     written: IntCounter,
     batches: Histogram,
 }
 
-impl Messages {
-    pub fn new(all: &Registry) -> prometheus::Result<Self> {
+impl MessageMetrics {
+    pub(super) fn new(all: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
-            queued: gauges(
-                all,
-                "natter_messages_queued",
-                "Messages that wait for their shard's writer now.",
-                "shard",
-            )?,
+            queued: gauge(all, "natter_messages_queued", "Messages that wait to be written now.")?,
             written: counter(all, "natter_messages_written_total", "New messages stored.")?,
             batches: histogram(
                 all,
@@ -32,24 +27,6 @@ impl Messages {
         })
     }
 
-    pub fn of(&self, shard: usize) -> ShardMetrics {
-        ShardMetrics {
-            queued: self.queued.with_label_values(&[shard.to_string().as_str()]),
-            written: self.written.clone(),
-            batches: self.batches.clone(),
-        }
-    }
-}
-
-/// Counts what goes through one message shard.
-#[derive(Debug, Clone)]
-pub struct ShardMetrics {
-    queued: IntGauge,
-    written: IntCounter,
-    batches: Histogram,
-}
-
-impl ShardMetrics {
     /// Counts a message as waiting, until what this gives is dropped.
     #[must_use]
     pub fn queued(&self) -> Counted {

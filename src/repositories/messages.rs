@@ -1,6 +1,8 @@
 //! Message shards: clustered collections whose key is conversation, then number, so that storage
 //! order is conversation order and a page of history is one range of the B-tree.
 
+use std::collections::BTreeMap;
+
 use futures_util::TryStreamExt;
 use mongodb::Collection;
 use mongodb::bson::{Binary, Bson, Document, doc};
@@ -103,6 +105,18 @@ impl Messages {
     /// Which of [`all`](Self::all) a conversation is in.
     pub(super) fn index(&self, conversation: ConversationId) -> usize {
         shard_of(conversation, self.shards.len())
+    }
+
+    /// Rows with the shards that they belong in.
+    pub(super) fn by_shard<'a>(
+        &self,
+        rows: &'a [MessageRow],
+    ) -> impl Iterator<Item = (&Collection<MessageRow>, Vec<&'a MessageRow>)> {
+        let mut parts: BTreeMap<usize, Vec<&MessageRow>> = BTreeMap::new();
+        for row in rows {
+            parts.entry(self.index(row.id.conversation)).or_default().push(row);
+        }
+        parts.into_iter().map(|(index, rows)| (&self.shards[index], rows))
     }
 
     /// Every shard.

@@ -188,8 +188,9 @@ impl Writer {
         failpoint::lose("apply.conversations").map_err(DriverError::from)?;
         self.update(session, "members", member_updates(&plan)).await?;
         failpoint::reach("apply.members");
-        let shard = self.messages.shard(plan.messages[0].id.conversation);
-        shard.insert_many(&plan.messages).session(&mut *session).await.map_err(taken)?;
+        for (shard, messages) in self.messages.by_shard(&plan.messages) {
+            shard.insert_many(messages).session(&mut *session).await.map_err(taken)?;
+        }
         failpoint::reach("apply.messages");
         let unindexed = plan.messages.iter().map(|message| (message.id, message.at));
         self.unindexed.add(session, unindexed).await.map_err(taken)?;

@@ -21,7 +21,7 @@ use super::live::LiveSessions;
 use super::messages::{Messages, View};
 use super::notifications::Notifications;
 use super::outbox::Outbox;
-use super::outgoing::{Outgoing, ShardWriter};
+use super::outgoing::{Dispatch, Outgoing};
 use super::password::PasswordChanges;
 use super::passwords::Passwords;
 use super::profile::Profile;
@@ -233,9 +233,8 @@ impl Ground<'_> {
         (frames, Arc::new(sync))
     }
 
-    pub(super) fn outgoing(&self) -> (Outgoing, Vec<ShardWriter>) {
-        let shards = self.settings.messages.shards as usize;
-        Outgoing::new(&self.repositories.writer, shards, self.metrics)
+    pub(super) fn outgoing(&self) -> (Outgoing, Dispatch) {
+        Outgoing::new(&self.repositories.writer, &self.metrics.messages)
     }
 
     fn groups(&self, profiles: &Arc<Profiles>, attachments: &Arc<Attachments>) -> Groups {

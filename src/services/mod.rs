@@ -55,7 +55,7 @@ use live::LiveSessions;
 use messages::Messages;
 use notifications::Notifications;
 use outbox::Outbox;
-use outgoing::ShardWriter;
+use outgoing::Dispatch;
 use password::PasswordChanges;
 use profile::Profile;
 use profiles::Profiles;
@@ -141,11 +141,11 @@ pub struct Ground<'a> {
 }
 
 impl Services {
-    /// Services, and the writers of the message shards, to be run as tasks.
+    /// Services, and what writes the messages that are sent through them, to be run as a task.
     ///
     /// # Errors
     /// When the signing key or the URL for mail is not one.
-    pub fn new(ground: Ground<'_>) -> Result<(Self, Vec<ShardWriter>)> {
+    pub fn new(ground: Ground<'_>) -> Result<(Self, Dispatch)> {
         let Ground { clock, repositories, redis, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
         let access = Arc::new(ground.access(&live)?);
@@ -156,7 +156,7 @@ impl Services {
         let cache = ProfileCache::new(redis.clone());
         let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
-        let (outgoing, writers) = ground.outgoing();
+        let (outgoing, dispatch) = ground.outgoing();
         let conversations = Arc::new(Conversations::new(repositories, clock));
         let (friends, blocks, groups) = ground.company(&profiles, &attachments);
         let notifications = Arc::new(ground.notifications(&profiles));
@@ -185,6 +185,6 @@ impl Services {
             sessions,
             sync,
         };
-        Ok((services, writers))
+        Ok((services, dispatch))
     }
 }

@@ -1,28 +1,34 @@
-//! Messages on their way to the writer: one queue and one writer per shard, group commit.
+//! Messages on their way to the store: one queue of an instance, and group commit.
 //!
-//! What waits while a write is under way goes out as the next batch, so that a busy shard pays
-//! for one transaction, not one per message. First in, first out: each sender's order is kept.
+//! What waits while a write is under way goes out together as the next one, whichever shards it is
+//! for, so that an instance with much to write pays for one transaction, not one for each message.
+//! Only where messages would wait for long, because there are many or because the store takes its
+//! time, do further writes begin beside the first. A conversation is in one of them at a time, and
+//! first in is first out: each sender's order is kept, and an instance is never its own rival.
 
+mod line;
+
+use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::line::Line;
 use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::metrics::{Counted, Metrics, ShardMetrics};
-use crate::repositories::messages::shard_of;
+use crate::metrics::{Counted, MessageMetrics};
 use crate::repositories::writer::Writer;
 
-/// How many drafts may wait at each shard; past that, senders are told to come back.
+/// How many drafts may wait; past that, senders are told to come back.
 const WAITING: usize = 1024;
 
-/// How many drafts go out together; 128 of the longest texts stay far from MongoDB's 16 MiB.
-const BATCH: usize = 128;
-
-/// How long a sender waits: a batch before theirs may already have waited for a store that does
+/// How long a sender waits: a write before theirs may already have waited for a store that does
 /// not answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -32,55 +38,48 @@ struct Waiting {
     draft: Draft,
     answer: oneshot::Sender<Result<Sent>>,
     _queued: Counted,
+    _place: OwnedSemaphorePermit,
 }
 
-/// The queues in front of the writers.
+/// The way into the queue.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    shards: Vec<Shard>,
+    queue: mpsc::UnboundedSender<Waiting>,
+    places: Arc<Semaphore>,
+    metrics: MessageMetrics,
 }
 
-/// The way into one queue.
-#[derive(Debug, Clone)]
-struct Shard {
-    queue: mpsc::Sender<Waiting>,
-    metrics: ShardMetrics,
-}
-
-/// The one writer of a shard, to be run as a task.
+/// What empties the queue into the writer, to be run as a task.
 #[derive(Debug)]
-pub struct ShardWriter {
+pub struct Dispatch {
+    queue: mpsc::UnboundedReceiver<Waiting>,
     writer: Writer,
-    queue: mpsc::Receiver<Waiting>,
-    metrics: ShardMetrics,
+    metrics: MessageMetrics,
 }
 
 impl Outgoing {
-    /// The queues of so many shards, and their writers.
+    /// A queue, and what empties it.
     #[must_use]
-    pub fn new(writer: &Writer, shards: usize, metrics: &Metrics) -> (Self, Vec<ShardWriter>) {
-        let pairs = (0..shards).map(|number| {
-            let (entry, queue) = mpsc::channel(WAITING);
-            let metrics = metrics.shard(number);
-            let shard = Shard { queue: entry, metrics: metrics.clone() };
-            (shard, ShardWriter { writer: writer.clone(), queue, metrics })
-        });
-        let (shards, writers) = pairs.unzip();
-        (Self { shards }, writers)
+    pub fn new(writer: &Writer, metrics: &MessageMetrics) -> (Self, Dispatch) {
+        let (entry, queue) = mpsc::unbounded_channel();
+        let places = Arc::new(Semaphore::new(WAITING));
+        let dispatch = Dispatch { queue, writer: writer.clone(), metrics: metrics.clone() };
+        (Self { queue: entry, places, metrics: metrics.clone() }, dispatch)
     }
 
-    /// Hands a draft to its shard's writer and waits for the outcome. A caller that stops waiting
-    /// does not stop the write.
+    /// Hands over a draft and waits for the outcome. A caller that stops waiting does not stop the
+    /// write.
     ///
     /// # Errors
-    /// [`Error::unavailable`] when the queue is full or the writers have stopped: nothing is
-    /// written then. The same when the outcome is late: the draft is then written whole or not at
-    /// all. Otherwise the writer's.
+    /// [`Error::unavailable`] when the queue is full or is emptied no more: nothing is written
+    /// then. The same when the outcome is late: the draft is then written whole or not at all.
+    /// Otherwise the writer's.
     pub async fn send(&self, draft: Draft) -> Result<Sent> {
-        let shard = &self.shards[shard_of(draft.conversation(), self.shards.len())];
+        let place = self.places.clone().try_acquire_owned().map_err(|_| Error::unavailable())?;
         let (answer, outcome) = oneshot::channel();
-        let waiting = Waiting { draft, answer, _queued: shard.metrics.queued() };
-        shard.queue.try_send(waiting).map_err(|_| Error::unavailable())?;
+        let queued = self.metrics.queued();
+        let waiting = Waiting { draft, answer, _queued: queued, _place: place };
+        self.queue.send(waiting).map_err(|_| Error::unavailable())?;
         failpoint::reach("queue.entered");
         match timeout(PATIENCE, outcome).await {
             Ok(outcome) => outcome.map_err(|_| Error::unavailable())?,
@@ -89,37 +88,50 @@ impl Outgoing {
     }
 }
 
-impl ShardWriter {
-    /// Writes batches until told to stop, then what still waits.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let mut batch = Vec::with_capacity(BATCH);
+impl Dispatch {
+    /// Writes what comes until told to stop, then what still waits.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { mut queue, writer, metrics } = self;
+        let (mut line, mut writes) = (Line::default(), FuturesUnordered::new());
         loop {
+            while let Some((conversations, batch)) = line.next(writes.len(), Instant::now()) {
+                let write = write(&writer, &metrics, batch);
+                writes.push(async {
+                    write.await;
+                    conversations
+                });
+            }
+            let turn = line.turn(writes.len());
             tokio::select! {
                 biased;
-                read = self.queue.recv_many(&mut batch, BATCH) => {
-                    if read == 0 {
-                        return;
+                Some(ended) = writes.next() => line.ended(&ended, Instant::now()),
+                Some(waiting) = queue.recv() => {
+                    let others = iter::from_fn(|| queue.try_recv().ok());
+                    for waiting in iter::once(waiting).chain(others) {
+                        line.enter(waiting.draft.conversation(), waiting, Instant::now());
                     }
-                    self.write(&mut batch).await;
                 }
-                () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
+                () = sleep_until(turn.unwrap_or_else(Instant::now)), if turn.is_some() => {}
+                () = stop.cancelled(), if !queue.is_closed() => queue.close(),
+                else => return,
             }
         }
     }
+}
 
-    async fn write(&self, batch: &mut Vec<Waiting>) {
-        let (drafts, answers): (Vec<_>, Vec<_>) =
-            batch.drain(..).map(|waiting| (waiting.draft, waiting.answer)).unzip();
-        self.metrics.batch(drafts.len());
-        failpoint::reach("queue.taken");
-        let outcomes = self.writer.write(drafts).await;
-        failpoint::reach("queue.answer");
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            if matches!(outcome, Ok(Sent::New(_))) {
-                self.metrics.written();
-            }
-            // Whoever asked may have gone; what is written stays written.
-            let _ = answer.send(outcome);
+/// Writes a batch and answers each of its senders.
+async fn write(writer: &Writer, metrics: &MessageMetrics, batch: Vec<Waiting>) {
+    let (drafts, answers): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|waiting| (waiting.draft, waiting.answer)).unzip();
+    metrics.batch(drafts.len());
+    failpoint::reach("queue.taken");
+    let outcomes = writer.write(drafts).await;
+    failpoint::reach("queue.answer");
+    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+        if matches!(outcome, Ok(Sent::New(_))) {
+            metrics.written();
         }
+        // Whoever asked may have gone; what is written stays written.
+        let _ = answer.send(outcome);
     }
 }

@@ -50,7 +50,7 @@ impl Tries {
 }
 
 impl Writer {
-    /// Writes drafts of one shard, each whole or not at all, and answers each, in their order.
+    /// Writes drafts, each whole or not at all, and answers each, in their order.
     /// Numbers follow the order of the drafts.
     ///
     /// A conversation that the open transaction of an instance that is gone still holds must not
