@@ -19,9 +19,9 @@ use crate::error::{Error, Result};
 /// For how long a connection counts without being renewed.
 pub const LASTS: Duration = Duration::from_secs(20);
 
-/// For how long an instance does: a moment longer than its connections, so that they are gone
-/// when it is.
-const LIVES: Duration = Duration::from_millis(20_500);
+/// For how long an instance does without saying so, which it does every second: longer than its
+/// connections, so that they are gone when it is.
+const LIVES: Duration = Duration::from_secs(24);
 
 /// For how long it is known when someone was last there.
 const SEEN_KEPT: Duration = Duration::from_hours(90 * 24);
@@ -58,6 +58,8 @@ pub struct State {
     pub online: bool,
     /// When they were last known to be there.
     pub seen: Option<Timestamp>,
+    /// How long ago an instance last said that they are or were there.
+    pub heard_of: Duration,
     /// Orders what is known of one user: microseconds, by Redis.
     pub stamp: u64,
 }
@@ -120,12 +122,14 @@ impl Bus {
             for user in some {
                 let ask = commands.cmd("EVALSHA").arg(ASKING.script.get_hash()).arg(2);
                 ask.arg(self.names.online(*user)).arg(self.names.seen(*user));
+                ask.arg(millis(SEEN_KEPT));
             }
-            let found: Vec<(usize, String, String)> = self.ask(&commands).await?;
-            for (count, seen, stamp) in found {
+            let found: Vec<(usize, String, String, String)> = self.ask(&commands).await?;
+            for (count, seen, stamp, ago) in found {
                 let seen = seen.parse().ok().map(Timestamp::from_millis);
                 let stamp = stamp.parse().map_err(Error::internal)?;
-                states.push(State { online: count > 0, seen, stamp });
+                let heard_of = Duration::from_millis(ago.parse().map_err(Error::internal)?);
+                states.push(State { online: count > 0, seen, heard_of, stamp });
             }
         }
         Ok(states)

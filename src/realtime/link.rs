@@ -161,6 +161,7 @@ impl Ear {
                         // Somebody may not have waited for the log.
                         if let Some(reached) = link.hub.know(*user, past.end, past.last) {
                             link.catch_up(*user, reached).await?;
+                            link.presence.look(*user);
                         }
                     }
                 }

@@ -91,7 +91,7 @@ impl Revisions {
     /// # Errors
     /// Not found; `message_deleted`; the store is away.
     pub async fn edit(&self, edit: &Edit) -> Result<Changed> {
-        let _turn = self.turns.of(edit.message.conversation).await;
+        let _turn = self.turns.of(edit.message.conversation.bytes()).await;
         let (this, edit) = (self.clone(), edit.clone());
         self.store
             .transact(async move |session| {

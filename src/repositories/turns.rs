@@ -1,5 +1,5 @@
 //! Taking turns: what this instance changes of one group or conversation, it changes one after
-//! another.
+//! another, and so it makes the groups of one owner.
 //!
 //! Transactions alone keep it right, but many at once on one row mostly make each other start
 //! again: 50 adds at once took four times as long without this.
@@ -10,9 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
-use crate::domain::ids::ConversationId;
-
-/// How many conversations can have their turn at once; more share.
+/// How many groups or conversations can have their turn at once; more share.
 const LANES: usize = 64;
 
 /// How long to wait for a turn; after that it is tried without.
@@ -26,12 +24,9 @@ impl Turns {
         Self((0..LANES).map(|_| Mutex::new(())).collect())
     }
 
-    /// Waits for the turn of a group or conversation, which lasts until the guard is dropped.
-    pub(super) async fn of(
-        &self,
-        conversation: impl Into<ConversationId>,
-    ) -> Option<MutexGuard<'_, ()>> {
-        let lane = usize::from(conversation.into().bytes()[15]) % LANES;
+    /// Waits for the turn of whatever has this id, which lasts until the guard is dropped.
+    pub(super) async fn of(&self, id: [u8; 16]) -> Option<MutexGuard<'_, ()>> {
+        let lane = usize::from(id[15]) % LANES;
         timeout(PATIENCE, self.0[lane].lock()).await.ok()
     }
 }

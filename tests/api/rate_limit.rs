@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use natter::cache::Redis;
 use natter::config::{Limits, Quota};
 use natter::domain::clock::{Clock, random_bytes};
@@ -22,14 +23,31 @@ const NONE: Limits =
     Limits { auth: None, read: None, write: None, upload: None, search: None, socket: None };
 
 /// Counters of one instance, with this quota for reads.
-fn limits(url: &str, prefix: &str, clock: &Clock, (limit, seconds): (u32, u64)) -> RateLimits {
+fn limits(url: &str, prefix: &str, clock: &Clock, quota: (u32, u64)) -> RateLimits {
+    measured(url, prefix, clock, quota).0
+}
+
+/// As [`limits`], with what is measured of them.
+fn measured(
+    url: &str,
+    prefix: &str,
+    clock: &Clock,
+    (limit, seconds): (u32, u64),
+) -> (RateLimits, Metrics) {
     let quota = Quota {
         limit: NonZeroU32::new(limit).expect("not zero"),
         window: Duration::from_secs(seconds),
     };
     let metrics = Metrics::new(clock.now()).expect("metrics");
     let redis = Redis::new(url, prefix, &metrics).expect("a URL");
-    RateLimits::new(&Limits { read: Some(quota), ..NONE }, clock, redis)
+    (RateLimits::new(&Limits { read: Some(quota), ..NONE }, clock, redis), metrics)
+}
+
+/// Whether Redis answered each time, and in time: an instance to which it did not counts for
+/// itself.
+fn shared_all(metrics: &Metrics) -> bool {
+    let text = metrics.text().expect("metrics");
+    text.lines().any(|line| line == "natter_redis_failures_total 0")
 }
 
 fn prefix() -> String {
@@ -93,17 +111,28 @@ async fn without_redis_this_instances_quota_is_exact() {
 
 #[tokio::test]
 async fn instances_share_one_quota_under_parallel_requests() {
-    let (clock, prefix, url) = (Clock::manual(), prefix(), service("NATTER_REDIS__URL"));
-    let instances = [0; 3].map(|_| limits(&url, &prefix, &clock, (20, 3600)));
-    let ada = someone();
-    let requests = (0..60).map(|number| read(&instances[number % 3], ada));
-    let outcomes = futures_util::future::join_all(requests).await;
+    let (clock, url) = (Clock::manual(), service("NATTER_REDIS__URL"));
+    // A machine that is busy enough keeps Redis from answering in time; then it is tried again.
+    let mut tries = 0;
+    let (outcomes, rest) = loop {
+        tries += 1;
+        assert!(tries < 20, "Redis never answered in time");
+        let prefix = prefix();
+        let (instances, metrics): (Vec<_>, Vec<_>) =
+            (0..3).map(|_| measured(&url, &prefix, &clock, (20, 3600))).unzip();
+        // Opens the connections.
+        join_all((0..60).map(|number| read(&instances[number % 3], someone()))).await;
+        let ada = someone();
+        let outcomes = join_all((0..60).map(|number| read(&instances[number % 3], ada))).await;
+        let rest = join_all(instances.iter().map(|instance| read(instance, ada))).await;
+        if metrics.iter().all(shared_all) {
+            break (outcomes, rest);
+        }
+    };
     let left: BTreeSet<u32> = outcomes.iter().filter_map(|outcome| outcome.ok()).collect();
     assert_eq!(left, (0..20).collect(), "each charge is counted once: {outcomes:?}");
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 40);
-    for instance in &instances {
-        assert_eq!(read(instance, ada).await, Err(180_000));
-    }
+    assert_eq!(rest, [Err(180_000); 3]);
 }
 
 /// Both counters run one algorithm: over odd quotas and random pauses they decide alike.

@@ -41,16 +41,19 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local seen = redis.call('GET', KEYS[2])
 if not seen or tonumber(seen) < tonumber(ARGV[3]) then
   redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
+else
+  redis.call('EXPIRE', KEYS[2], ARGV[4])
 end
 return {#there, redis.call('ZCARD', KEYS[1])}
 ";
 
-/// How someone is: how many connections, when last seen, the moment of this in microseconds:
-/// connections, seen.
+/// How someone is: how many connections, when last seen, the moment of this in microseconds, how
+/// many milliseconds ago an instance last had them: connections, seen; for how long seen is kept.
 const STATE: &str = r"
 local count = redis.call('ZCOUNT', KEYS[1], '(' .. text(now), '+inf')
 local seen = redis.call('GET', KEYS[2]) or ''
-return {count, seen, text(time[1] * 1000000 + time[2])}
+local ago = math.max(0, ARGV[1] - redis.call('PTTL', KEYS[2]))
+return {count, seen, text(time[1] * 1000000 + time[2]), text(ago)}
 ";
 
 /// Which instances live: instances.

@@ -80,9 +80,9 @@ impl Presence {
             let is_known = self.watch(rounds).await?;
             if !is_known || now >= rounds.renew_at {
                 self.renew_all().await?;
-                self.bus.beat().await?;
                 rounds.renew_at = now + RENEW;
             }
+            self.bus.beat().await?;
             self.state().is_away = false;
             rounds.watch_at = now + WATCH;
         }

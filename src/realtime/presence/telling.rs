@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, timeout};
 
-use super::Presence;
 use super::rounds::{AGAIN, TOGETHER};
+use super::{GONE_FOR, Presence};
 use crate::bus::presence::{News, State};
 use crate::domain::ids::UserId;
 use crate::domain::relations::Standing;
@@ -47,6 +47,11 @@ impl Presence {
         let states = self.bus.states(users).await?;
         let mut tellings = Vec::with_capacity(users.len());
         for ((user, friends), state) in friends.into_iter().zip(states) {
+            if may_come_back(&state) {
+                let wait = GONE_FOR.saturating_sub(state.heard_of);
+                self.state().work.tell_again(user, Instant::now() + wait);
+                continue;
+            }
             tellings.push((self.news(user, state)?, friends));
         }
         self.bus.tell_presence(&tellings).await
@@ -77,7 +82,8 @@ impl Presence {
         let all: Vec<UserId> = all.into_iter().collect();
         let states = self.bus.states(&all).await?;
         let mut news = HashMap::with_capacity(all.len());
-        for (friend, state) in all.into_iter().zip(states) {
+        // Who may come back is told by whoever saw them go.
+        for (friend, state) in all.into_iter().zip(states).filter(|(_, it)| !may_come_back(it)) {
             news.insert(friend, self.news(friend, state)?);
         }
         for (user, friends) in lists {
@@ -101,11 +107,16 @@ impl Presence {
     }
 
     fn news(&self, user: UserId, state: State) -> Result<News> {
-        let State { online, seen, stamp } = state;
+        let State { online, seen, stamp, .. } = state;
         let data = data::Presence { user_id: user, online, last_seen_at: seen.filter(|_| !online) };
         let frame = frame("presence", None, self.clock.now(), &data)?;
         Ok(News { user, stamp, online, frame })
     }
+}
+
+/// Whether someone has just gone, from whichever instance: not long enough to be told to be.
+fn may_come_back(state: &State) -> bool {
+    !state.online && state.heard_of < GONE_FOR
 }
 
 async fn soon(work: impl Future<Output = Result<()>>) -> Result<()> {

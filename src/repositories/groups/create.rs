@@ -27,6 +27,8 @@ impl Groups {
             .map(|user| Notification::group_added(*user, new.owner, new.id, new.at))
             .collect();
         let made = Row::from(new).into();
+        // The owner's row is in each of theirs.
+        let _turn = self.turns.of(new.owner.bytes()).await;
         let (this, new) = (self.clone(), new.clone());
         self.store
             .transact(async move |session| {

@@ -40,7 +40,7 @@ impl Groups {
         at: Timestamp,
     ) -> Result<Membership> {
         let told = Notification::group_added(user, by, group, at);
-        let _turn = self.turns.of(group).await;
+        let _turn = self.turns.of(group.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {

@@ -19,7 +19,7 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders; the store is away.
     pub async fn leave(&self, group: GroupId, user: UserId, at: Timestamp) -> Result<()> {
-        let _turn = self.turns.of(group).await;
+        let _turn = self.turns.of(group.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {
@@ -42,7 +42,7 @@ impl Groups {
         user: UserId,
         at: Timestamp,
     ) -> Result<()> {
-        let _turn = self.turns.of(group).await;
+        let _turn = self.turns.of(group.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {

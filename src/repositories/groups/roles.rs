@@ -27,7 +27,7 @@ impl Groups {
         role: Role,
         at: Timestamp,
     ) -> Result<Membership> {
-        let _turn = self.turns.of(group).await;
+        let _turn = self.turns.of(group.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {
@@ -66,7 +66,7 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
     pub async fn delete(&self, group: GroupId, by: UserId, at: Timestamp) -> Result<Vec<UserId>> {
-        let _turn = self.turns.of(group).await;
+        let _turn = self.turns.of(group.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {

@@ -25,7 +25,7 @@ impl Revisions {
     /// # Errors
     /// Not found; the store is away.
     pub async fn delete(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
-        let _turn = self.turns.of(message.conversation).await;
+        let _turn = self.turns.of(message.conversation.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {

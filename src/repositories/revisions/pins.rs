@@ -18,7 +18,7 @@ impl Revisions {
     /// Not found; `message_deleted`; `validation_failed` on `message_id` for one pin too many; the
     /// store is away.
     pub async fn pin(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
-        let _turn = self.turns.of(message.conversation).await;
+        let _turn = self.turns.of(message.conversation.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {
@@ -46,7 +46,7 @@ impl Revisions {
     /// # Errors
     /// Not found; `message_deleted`; the store is away.
     pub async fn unpin(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
-        let _turn = self.turns.of(message.conversation).await;
+        let _turn = self.turns.of(message.conversation.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |session| {

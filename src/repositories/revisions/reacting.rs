@@ -29,7 +29,7 @@ impl Revisions {
         emoji: &Emoji,
         at: Timestamp,
     ) -> Result<Changed> {
-        let _turn = self.turns.of(message.conversation).await;
+        let _turn = self.turns.of(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
         self.store
             .transact(async move |session| {
@@ -58,7 +58,7 @@ impl Revisions {
         emoji: &Emoji,
         at: Timestamp,
     ) -> Result<Changed> {
-        let _turn = self.turns.of(message.conversation).await;
+        let _turn = self.turns.of(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
         self.store
             .transact(async move |session| {

@@ -90,13 +90,40 @@ async fn who_comes_back_at_once_was_never_gone() {
     let mut alices = alice.socket().await;
     let mut bobs = bob.socket().await;
     assert_eq!(alices.expect("presence").await, online(&bob));
+    let mut late = 0;
     for instance in [&other, &app, &app, &other] {
+        let away = Instant::now();
         drop(bobs);
         sleep(Duration::from_millis(300)).await;
         bobs = instance.seen_by(&bob).socket().await;
+        late += usize::from(away.elapsed() >= Duration::from_secs(2));
         assert_eq!(bobs.expect("presence").await, online(&alice));
     }
-    alices.quiet(WHILE).await;
+    // On a machine that takes so long, one is gone and comes back.
+    let told = all_presence(&mut alices).await;
+    assert!(told.len() <= 2 * late, "{told:?}, and {late} times away for long");
+}
+
+#[tokio::test]
+async fn one_is_gone_two_seconds_after_the_last_connection_wherever_that_was() {
+    let app = TestApp::spawn().await;
+    let other = app.second_instance().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    friends(&alice, &bob).await;
+    let mut alices = alice.socket().await;
+    let first = other.seen_by(&bob).socket().await;
+    assert_eq!(alices.expect("presence").await, online(&bob));
+    drop(first);
+    let began = Instant::now();
+    sleep(Duration::from_millis(300)).await;
+    let second = bob.socket().await;
+    assert!(began.elapsed() < Duration::from_secs(2), "too slow a machine");
+    // Now the first instance is about to say that its connection is gone.
+    sleep(Duration::from_millis(1800).saturating_sub(began.elapsed())).await;
+    drop(second);
+    let left = Instant::now();
+    assert_eq!(alices.expect("presence").await["online"], false);
+    assert!(left.elapsed() > Duration::from_millis(1900), "after {:?}", left.elapsed());
 }
 
 #[tokio::test]

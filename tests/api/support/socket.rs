@@ -36,10 +36,12 @@ pub struct Socket {
 }
 
 impl Actor {
-    /// A device of theirs that has just come, with its `ready` read.
+    /// A device of theirs that has just come, with its `ready` read. It gets nothing of what is
+    /// past: one that says `since`, and cannot be served, is told nothing that it then reads, while
+    /// to another the relay may yet bring what was acknowledged a moment ago.
     pub async fn socket(&self) -> Socket {
-        let socket = self.connected("").await;
-        assert_eq!(socket.ready["recovered"], Value::Null, "{}", socket.ready);
+        let socket = self.connected("?since=nothing").await;
+        assert_eq!(socket.ready["recovered"], false, "{}", socket.ready);
         socket
     }
 
@@ -78,7 +80,8 @@ impl Actor {
         let opened = open(self.socket_request(query)).await;
         let mut socket = opened.unwrap_or_else(|it| panic!("{} {}", it.status, it.text()));
         socket.name.clone_from(&self.name);
-        socket.last = query.strip_prefix("?since=").map(str::to_owned);
+        socket.last =
+            query.strip_prefix("?since=").filter(|it| *it != "nothing").map(str::to_owned);
         let data = socket.expect("ready").await;
         assert_eq!(data["user_id"], self.id, "{data}");
         socket
