@@ -102,6 +102,7 @@ impl Hub {
             return Err(Close::Leaving);
         }
         let room = state.rooms.entry(socket.user).or_default();
+        // Of all instances Redis counts them; this is what is left of that while it is away.
         if room.sockets.len() + room.expected >= PER_ACCOUNT {
             return Err(Close::TooMany);
         }

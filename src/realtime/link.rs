@@ -1,9 +1,10 @@
 //! The link between the bus and the hub: hears what the users who are here are told, and fills in
 //! from their logs what was told while nobody heard.
 
+mod fetched;
 mod parting;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::fetched::Fetched;
 use super::hub::{Hub, Reached, Telling};
 use super::presence::Presence;
 use crate::bus::log::{KEPT, Past};
@@ -22,7 +24,7 @@ use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 use crate::metrics::RealtimeMetrics;
 use crate::repositories::events::Events;
-use crate::services::frames::{Frame, Frames, Happened};
+use crate::services::frames::{Frames, Happened};
 
 /// The wait before a connection that broke is opened again.
 const REOPEN: Duration = Duration::from_millis(250);
@@ -32,9 +34,6 @@ const PING: Duration = Duration::from_secs(5);
 
 /// How many logs are read together.
 const TOGETHER: usize = 200;
-
-/// How many frames of events that concern many are remembered.
-const FRAMES: usize = 256;
 
 /// Where nothing can be after: to learn only how far a log is.
 const END: Position = Position { commit: u64::MAX, nth: u32::MAX };
@@ -115,14 +114,13 @@ struct Ear {
     heard: Position,
     /// Which logs it goes with.
     epoch: Option<Epoch>,
-    frames: HashMap<Position, Frame>,
-    order: VecDeque<Position>,
+    fetched: Fetched,
 }
 
 impl Ear {
     fn new(subscriber: Subscriber) -> Self {
-        let (users, heard, epoch, frames, order) = Default::default();
-        Self { subscriber, users, heard, epoch, frames, order }
+        let (users, heard, epoch, fetched) = Default::default();
+        Self { subscriber, users, heard, epoch, fetched }
     }
 
     /// Users came or went.
@@ -205,7 +203,7 @@ impl Ear {
                 }
                 let frame = match frame {
                     Some(frame) => Some(frame),
-                    None => self.fetched(link, position).await?,
+                    None => self.fetched.frame(&link.bus, position).await?,
                 };
                 // Something was told that was not heard, or is not to be had any more.
                 let (Some(frame), false) = (frame, previous > Some(reached)) else {
@@ -215,22 +213,6 @@ impl Ear {
             }
         }
         Ok(())
-    }
-
-    /// The frame of an event that concerns many, fetched once for all of them.
-    async fn fetched(&mut self, link: &Link, position: Position) -> Result<Option<Frame>> {
-        if let Some(frame) = self.frames.get(&position) {
-            return Ok(Some(frame.clone()));
-        }
-        let Some(frame) = link.bus.frame(position).await? else { return Ok(None) };
-        if self.order.len() >= FRAMES
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.frames.remove(&oldest);
-        }
-        self.order.push_back(position);
-        self.frames.insert(position, frame.clone());
-        Ok(Some(frame))
     }
 }
 

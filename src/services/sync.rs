@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::frames::{Frames, Happened};
 use crate::bus::Bus;
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::events::Position;
 use crate::domain::ids::UserId;
 use crate::domain::page::Limit;
@@ -43,10 +44,10 @@ pub struct EventFrame {
     #[schema(example = "6922a1f00000000100000001")]
     id: String,
     /// When.
-    at: crate::domain::clock::Timestamp,
+    at: Timestamp,
     /// What of, by its type.
     #[schema(value_type = Object)]
-    data: serde_json::Value,
+    data: Value,
 }
 
 /// Reads event logs.

@@ -192,17 +192,22 @@ fn every_body_has_a_schema_and_an_example_that_fits_it() {
     }
 }
 
-#[tokio::test]
-async fn the_document_is_served_and_printed() {
+/// Expects this document at `/NAME.json`, and from `natter NAME`.
+pub async fn served_and_printed(name: &str, document: &Value) {
     let app = TestApp::spawn().await;
-    let served = app.get("/openapi.json").await;
+    let served = app.get(&format!("/{name}.json")).await;
     assert_eq!(served.header("content-type"), "application/json");
-    assert_eq!(served.ok(200), *DOCUMENT);
-    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_natter")).arg("openapi").output();
-    let printed = printed.expect("natter openapi");
+    assert_eq!(served.ok(200), *document);
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_natter")).arg(name).output();
+    let printed = printed.expect("natter runs");
     assert!(printed.status.success());
     let printed: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
-    assert_eq!(printed, *DOCUMENT);
+    assert_eq!(printed, *document);
+}
+
+#[tokio::test]
+async fn the_document_is_served_and_printed() {
+    served_and_printed("openapi", &DOCUMENT).await;
 }
 
 /// What a directive of a policy allows.

@@ -115,9 +115,9 @@ impl Groups {
         group: &Row,
         at: Timestamp,
     ) -> Result<(), Abort> {
+        self.summaries.close(session, group.group.into()).await?;
         self.rows.delete_one(doc! { "_id": group.group }).session(&mut *session).await?;
         self.uses.remove(session, group.picture_use(), at).await?;
-        self.summaries.close(session, group.group.into()).await?;
         Ok(())
     }
 }

@@ -59,9 +59,9 @@ impl Groups {
             .await
     }
 
-    /// Ends a group on behalf of its owner, and says who was in it: nobody is in it any more, nobody was told of it, its
-    /// files belong to nobody but those who uploaded them. All of it at once: a thousand members
-    /// are some thousands of small rows.
+    /// Ends a group on behalf of its owner, and says who was in it: nobody is in it any more,
+    /// nobody was told of it, its files belong to nobody but those who uploaded them. All of it at
+    /// once: a thousand members are some thousands of small rows.
     ///
     /// # Errors
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
@@ -73,10 +73,12 @@ impl Groups {
                 this.owner(session, group, by).await?;
                 let row = this.rows.find_one(doc! { "_id": group }).session(&mut *session);
                 let row = row.await?.ok_or_else(Error::not_found)?;
+                // First, as every message writes its conversation: from here on those who write
+                // start again, not this.
+                this.end(session, &row, at).await?;
                 let everyone = this.members.empty_in(session, group.into()).await?;
                 this.quota.give_back(session, &everyone).await?;
                 this.notifications.withdraw_all_of_conversation(session, group.into()).await?;
-                this.end(session, &row, at).await?;
                 let deleted = Happening::for_users(&*everyone, Event::GroupDeleted { group });
                 this.events.add(session, [deleted], at).await?;
                 Ok(everyone)

@@ -1,13 +1,10 @@
 //! The primary of a replica set fails while people are connected: they stay, and are told
 //! everything once there is another.
 
-use natter::config::Secret;
-
 use super::devices::{Habit, Running};
 use super::net::{Circle, Net, Service};
 use super::storm::{end_all, switch_on, tell};
 use super::{Rng, seed, setting};
-use crate::support::TestApp;
 use crate::support::replica_set::ReplicaSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -15,9 +12,7 @@ async fn who_is_connected_stays_through_elections() {
     let (seed, rounds) = (seed(), setting("NATTER_FAULTS_KILLS", 20).div_ceil(40));
     println!("{rounds} rounds with NATTER_FAULTS_SEED={seed}");
     let mut rng = Rng(seed);
-    let mut set = ReplicaSet::start().await;
-    let uri = set.uri();
-    let app = TestApp::with(|settings| settings.mongodb.uri = Secret::new(uri)).await;
+    let (mut set, app) = ReplicaSet::with_app().await;
     let other = app.second_instance().await;
     let circle = Circle::gather(&app).await;
     let net = Net::of([app.url.clone(), other.url.clone()]);

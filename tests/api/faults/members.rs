@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use natter::config::Secret;
 use tokio::time::{Instant, sleep};
 
 use super::crowd::Crowd;
 use super::{Rng, seed, setting};
-use crate::support::TestApp;
 use crate::support::replica_set::ReplicaSet;
 
 /// What happens to a primary.
@@ -26,9 +24,7 @@ async fn whatever_happens_to_the_primary_nothing_is_lost_or_doubled() {
     let (seed, rounds) = (seed(), setting("NATTER_FAULTS_KILLS", 20).div_ceil(40));
     println!("{rounds} rounds with NATTER_FAULTS_SEED={seed}");
     let mut rng = Rng(seed);
-    let mut set = ReplicaSet::start().await;
-    let uri = set.uri();
-    let app = TestApp::with(|settings| settings.mongodb.uri = Secret::new(uri)).await;
+    let (mut set, app) = ReplicaSet::with_app().await;
     let other = app.second_instance().await;
     let crowd = Crowd::gather(&app, vec![app.url.clone(), other.url.clone()]).await.begin(seed);
     for round in 1..=rounds {

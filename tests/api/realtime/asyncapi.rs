@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use natter::domain::events::Event;
 use serde_json::{Value, json};
 
-use crate::openapi::{example_of, references};
-use crate::support::TestApp;
+use crate::openapi::{example_of, references, served_and_printed};
 use crate::support::frames::{DOCUMENT, faults};
 use crate::support::json_schema::resolve;
 
@@ -180,13 +179,5 @@ fn a_wrong_frame_is_noticed() {
 
 #[tokio::test]
 async fn the_document_is_served_and_printed() {
-    let app = TestApp::spawn().await;
-    let served = app.get("/asyncapi.json").await;
-    assert_eq!(served.header("content-type"), "application/json");
-    assert_eq!(served.ok(200), *DOCUMENT);
-    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_natter")).arg("asyncapi").output();
-    let printed = printed.expect("natter asyncapi");
-    assert!(printed.status.success());
-    let printed: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
-    assert_eq!(printed, *DOCUMENT);
+    served_and_printed("asyncapi", &DOCUMENT).await;
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use mongodb::bson::{Bson, Document, doc};
+use natter::config::Secret;
 use tokio::time::{sleep, timeout};
 
-use super::app::PATIENCE;
+use super::app::{PATIENCE, TestApp};
 use super::servers::{Server, direct, initiate};
 
 /// A replica set of a test's own; its members may be killed, frozen and started again.
@@ -27,8 +28,16 @@ impl ReplicaSet {
         set
     }
 
+    /// As [`start`](Self::start), and an instance that uses it.
+    pub async fn with_app() -> (Self, TestApp) {
+        let set = Self::start().await;
+        let uri = Secret::new(set.uri());
+        let app = TestApp::with(|settings| settings.mongodb.uri = uri).await;
+        (set, app)
+    }
+
     /// Where natter finds it.
-    pub fn uri(&self) -> String {
+    fn uri(&self) -> String {
         let hosts: Vec<String> =
             self.members.iter().map(|member| format!("127.0.0.1:{}", member.port())).collect();
         format!("mongodb://{}/?replicaSet=rs0", hosts.join(","))
