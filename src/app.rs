@@ -71,8 +71,7 @@ impl App {
             https: settings.server.addr,
             redirect: settings.server.redirect_addr,
             admin: settings.admin.addr,
-        })
-        .await?;
+        })?;
         let files = settings.server.tls_files();
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;

@@ -195,7 +195,7 @@ impl Rig {
         change(&mut options);
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let addresses = Addresses { https: any, redirect: Some(any), admin: Some(any) };
-        let listeners = Listeners::bind(&addresses).await.unwrap();
+        let listeners = Listeners::bind(&addresses).unwrap();
         let https = listeners.https.local_addr().unwrap();
         let redirect = listeners.redirect.as_ref().unwrap().local_addr().unwrap();
         let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();

@@ -143,12 +143,16 @@ async fn who_is_quiet_stays_when_redis_is_lost() {
     let app = TestApp::with(|settings| settings.redis.url = Secret::new(url)).await;
     let other = app.second_instance().await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let carol = app.user("carol").await;
     let mut quiet = other.seen_by(&bob).socket().await;
     alice.send(&bob, "first").await;
     quiet.expect("message.created").await;
     let seen = quiet.last_id();
-    // Longer than logs that are made anew reach back.
-    sleep(Duration::from_secs(20)).await;
+    // Longer than logs that are made anew reach back before the last event.
+    sleep(Duration::from_secs(15)).await;
+    let mut carols = carol.socket().await;
+    alice.send(&carol, "to another").await;
+    carols.expect("message.created").await;
     server.kill();
     server.start().await;
     let sent = alice.send(&bob, "second").await;
