@@ -6,6 +6,8 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
@@ -40,10 +42,15 @@ pub fn handshake()
                 && lists(&headers, &CONNECTION, "upgrade")
                 && lists(&headers, &UPGRADE, "websocket")
                 && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|it| it == "13");
-            let key = headers.get(SEC_WEBSOCKET_KEY).filter(|_| asks)?;
+            let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| asks && is_nonce(key))?;
             Some(Handshake { upgrade: upgrade?, key: key.clone() })
         },
     )
+}
+
+/// Whether it is 16 bytes in base64 (RFC 6455 §4.2.1).
+fn is_nonce(key: &HeaderValue) -> bool {
+    STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
 /// Whether a header that is a list has this word in it.

@@ -42,7 +42,7 @@ impl ClientFrame {
             "ping" => Ok(Self::Ping),
             "typing" => Ok(conversation(&fields)?.map_or(Self::Other, Self::Typing)),
             "delivered" => {
-                let seq = fields.get("seq").and_then(Value::as_u64).ok_or(Malformed)?;
+                let seq = fields.get("seq").and_then(number).ok_or(Malformed)?;
                 let conversation = conversation(&fields)?;
                 Ok(conversation.map_or(Self::Other, |id| Self::Delivered(id, seq)))
             }
@@ -57,6 +57,13 @@ fn text_of<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<Option<&'a 
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(Malformed),
     }
+}
+
+/// A whole number, however it is written; the greatest that there is for all that are greater.
+fn number(value: &Value) -> Option<u64> {
+    let whole = |it: &f64| *it >= 0.0 && it.fract() == 0.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    value.as_u64().or_else(|| value.as_f64().filter(whole).map(|it| it as u64))
 }
 
 /// `None` for a text that no conversation can have as its id.
@@ -74,6 +81,11 @@ mod tests {
         let conversation = id.parse().expect("an id");
         let delivered = format!(r#"{{"type":"delivered","conversation_id":"{id}","seq":3}}"#);
         assert_eq!(ClientFrame::parse(&delivered), Ok(ClientFrame::Delivered(conversation, 3)));
+        for (written, seq) in [("1e3", 1000), ("7.0", 7), ("99999999999999999999999", u64::MAX)] {
+            let delivered = delivered.replace(":3}", &format!(":{written}}}"));
+            let expected = ClientFrame::Delivered(conversation, seq);
+            assert_eq!(ClientFrame::parse(&delivered), Ok(expected));
+        }
         let auth = ClientFrame::Auth { token: "t".to_owned(), since: None };
         assert_eq!(ClientFrame::parse(r#"{"type":"auth","token":"t","since":null}"#), Ok(auth));
         assert_eq!(ClientFrame::parse(r#"{"type":"ping","more":1}"#), Ok(ClientFrame::Ping));

@@ -70,18 +70,7 @@ pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, entrance: Entrance) {
 impl Connection<'_> {
     /// `Ok` where the client has gone.
     async fn run(&mut self, mut entrance: Entrance) -> Result<(), Ending> {
-        let pass = match entrance.pass {
-            Some(pass) => pass,
-            None => match timeout(TOKEN_WITHIN, self.token()).await {
-                Err(_) => return Err(Close::NoToken.into()),
-                Ok(None) => return Ok(()),
-                Ok(Some(shown)) => {
-                    let (pass, since) = shown?;
-                    entrance.since = since.or(entrance.since);
-                    pass
-                }
-            },
-        };
+        let Some(pass) = self.introduced(&mut entrance).await? else { return Ok(()) };
         let since = entrance.since.as_deref();
         let mut visit = self.realtime.admit(pass, entrance.addr, since).await?;
         let (ready, socket) = (visit.ready.clone(), visit.socket.clone());
@@ -90,6 +79,22 @@ impl Connection<'_> {
             self.send(&socket, &frames).await?;
         }
         self.stay(&visit).await
+    }
+
+    /// Who it is, by the header or by the first frame; `None` where the client goes.
+    async fn introduced(&mut self, entrance: &mut Entrance) -> Result<Option<Pass>, Ending> {
+        if entrance.pass.is_some() {
+            return Ok(entrance.pass);
+        }
+        let closing = self.realtime.shutdown.closing();
+        let shown = tokio::select! {
+            shown = timeout(TOKEN_WITHIN, self.token()) => shown.map_err(|_| Close::NoToken)?,
+            () = closing.cancelled() => return Err(Close::Leaving.into()),
+        };
+        let Some(shown) = shown else { return Ok(None) };
+        let (pass, since) = shown?;
+        entrance.since = since.or(entrance.since.take());
+        Ok(Some(pass))
     }
 
     /// The token of the first frame that has one; `None` where the client goes.

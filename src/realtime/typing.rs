@@ -16,9 +16,9 @@ use crate::error::Result;
 use crate::services::frames::{data, frame};
 use crate::services::typing::Typing;
 
-/// How long after one frame the next of the same user and conversation is told. It stands for 6 s:
-/// of two that follow each other so, one may be lost.
-const NOT_BEFORE: Duration = Duration::from_secs(3);
+/// How long after one frame the next of the same user and conversation is told: soon enough after
+/// a message, which ends what the one before said.
+const NOT_BEFORE: Duration = Duration::from_secs(1);
 
 /// How long telling it may take: later it says nothing.
 const SOON: Duration = Duration::from_secs(2);

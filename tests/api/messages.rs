@@ -64,7 +64,13 @@ async fn pages_are_next_to_their_mark() {
     let first = page(format!("limit=5&before={}", ids[5])).await;
     assert_eq!(texts(&first), ["4", "3", "2", "1"]);
     assert_eq!(first["older_cursor"], Value::Null);
-    assert_eq!(texts(&page(format!("after={}", ids[10])).await).len(), 0);
+    // From either end one turns back.
+    let after = page(format!("after={}", ids[10])).await;
+    let ends = [&after["items"], &after["older_cursor"], &after["newer_cursor"]];
+    assert_eq!(ends, [&json!([]), &json!(ids[10]), &Value::Null]);
+    let before = page(format!("before={}", ids[1])).await;
+    let ends = [&before["items"], &before["older_cursor"], &before["newer_cursor"]];
+    assert_eq!(ends, [&json!([]), &Value::Null, &json!(ids[1])]);
     assert_eq!(texts(&page("limit=100".into()).await).len(), 10);
 }
 

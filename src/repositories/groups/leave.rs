@@ -79,8 +79,7 @@ impl Groups {
         let gone = Event::MemberRemoved { group, user };
         let happened = if row.member_count == 0 {
             self.end(session, &row, at).await?;
-            let both = [gone, Event::GroupDeleted { group }];
-            both.map(|event| Happening::for_users([user], event)).into()
+            vec![Happening::for_users([user], gone)]
         } else {
             let audience = Audience::members(group).and(user);
             let mut happened = vec![Happening { event: gone, audience }];

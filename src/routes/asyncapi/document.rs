@@ -142,7 +142,8 @@ fn stream(server: &[ServerFrame]) -> Value {
         "address": "/events",
         "title": "A stream of events",
         "description": "`GET /events`: the frames of a socket as server-sent events. `event` is \
-                        the type, `id` the id where there is one, `data` the whole frame. The \
+                        the type, `id` the id where there is one (of `ready` its `last_event_id`, \
+                        unless what was missed follows), `data` the whole frame. The \
                         header `Last-Event-ID` is what `since` is to a socket.",
         "servers": [refer("servers/streams")],
         "messages": messages_of(on_streams(server)),

@@ -18,7 +18,7 @@ use super::support::{
 
 #[tokio::test]
 async fn both_tls_versions_agree_on_what_the_client_offers() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     for version in [&TLS12, &TLS13] {
         for alpn in [H1, H2, None] {
             let stream = rig.try_tls(&rig.pair, &[version], alpn).await.unwrap();
@@ -35,14 +35,14 @@ async fn both_tls_versions_agree_on_what_the_client_offers() {
 
 #[tokio::test]
 async fn unknown_protocol_ends_the_handshake() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let error = rig.try_tls(&rig.pair, &[&TLS13], Some(b"spdy/3")).await.unwrap_err();
     assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
 }
 
 #[tokio::test]
 async fn requests_are_answered_in_both_protocols() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let newest = rig.client().build().unwrap();
     let older = rig.client().http1_only().build().unwrap();
     for (client, version) in [(newest, Version::HTTP_2), (older, Version::HTTP_11)] {
@@ -57,7 +57,7 @@ async fn requests_are_answered_in_both_protocols() {
 
 #[tokio::test]
 async fn h2_is_never_guessed() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let mut stream = rig.tls(None).await;
     stream.write_all(H2_HELLO).await.unwrap();
     let mut first = [0; 1];
@@ -77,7 +77,7 @@ async fn h2_is_never_guessed() {
 
 #[tokio::test]
 async fn peer_is_the_other_end_of_the_connection() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let mut stream = rig.tls(H1).await;
     let own = stream.get_ref().0.local_addr().unwrap().to_string();
     assert!(exchange(&mut stream, GET).await.ends_with(&own));
@@ -88,7 +88,7 @@ async fn peer_is_the_other_end_of_the_connection() {
 
 #[tokio::test]
 async fn plain_http_is_redirected_to_the_public_url() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let mut stream = TcpStream::connect(rig.redirect).await.unwrap();
     let request =
         b"POST /a/b?c=d HTTP/1.1\r\nhost: evil.example\r\nx-forwarded-host: evil.example\r\n\r\n";
@@ -108,8 +108,7 @@ async fn certificate_changes_under_an_open_connection() {
             if !asked {
                 options.certificate_interval = millis(20);
             }
-        })
-        .await;
+        });
         let mut old = rig.tls(H1).await;
         exchange(&mut old, GET).await;
 
@@ -132,7 +131,7 @@ async fn certificate_changes_under_an_open_connection() {
 
 #[tokio::test]
 async fn early_answer_reaches_a_client_that_is_still_sending() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let stream = rig.tls(H1).await;
     let (mut reader, mut writer) = tokio::io::split(stream);
     let head = b"POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 4000000\r\n\r\n";
@@ -151,7 +150,7 @@ async fn early_answer_reaches_a_client_that_is_still_sending() {
 
 #[tokio::test]
 async fn upgraded_connections_pass_bytes_both_ways() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let mut stream = rig.tls(H1).await;
     let request = b"GET /echo HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
     let answer = exchange(&mut stream, request).await;

@@ -13,7 +13,7 @@ const GOAWAY: u8 = 7;
 
 #[tokio::test]
 async fn silent_handshake_is_dropped() {
-    let rig = Rig::start(|options| options.handshake_timeout = millis(100)).await;
+    let rig = Rig::start(|options| options.handshake_timeout = millis(100));
     let mut stream = rig.tcp().await;
     let start = Instant::now();
     assert!(closed(&mut stream).await.is_empty());
@@ -22,7 +22,7 @@ async fn silent_handshake_is_dropped() {
 
 #[tokio::test]
 async fn trickled_handshake_takes_no_longer() {
-    let rig = Rig::start(|options| options.handshake_timeout = millis(200)).await;
+    let rig = Rig::start(|options| options.handshake_timeout = millis(200));
     let mut stream = rig.tcp().await;
     // A record of a ClientHello of 16 KiB, whose bytes come one by one.
     stream.write_all(&[22, 3, 1, 63, 255, 1, 0, 63, 251]).await.unwrap();
@@ -43,7 +43,7 @@ async fn trickled_handshake_takes_no_longer() {
 
 #[tokio::test]
 async fn first_head_is_due_in_both_protocols() {
-    let rig = Rig::start(|options| options.header_timeout = millis(100)).await;
+    let rig = Rig::start(|options| options.header_timeout = millis(100));
     for (alpn, hello) in [(H1, &b""[..]), (H1, b"GET / HT"), (H2, b""), (H2, H2_HELLO)] {
         let mut stream = rig.tls(alpn).await;
         stream.write_all(hello).await.unwrap();
@@ -53,7 +53,7 @@ async fn first_head_is_due_in_both_protocols() {
 
 #[tokio::test]
 async fn trickled_head_takes_no_longer() {
-    let rig = Rig::start(|options| options.header_timeout = millis(200)).await;
+    let rig = Rig::start(|options| options.header_timeout = millis(200));
     let mut stream = rig.tls(H1).await;
     // The limit holds for every head of a connection, not only the first.
     exchange(&mut stream, GET).await;
@@ -78,8 +78,7 @@ async fn idle_connection_outlives_the_head_limit_and_is_closed_gently() {
     let rig = Rig::start(|options| {
         options.header_timeout = millis(100);
         options.idle_timeout = millis(600);
-    })
-    .await;
+    });
     let mut stream = rig.tls(H1).await;
     exchange(&mut stream, GET).await;
     sleep(millis(250)).await;
@@ -91,7 +90,7 @@ async fn idle_connection_outlives_the_head_limit_and_is_closed_gently() {
 
 #[tokio::test]
 async fn idle_h2_connection_is_told_to_go_away() {
-    let rig = Rig::start(|options| options.idle_timeout = millis(100)).await;
+    let rig = Rig::start(|options| options.idle_timeout = millis(100));
     let mut stream = rig.tls(H2).await;
     stream.write_all(&[H2_HELLO, H2_GET].concat()).await.unwrap();
     // The client never acknowledges the goodbye, and is dropped for it.
@@ -104,8 +103,7 @@ async fn request_under_way_is_not_idle() {
     let rig = Rig::start(|options| {
         options.header_timeout = millis(50);
         options.idle_timeout = millis(50);
-    })
-    .await;
+    });
     for client in [rig.client(), rig.client().http1_only()] {
         let request = client.build().unwrap().get(rig.url("/slow")).send();
         let request = tokio::spawn(request);
@@ -127,8 +125,7 @@ async fn client_that_does_not_read_its_answer_is_dropped() {
         let rig = Rig::start(|options| {
             options.idle_timeout = millis(300);
             options.max_connections = 1;
-        })
-        .await;
+        });
         let mut stream = rig.tls(alpn).await;
         stream.write_all(request).await.unwrap();
         rig.called(1).await;
@@ -140,7 +137,7 @@ async fn client_that_does_not_read_its_answer_is_dropped() {
 
 #[tokio::test]
 async fn slow_reader_that_keeps_reading_is_served() {
-    let rig = Rig::start(|options| options.idle_timeout = millis(400)).await;
+    let rig = Rig::start(|options| options.idle_timeout = millis(400));
     let mut stream = rig.tls(H1).await;
     let endless = b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n";
     stream.write_all(endless).await.unwrap();
@@ -154,7 +151,7 @@ async fn slow_reader_that_keeps_reading_is_served() {
 
 #[tokio::test]
 async fn connection_above_the_limit_is_closed_and_a_freed_place_is_taken() {
-    let rig = Rig::start(|options| options.max_connections = 2).await;
+    let rig = Rig::start(|options| options.max_connections = 2);
     let first = rig.tls(H1).await;
     let mut second = rig.tls(H1).await;
     assert!(closed(&mut rig.tcp().await).await.is_empty());
@@ -170,7 +167,7 @@ async fn connection_above_the_limit_is_closed_and_a_freed_place_is_taken() {
 
 #[tokio::test]
 async fn upgraded_connection_keeps_its_place() {
-    let rig = Rig::start(|options| options.max_connections = 1).await;
+    let rig = Rig::start(|options| options.max_connections = 1);
     let mut stream = rig.tls(H1).await;
     let request = b"GET /echo HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
     exchange(&mut stream, request).await;
@@ -182,7 +179,7 @@ async fn upgraded_connection_keeps_its_place() {
 
 #[tokio::test]
 async fn admin_listener_has_places_of_its_own() {
-    let rig = Rig::start(|options| options.max_connections = 1).await;
+    let rig = Rig::start(|options| options.max_connections = 1);
     let _taken = rig.tls(H1).await;
     let mut admin = tokio::net::TcpStream::connect(rig.admin).await.unwrap();
     assert!(exchange(&mut admin, GET).await.starts_with("HTTP/1.1 200 "));
@@ -190,7 +187,7 @@ async fn admin_listener_has_places_of_its_own() {
 
 #[tokio::test]
 async fn oversized_head_is_answered_431() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let mut stream = rig.tls(H1).await;
     let head = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(17 << 10));
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -14,7 +14,7 @@ use crate::lifecycle::Drain;
 
 #[tokio::test]
 async fn request_under_way_finishes_and_new_ones_are_refused() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let h2 = rig.client().build().unwrap().get(rig.url("/slow")).send();
     let h2 = tokio::spawn(h2);
     let mut h1 = rig.tls(H1).await;
@@ -49,7 +49,7 @@ async fn request_under_way_finishes_and_new_ones_are_refused() {
 
 #[tokio::test]
 async fn idle_connections_do_not_hold_the_stop() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let mut used = rig.tls(H1).await;
     exchange(&mut used, GET).await;
     let mut unused = rig.tls(H1).await;
@@ -73,7 +73,7 @@ async fn idle_connections_do_not_hold_the_stop() {
 #[tokio::test]
 async fn deadline_cuts_what_is_left() {
     let drain = Drain { delay: Duration::ZERO, limit: millis(200) };
-    let rig = Rig::start_draining(drain, |_| ()).await;
+    let rig = Rig::start_draining(drain, |_| ());
     let mut stuck = rig.tls(H1).await;
     let slow = b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n";
     stuck.write_all(slow).await.unwrap();
@@ -89,7 +89,7 @@ async fn deadline_cuts_what_is_left() {
 
 #[tokio::test]
 async fn upgraded_connection_holds_the_stop_until_it_ends() {
-    let rig = Rig::start(|_| ()).await;
+    let rig = Rig::start(|_| ());
     let mut upgraded = rig.tls(H1).await;
     let request = b"GET /echo HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
     exchange(&mut upgraded, request).await;
@@ -103,7 +103,7 @@ async fn upgraded_connection_holds_the_stop_until_it_ends() {
 #[tokio::test]
 async fn during_the_delay_everything_goes_on() {
     let drain = Drain { delay: NEVER, limit: NEVER };
-    let rig = Rig::start_draining(drain, |_| ()).await;
+    let rig = Rig::start_draining(drain, |_| ());
     rig.shutdown.begin();
     assert!(rig.shutdown.is_draining());
     let mut stream = rig.tls(H1).await;

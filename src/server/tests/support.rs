@@ -178,12 +178,12 @@ pub struct Rig {
 
 impl Rig {
     /// A server whose limits are out of reach, but for what `change` makes of them.
-    pub async fn start(change: impl FnOnce(&mut ServerOptions)) -> Self {
+    pub fn start(change: impl FnOnce(&mut ServerOptions)) -> Self {
         let drain = Drain { delay: Duration::ZERO, limit: NEVER };
-        Self::start_draining(drain, change).await
+        Self::start_draining(drain, change)
     }
 
-    pub async fn start_draining(drain: Drain, change: impl FnOnce(&mut ServerOptions)) -> Self {
+    pub fn start_draining(drain: Drain, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let mut options = ServerOptions {
             public_url: "https://chat.example".to_owned(),
             max_connections: 100,

@@ -83,7 +83,7 @@ pub struct Mark {
 pub struct Muted {
     /// Which.
     pub conversation_id: ConversationId,
-    /// Until when; `None` where it is not muted.
+    /// Until when; null where it is not muted.
     pub muted_until: Option<Timestamp>,
 }
 

@@ -105,9 +105,16 @@ impl Messages {
     ) -> Result<History> {
         let stored = Box::pin(self.stored_page(summary, mark, limit.get()));
         let items = self.view.page(reader, summary, stored).await?;
-        // Numbers have no gaps: there is an older page unless this one begins with the first.
-        let older_cursor = items.last().filter(|m| m.seq > 1).map(|m| m.id);
-        let newer_cursor = items.first().filter(|m| m.seq < summary.last_seq).map(|m| m.id);
+        // Numbers have no gaps: there is an older page unless this one begins with the first. Where
+        // there is nothing on this side of the mark, its other side goes on from there.
+        let (older, newer) = match (mark, items.last().zip(items.first())) {
+            (_, Some((oldest, newest))) => (Some(oldest.id), Some(newest.id)),
+            (Mark::After(mark), None) => (Some(mark), None),
+            (Mark::Before(mark), None) => (None, Some(mark)),
+            (Mark::Newest | Mark::Around(_), None) => (None, None),
+        };
+        let older_cursor = older.filter(|id| id.seq > 1);
+        let newer_cursor = newer.filter(|id| id.seq < summary.last_seq);
         Ok(History { conversation_id: summary.id, items, older_cursor, newer_cursor })
     }
 

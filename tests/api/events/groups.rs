@@ -31,10 +31,9 @@ pub fn removed(group: GroupId, user: UserId) -> Happening {
     Happening { event: Event::MemberRemoved { group, user }, audience }
 }
 
-/// That someone who was alone in a group has left it.
+/// That someone who was alone in a group has left it, which is the last that they hear of it.
 pub fn ended(group: GroupId, user: UserId) -> Vec<Happening> {
-    let events = [Event::MemberRemoved { group, user }, Event::GroupDeleted { group }];
-    events.map(|event| Happening::for_users([user], event)).into()
+    vec![Happening::for_users([user], Event::MemberRemoved { group, user })]
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ async fn sockets_are_sent_away_one_after_the_other() {
         }
     }
     let late = app.user("late").await;
+    let mut stranger = app.socket().await;
     let began = Instant::now();
     app.shutdown.begin();
     let closing = sockets.iter_mut().map(async |socket| (socket.closed().await, began.elapsed()));
@@ -34,7 +35,8 @@ async fn sockets_are_sent_away_one_after_the_other() {
         sleep(Duration::from_millis(200)).await;
         late.try_socket(None).await.is_some()
     };
-    let (closed, came) = tokio::join!(closed, come);
+    let (closed, came, stranger) = tokio::join!(closed, come, stranger.closed());
+    assert_eq!(stranger, 1001, "of whom nobody knows who they are");
     assert!(!came, "let in while the server leaves");
     assert!(closed.iter().all(|(code, _)| *code == 1001), "{closed:?}");
     let mut times: Vec<Duration> = closed.iter().map(|(_, after)| *after).collect();

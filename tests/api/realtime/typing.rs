@@ -10,7 +10,7 @@ use crate::support::socket::Socket;
 const MOMENT: Duration = Duration::from_millis(700);
 
 /// The time in which one frame of a user and conversation is told.
-const SPAN: Duration = Duration::from_millis(3050);
+const SPAN: Duration = Duration::from_millis(1050);
 
 async fn types(socket: &mut Socket, conversation: &Value) {
     socket.send(json!({"type": "typing", "conversation_id": conversation})).await;

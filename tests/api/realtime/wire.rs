@@ -128,6 +128,9 @@ async fn only_a_handshake_opens_a_socket() {
         upgrade_required(refused(without(&ada, name)).await);
     }
     upgrade_required(refused(with(&ada, "sec-websocket-version", Some("8"))).await);
+    for key in ["abc", "not base64 at all", "AAAAAAAAAAAAAAAAAAAA"] {
+        upgrade_required(refused(with(&ada, "sec-websocket-key", Some(key))).await);
+    }
     upgrade_required(refused(with(&ada, "upgrade", Some("h2c"))).await);
     // Over HTTP/2, which has no such handshake.
     let answer = ada.get("/ws").await;
