@@ -101,8 +101,7 @@ impl Cursors {
         cursor: Option<&str>,
     ) -> Result<Option<P>> {
         let Some(cursor) = cursor else { return Ok(None) };
-        let invalid = || Error::malformed("invalid_cursor", "the cursor is not one of this list");
-        self.open(scope, cursor).map(Some).ok_or_else(invalid)
+        self.open(scope, cursor).map(Some).ok_or_else(invalid_cursor)
     }
 
     /// Makes a page out of up to `limit + 1` items in order: the extra one only tells that there
@@ -120,6 +119,19 @@ impl Cursors {
         let next_cursor = last.map(|item| self.seal(scope, &position(item)));
         Page { items, next_cursor }
     }
+}
+
+/// A text that was given as a cursor, if it can be one of any list.
+///
+/// # Errors
+/// `invalid_cursor`.
+pub fn parse_cursor(text: String) -> Result<String> {
+    let is_one = URL_SAFE_NO_PAD.decode(&text).is_ok_and(|bytes| bytes.len() > 16);
+    if is_one { Ok(text) } else { Err(invalid_cursor()) }
+}
+
+fn invalid_cursor() -> Error {
+    Error::malformed("invalid_cursor", "the cursor is not one of this list")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use url::form_urlencoded;
 use warp::{Filter, Rejection};
 
-use crate::domain::page::Limit;
+use crate::domain::page::{Limit, parse_cursor};
 use crate::error::{Error, FieldError, Result};
 
 /// What a route reads from its query.
@@ -25,7 +25,7 @@ pub struct PageQuery {
 
 impl QueryInput for PageQuery {
     fn read(query: &mut Query) -> Self {
-        Self { limit: query.limit(), cursor: query.text("cursor") }
+        Self { limit: query.limit(), cursor: query.cursor() }
     }
 }
 
@@ -34,6 +34,8 @@ impl QueryInput for PageQuery {
 pub struct Query {
     values: BTreeMap<String, String>,
     errors: Vec<FieldError>,
+    /// What comes before all errors of fields.
+    malformed: Option<Error>,
 }
 
 impl Query {
@@ -55,6 +57,17 @@ impl Query {
     /// The text of a parameter, if it was given.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.values.remove(name)
+    }
+
+    /// What a text means; `None` where it is absent, or malformed as this says.
+    pub fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(String) -> Result<T>) -> Option<T> {
+        let parsed = parse(self.text(name)?);
+        parsed.map_err(|error| self.malformed.get_or_insert(error)).ok()
+    }
+
+    /// `cursor`: where the page before ended.
+    pub fn cursor(&mut self) -> Option<String> {
+        self.parsed("cursor", parse_cursor)
     }
 
     /// `limit`: 1 to 100, 50 where it is absent.
@@ -89,6 +102,9 @@ impl Query {
     }
 
     fn finish<T>(mut self, input: T) -> Result<T> {
+        if let Some(error) = self.malformed {
+            return Err(error);
+        }
         for name in self.values.into_keys() {
             self.errors.push(FieldError::new(name, "unknown", "there is no such parameter here"));
         }

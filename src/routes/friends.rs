@@ -152,7 +152,7 @@ impl QueryInput for Which {
         Self {
             standing: query.one_of("status", &words).unwrap_or(Standing::Accepted),
             limit: query.limit(),
-            cursor: query.text("cursor"),
+            cursor: query.cursor(),
         }
     }
 }

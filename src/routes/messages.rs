@@ -214,7 +214,7 @@ impl Reply for Sent {
 /// Which page: at most one mark.
 struct HistoryQuery {
     limit: Limit,
-    mark: Result<Mark>,
+    mark: Mark,
 }
 
 impl QueryInput for HistoryQuery {
@@ -223,17 +223,17 @@ impl QueryInput for HistoryQuery {
         let read = |text: String| text.parse::<MessageId>().map_err(|_| not_a_mark());
         let mut mark = None;
         for name in ["before", "after", "around"] {
-            let Some(text) = query.text(name) else { continue };
+            let Some(message) = query.parsed(name, read) else { continue };
             if mark.is_some() {
                 query.refuse(name, "conflict", "at most one of before, after and around");
             }
-            mark = Some(read(text).map(|message| match name {
+            mark = Some(match name {
                 "before" => Mark::Before(message),
                 "after" => Mark::After(message),
                 _ => Mark::Around(message),
-            }));
+            });
         }
-        Self { limit, mark: mark.unwrap_or(Ok(Mark::Newest)) }
+        Self { limit, mark: mark.unwrap_or(Mark::Newest) }
     }
 }
 
@@ -261,7 +261,7 @@ async fn with_user(
     page: HistoryQuery,
     messages: Arc<Messages>,
 ) -> Result<Found<History>> {
-    messages.history_with(caller.user, peer, page.mark?, page.limit).await.map(Found)
+    messages.history_with(caller.user, peer, page.mark, page.limit).await.map(Found)
 }
 
 async fn history(
@@ -271,6 +271,6 @@ async fn history(
     messages: Arc<Messages>,
 ) -> Result<Found<History>> {
     let ConversationQuery { page, which } = query;
-    let found = messages.history(caller.user, conversation, which, page.mark?, page.limit);
+    let found = messages.history(caller.user, conversation, which, page.mark, page.limit);
     found.await.map(Found)
 }

@@ -76,11 +76,7 @@ struct ListQuery {
 
 impl QueryInput for ListQuery {
     fn read(query: &mut Query) -> Self {
-        Self {
-            unread_only: query.flag("unread"),
-            cursor: query.text("cursor"),
-            limit: query.limit(),
-        }
+        Self { unread_only: query.flag("unread"), cursor: query.cursor(), limit: query.limit() }
     }
 }
 

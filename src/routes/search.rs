@@ -81,7 +81,7 @@ impl QueryInput for Wanted {
             }
             parsed
         });
-        Self { words, only, limit: query.limit(), cursor: query.text("cursor") }
+        Self { words, only, limit: query.limit(), cursor: query.cursor() }
     }
 }
 

@@ -64,11 +64,7 @@ impl QueryInput for Search {
         if prefix.is_none() {
             query.refuse("q", "required", "this parameter is required");
         }
-        Self {
-            prefix: prefix.unwrap_or_default(),
-            limit: query.limit(),
-            cursor: query.text("cursor"),
-        }
+        Self { prefix: prefix.unwrap_or_default(), limit: query.limit(), cursor: query.cursor() }
     }
 }
 

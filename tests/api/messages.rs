@@ -88,6 +88,8 @@ async fn a_mark_of_elsewhere_is_refused() {
             alice.get(&path).await.problem(400, "invalid_cursor");
         }
     }
+    let more = format!("/messages/{}?before=x&limit=x", bob.id);
+    alice.get(&more).await.problem(400, "invalid_cursor");
     let both = format!("/messages/{}?before={here}&after={here}", bob.id);
     alice.get(&both).await.invalid(&["after"]);
     let mark = format!("/messages/{}?before={here}", carol.id);

@@ -177,7 +177,10 @@ async fn what_marks_nothing_is_refused() {
     bob.get("/notifications?unread=maybe").await.invalid(&["unread"]);
     bob.get("/notifications?limit=0").await.invalid(&["limit"]);
     bob.get("/notifications?unread[$ne]=true").await.invalid(&["unread[$ne]"]);
-    bob.get("/notifications?cursor=x").await.problem(400, "invalid_cursor");
+    for what_else in ["", "&limit=0", "&unread=perhaps", "&page=2"] {
+        let path = format!("/notifications?cursor=x{what_else}");
+        bob.get(&path).await.problem(400, "invalid_cursor");
+    }
 }
 
 #[tokio::test]
