@@ -34,7 +34,7 @@ impl Default for Limit {
     }
 }
 
-/// One page of a list and the cursor of the next, `None` at the end.
+/// One page of a list and the cursor of the next, null at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Page<T> {
     /// In the order of the list.

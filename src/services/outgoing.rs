@@ -4,16 +4,17 @@
 //! for, so that an instance with much to write pays for one transaction, not one for each message.
 //! Only where messages would wait for long, because there are many or because the store takes its
 //! time, do further writes begin beside the first. A conversation is in one of them at a time, and
-//! first in is first out: each sender's order is kept, and an instance is never its own rival.
+//! there first in is first out: a sender's order is kept, and an instance is never its own rival.
 
 mod line;
 
 use std::iter;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -97,7 +98,9 @@ impl Dispatch {
             while let Some((conversations, batch)) = line.next(writes.len(), Instant::now()) {
                 let write = write(&writer, &metrics, batch);
                 writes.push(async {
-                    write.await;
+                    // Whoever waits for one that panics learns that nobody will answer; the
+                    // others go on.
+                    let _ = AssertUnwindSafe(write).catch_unwind().await;
                     conversations
                 });
             }
@@ -121,17 +124,19 @@ impl Dispatch {
 
 /// Writes a batch and answers each of its senders.
 async fn write(writer: &Writer, metrics: &MessageMetrics, batch: Vec<Waiting>) {
-    let (drafts, answers): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|waiting| (waiting.draft, waiting.answer)).unzip();
+    let (drafts, mut answers): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|waiting| (waiting.draft, Some(waiting.answer))).unzip();
     metrics.batch(drafts.len());
     failpoint::reach("queue.taken");
-    let outcomes = writer.write(drafts).await;
-    failpoint::reach("queue.answer");
-    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+    let answer = |place: usize, outcome| {
+        failpoint::reach("queue.answer");
         if matches!(outcome, Ok(Sent::New(_))) {
             metrics.written();
         }
         // Whoever asked may have gone; what is written stays written.
-        let _ = answer.send(outcome);
-    }
+        if let Some(answer) = answers[place].take() {
+            let _ = answer.send(outcome);
+        }
+    };
+    writer.write(drafts, answer).await;
 }

@@ -78,6 +78,7 @@ impl Groups {
         self.notifications.withdraw_of_conversation(session, user, conversation).await?;
         let gone = Event::MemberRemoved { group, user };
         let happened = if row.member_count == 0 {
+            self.summaries.close(session, group.into()).await?;
             self.end(session, &row, at).await?;
             vec![Happening::for_users([user], gone)]
         } else {
@@ -107,14 +108,13 @@ impl Groups {
         Ok(owner)
     }
 
-    /// Forgets a group that nobody is in any more, and all that goes with it.
+    /// Forgets a group that nobody is in any more, and whose conversation is closed.
     pub(super) async fn end(
         &self,
         session: &mut ClientSession,
         group: &Row,
         at: Timestamp,
     ) -> Result<(), Abort> {
-        self.summaries.close(session, group.group.into()).await?;
         self.rows.delete_one(doc! { "_id": group.group }).session(&mut *session).await?;
         self.uses.remove(session, group.picture_use(), at).await?;
         Ok(())

@@ -67,14 +67,17 @@ impl Groups {
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
     pub async fn delete(&self, group: GroupId, by: UserId, at: Timestamp) -> Result<Vec<UserId>> {
         let _turn = self.turns.of(group.bytes()).await;
+        // Whoever may not is in nobody's way.
+        owns(self.members.find(group.into(), by).await?)?;
         let this = self.clone();
         self.store
             .transact(async move |session| {
+                // Before anything is read, as every message writes its conversation: from here on
+                // those who write start again, not this.
+                this.summaries.close(session, group.into()).await?;
                 this.owner(session, group, by).await?;
                 let row = this.rows.find_one(doc! { "_id": group }).session(&mut *session);
                 let row = row.await?.ok_or_else(Error::not_found)?;
-                // First, as every message writes its conversation: from here on those who write
-                // start again, not this.
                 this.end(session, &row, at).await?;
                 let everyone = this.members.empty_in(session, group.into()).await?;
                 this.quota.give_back(session, &everyone).await?;
@@ -93,9 +96,7 @@ impl Groups {
         group: GroupId,
         user: UserId,
     ) -> Result<Membership, Abort> {
-        let member = self.members.find_in(session, group.into(), user).await?;
-        let member = member.ok_or_else(Error::not_found)?;
-        if member.role == Role::Owner { Ok(member) } else { Err(only_the_owner().into()) }
+        Ok(owns(self.members.find_in(session, group.into(), user).await?)?)
     }
 
     async fn write(
@@ -107,4 +108,10 @@ impl Groups {
         self.rows.update_one(doc! { "_id": group }, change).session(session).await?;
         Ok(())
     }
+}
+
+/// The place of a member who owns the group.
+fn owns(member: Option<Membership>) -> Result<Membership> {
+    let member = member.ok_or_else(Error::not_found)?;
+    if member.role == Role::Owner { Ok(member) } else { Err(only_the_owner()) }
 }

@@ -50,22 +50,21 @@ impl Tries {
 }
 
 impl Writer {
-    /// Writes drafts, each whole or not at all, and answers each, in their order.
-    /// Numbers follow the order of the drafts.
+    /// Writes drafts, each whole or not at all, and says of each, by its place among them, what
+    /// came of it, as soon as that is known. Numbers follow the order of the drafts.
     ///
     /// A conversation that the open transaction of an instance that is gone still holds must not
     /// keep the rest of the batch waiting, nor a defect in one draft fail the others: what cannot
     /// be written together is halved until it stands alone.
-    pub async fn write(&self, drafts: Vec<Draft>) -> Vec<Result<Sent>> {
-        let deadline = Instant::now() + DEADLINE;
-        let mut answers: Vec<Option<Result<Sent>>> = drafts.iter().map(|_| None).collect();
+    pub async fn write(&self, drafts: Vec<Draft>, mut answer: impl FnMut(usize, Result<Sent>)) {
+        let (deadline, batch) = (Instant::now() + DEADLINE, drafts.len());
         let mut parts = vec![Part::whole(drafts)];
         while let Some(part) = parts.pop() {
             if Instant::now() >= deadline {
-                part.answer(Err(Error::unavailable()), &mut answers);
+                part.answer(Err(Error::unavailable()), &mut answer);
                 continue;
             }
-            let tries = Tries::of(&part, answers.len());
+            let tries = Tries::of(&part, batch);
             let (outcome, halves) = match self.write_together(&part, tries).await {
                 Ok(None) => (Err(held()), part.by_conversation()),
                 Err(error) if error.kind() == Kind::Internal => (Err(error), part.in_half()),
@@ -74,11 +73,9 @@ impl Writer {
             };
             match halves {
                 Some((first, second)) => parts.extend([second, first]),
-                None => part.answer(outcome, &mut answers),
+                None => part.answer(outcome, &mut answer),
             }
         }
-        let none = || Err(Error::internal("a draft without an answer"));
-        answers.into_iter().map(|answer| answer.unwrap_or_else(none)).collect()
     }
 }
 
@@ -128,14 +125,18 @@ impl Part {
         (half(true), half(false))
     }
 
-    /// Puts the answers to these drafts at their places in the batch.
-    pub fn answer(&self, outcome: Result<Vec<Result<Sent>>>, answers: &mut [Option<Result<Sent>>]) {
+    /// Says what came of these drafts, by their places in the batch.
+    pub fn answer(
+        &self,
+        outcome: Result<Vec<Result<Sent>>>,
+        answer: &mut impl FnMut(usize, Result<Sent>),
+    ) {
         let outcomes = match outcome {
             Ok(outcomes) => outcomes,
             Err(error) => self.places.iter().map(|_| Err(error.clone())).collect(),
         };
         for (place, outcome) in self.places.iter().zip(outcomes) {
-            answers[*place] = Some(outcome);
+            answer(*place, outcome);
         }
     }
 }
@@ -195,7 +196,8 @@ mod tests {
                     parts.extend([second, first]);
                 } else {
                     prop_assert!(!part.is_mixed());
-                    part.answer(Ok(echo(&part)), &mut answers);
+                    let mut put = |place: usize, outcome| answers[place] = Some(outcome);
+                    part.answer(Ok(echo(&part)), &mut put);
                     alone += 1;
                 }
             }

@@ -135,7 +135,7 @@ pub struct Presence {
     pub user_id: UserId,
     /// Whether any of their devices is connected.
     pub online: bool,
-    /// When the last of them went; `None` while one is there, and where none ever was.
+    /// When the last of them went; null while one is there, and where none ever was.
     pub last_seen_at: Option<Timestamp>,
 }
 
@@ -152,7 +152,7 @@ pub struct Ready {
     /// Something comes at least this often, if only a ping.
     #[schema(example = 25)]
     pub heartbeat_seconds: u64,
-    /// Whether all that was missed follows; `None` where `since` was not given.
+    /// Whether all that was missed follows; null where `since` was not given.
     pub recovered: Option<bool>,
 }
 

@@ -42,9 +42,9 @@ pub struct History {
     pub conversation_id: ConversationId,
     /// Its messages, newest first.
     pub items: Vec<Message>,
-    /// What to pass as `before` for the older page; `None` at the beginning.
+    /// What to pass as `before` for the older page; null at the beginning.
     pub older_cursor: Option<MessageId>,
-    /// What to pass as `after` for the newer page; `None` at the end.
+    /// What to pass as `after` for the newer page; null at the end.
     pub newer_cursor: Option<MessageId>,
 }
 
@@ -105,14 +105,8 @@ impl Messages {
     ) -> Result<History> {
         let stored = Box::pin(self.stored_page(summary, mark, limit.get()));
         let items = self.view.page(reader, summary, stored).await?;
-        // Numbers have no gaps: there is an older page unless this one begins with the first. Where
-        // there is nothing on this side of the mark, its other side goes on from there.
-        let (older, newer) = match (mark, items.last().zip(items.first())) {
-            (_, Some((oldest, newest))) => (Some(oldest.id), Some(newest.id)),
-            (Mark::After(mark), None) => (Some(mark), None),
-            (Mark::Before(mark), None) => (None, Some(mark)),
-            (Mark::Newest | Mark::Around(_), None) => (None, None),
-        };
+        let (older, newer) = ends(mark, &items);
+        // Numbers have no gaps: there is an older page unless this one begins with the first.
         let older_cursor = older.filter(|id| id.seq > 1);
         let newer_cursor = newer.filter(|id| id.seq < summary.last_seq);
         Ok(History { conversation_id: summary.id, items, older_cursor, newer_cursor })
@@ -134,8 +128,9 @@ impl Messages {
         let mut stored = self.repositories.messages.many(&page).await?;
         stored.sort_by_key(|message| std::cmp::Reverse(message.id.seq));
         let items = self.view.of(reader, &[summary], &stored).await?;
-        let older_cursor = items.last().filter(|_| part.end < pins.len()).map(|m| m.id);
-        let newer_cursor = items.first().filter(|_| part.start > 0).map(|m| m.id);
+        let (older, newer) = ends(mark, &items);
+        let older_cursor = older.filter(|_| part.end < pins.len());
+        let newer_cursor = newer.filter(|_| part.start > 0);
         Ok(History { conversation_id: summary.id, items, older_cursor, newer_cursor })
     }
 
@@ -201,6 +196,17 @@ fn part_of(pins: &[u64], mark: Mark, limit: usize) -> Range<usize> {
         }
     };
     start..end.min(pins.len())
+}
+
+/// Where a page of messages goes on, on its older and its newer side. Where there is nothing on one
+/// side of the mark, the other side goes on from the mark.
+fn ends(mark: Mark, items: &[Message]) -> (Option<MessageId>, Option<MessageId>) {
+    match (mark, items.last().zip(items.first())) {
+        (_, Some((oldest, newest))) => (Some(oldest.id), Some(newest.id)),
+        (Mark::After(mark), None) => (Some(mark), None),
+        (Mark::Before(mark), None) => (None, Some(mark)),
+        (Mark::Newest | Mark::Around(_), None) => (None, None),
+    }
 }
 
 fn bad_mark() -> Error {

@@ -23,13 +23,13 @@ const LONG: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Line<T> {
     /// Of conversations that are in no write.
-    ready: VecDeque<Waiting<T>>,
+    ready: VecDeque<Entry<T>>,
     /// The conversations that are in one, each with what waits for its end.
-    busy: HashMap<ConversationId, Vec<Waiting<T>>>,
+    busy: HashMap<ConversationId, Vec<Entry<T>>>,
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct Entry<T> {
     conversation: ConversationId,
     /// Since when nothing but other conversations' writes is before it.
     since: Instant,
@@ -45,10 +45,10 @@ impl<T> Default for Line<T> {
 impl<T> Line<T> {
     /// Takes what is about a conversation into the line.
     pub fn enter(&mut self, conversation: ConversationId, what: T, now: Instant) {
-        self.push(Waiting { conversation, since: now, what });
+        self.push(Entry { conversation, since: now, what });
     }
 
-    fn push(&mut self, waiting: Waiting<T>) {
+    fn push(&mut self, waiting: Entry<T>) {
         match self.busy.get_mut(&waiting.conversation) {
             Some(behind) => behind.push(waiting),
             None => self.ready.push_back(waiting),
@@ -88,7 +88,7 @@ impl<T> Line<T> {
     /// The write of these conversations has ended.
     pub fn ended(&mut self, conversations: &[ConversationId], now: Instant) {
         let behind = conversations.iter().filter_map(|it| self.busy.remove(it)).flatten();
-        self.ready.extend(behind.map(|waiting| Waiting { since: now, ..waiting }));
+        self.ready.extend(behind.map(|entry| Entry { since: now, ..entry }));
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) struct Load<'a> {
 }
 
 impl Seeder {
-    /// Loads through these; the writers of the message shards must be running.
+    /// Loads through these; what empties the queue of messages must be running.
     #[must_use]
     pub fn new(services: Services, repositories: Repositories, clock: Clock) -> Self {
         Self { services, repositories, clock }

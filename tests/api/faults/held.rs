@@ -39,12 +39,7 @@ async fn hold(app: &TestApp, conversation: &Value) -> mongodb::ClientSession {
 async fn what_is_held_stops_no_other() {
     let mongod = Server::mongod().await;
     let uri = mongod.url("mongodb");
-    // One shard, so that all go through one writer.
-    let app = TestApp::with(|settings| {
-        settings.mongodb.uri = Secret::new(uri);
-        settings.messages.shards = 1;
-    })
-    .await;
+    let app = TestApp::with(|settings| settings.mongodb.uri = Secret::new(uri)).await;
     let longer = doc! { "setParameter": 1, "transactionLifetimeLimitSeconds": 120 };
     let client = app.database().await.client().clone();
     client.database("admin").run_command(longer).await.expect("a longer life");

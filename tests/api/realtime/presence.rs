@@ -108,22 +108,30 @@ async fn who_comes_back_at_once_was_never_gone() {
 async fn one_is_gone_two_seconds_after_the_last_connection_wherever_that_was() {
     let app = TestApp::spawn().await;
     let other = app.second_instance().await;
-    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
-    friends(&alice, &bob).await;
-    let mut alices = alice.socket().await;
-    let first = other.seen_by(&bob).socket().await;
-    assert_eq!(alices.expect("presence").await, online(&bob));
-    drop(first);
-    let began = Instant::now();
-    sleep(Duration::from_millis(300)).await;
-    let second = bob.socket().await;
-    assert!(began.elapsed() < Duration::from_secs(2), "too slow a machine");
-    // Now the first instance is about to say that its connection is gone.
-    sleep(Duration::from_millis(1800).saturating_sub(began.elapsed())).await;
-    drop(second);
-    let left = Instant::now();
-    assert_eq!(alices.expect("presence").await["online"], false);
-    assert!(left.elapsed() > Duration::from_millis(1900), "after {:?}", left.elapsed());
+    for n in 0..5 {
+        let (alice, bob) =
+            (app.user(&format!("alice{n}")).await, app.user(&format!("bob{n}")).await);
+        friends(&alice, &bob).await;
+        let mut alices = alice.socket().await;
+        let first = other.seen_by(&bob).socket().await;
+        assert_eq!(alices.expect("presence").await, online(&bob));
+        drop(first);
+        let began = Instant::now();
+        sleep(Duration::from_millis(300)).await;
+        let second = bob.socket().await;
+        if began.elapsed() >= Duration::from_secs(2) {
+            // On a machine that takes so long, bob was gone: once more, with others.
+            continue;
+        }
+        // Now the first instance is about to say that its connection is gone.
+        sleep(Duration::from_millis(1800).saturating_sub(began.elapsed())).await;
+        drop(second);
+        let left = Instant::now();
+        assert_eq!(alices.expect("presence").await["online"], false);
+        assert!(left.elapsed() > Duration::from_millis(1900), "after {:?}", left.elapsed());
+        return;
+    }
+    panic!("nobody came back within two seconds");
 }
 
 #[tokio::test]
