@@ -8,6 +8,7 @@ use natter::config::{Secret, Settings};
 use serde_json::json;
 
 use crate::support::TestApp;
+use crate::support::app::PATIENCE;
 
 fn with_admin(settings: &mut Settings) {
     settings.admin.addr = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
@@ -33,6 +34,21 @@ impl Scrape {
     fn sample(&self, name: &str) -> f64 {
         let found = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         found.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// As soon as this sample is so.
+    async fn once(app: &TestApp, name: &str, value: u32) -> Self {
+        let waiting = async {
+            loop {
+                let now = Self::of(app).await;
+                if (now.sample(name) - f64::from(value)).abs() < 1e-9 {
+                    return now;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, waiting).await;
+        found.unwrap_or_else(|_| panic!("{name} is not {value} in time"))
     }
 
     #[track_caller]
@@ -136,23 +152,17 @@ async fn sockets_and_events_are_counted() {
     bob.send(&alice, "hello").await;
     socket.expect("message.created").await;
     other.expect("message.created").await;
-    let now = Scrape::of(&app).await;
+    // Counted once it is told, so maybe after it has come.
+    let now = Scrape::once(&app, "natter_event_delay_seconds_count", 1).await;
     now.is("natter_sockets_open", 2);
     now.is("natter_relay_held", 1);
     now.is("natter_events_relayed_total", 1);
-    now.is("natter_event_delay_seconds_count", 1);
     now.is("natter_events_missed_total", 0);
     socket.send_raw("no JSON").await;
     assert_eq!(socket.closed().await, 4400);
-    let now = Scrape::of(&app).await;
-    now.is(r#"natter_sockets_closed_total{code="4400"}"#, 1);
+    Scrape::once(&app, r#"natter_sockets_closed_total{code="4400"}"#, 1).await;
     drop(other);
-    let gone = async {
-        while Scrape::of(&app).await.sample("natter_sockets_open") > 0.0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("nobody is left");
+    Scrape::once(&app, "natter_sockets_open", 0).await;
 }
 
 #[tokio::test]

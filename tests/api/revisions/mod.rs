@@ -257,6 +257,10 @@ async fn at_most_50_messages_are_pinned() {
     let next = bob.get(&format!("{pinned}&limit=40&before={older}")).await.ok(200);
     assert_eq!(next["items"].as_array().expect("items").len(), 30);
     assert_eq!(next["older_cursor"], Value::Null);
+    let oldest = next["items"][29]["id"].as_str().expect("an id");
+    let none = bob.get(&format!("{pinned}&before={oldest}")).await.ok(200);
+    let ends = [&none["items"], &none["older_cursor"], &none["newer_cursor"]];
+    assert_eq!(ends, [&json!([]), &Value::Null, &json!(oldest)]);
     let one = format!("{}/pin", path(&all["items"][0]));
     for _ in 0..2 {
         assert_eq!(bob.delete(&one).await.ok(200)["pinned"], false);
