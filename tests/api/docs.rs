@@ -43,3 +43,36 @@ fn every_event_is_documented() {
     }
     assert_eq!(undocumented, BTreeSet::new(), "docs/logging.md");
 }
+
+/// Every `fn` that the sources of a directory define.
+fn functions(directory: &std::path::Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(directory).expect("a directory of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            functions(&path, found);
+        } else if let Ok(source) = std::fs::read_to_string(&path) {
+            let names = source.split("fn ").skip(1);
+            let names = names.filter_map(|rest| rest.split(['(', '<']).next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_attack_names_a_test_that_exists() {
+    let mut known = BTreeSet::new();
+    for directory in ["src", "tests"] {
+        functions(std::path::Path::new(directory), &mut known);
+    }
+    let table = include_str!("../../docs/security.md");
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.contains("| defence |"));
+    for row in rows {
+        let cell = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        let tests: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test: {row}");
+        for test in tests {
+            let name = test.rsplit("::").next().unwrap_or_default();
+            assert!(known.contains(name), "no such test: {test}");
+        }
+    }
+}
