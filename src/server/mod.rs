@@ -12,6 +12,8 @@ mod cross_origin;
 mod driver;
 pub mod edge;
 mod exchange;
+mod frames;
+mod head;
 mod listeners;
 mod pulse;
 mod redirect;

@@ -42,6 +42,8 @@ pub(super) enum Overdue {
     Stalled,
     /// The client ignores that the connection is closing.
     Lingering,
+    /// The client sends more control frames of h2 than it may.
+    Flooding,
 }
 
 /// Whether bytes that arrive between requests begin a request head.
@@ -51,6 +53,16 @@ pub(super) enum Framing {
     Heads,
     /// HTTP/2: pings and settings arrive at any time.
     Frames,
+}
+
+/// What the client sent that nobody will read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Excess {
+    Nothing,
+    /// The rest of a body, or of a head that is refused; more may come.
+    Unread,
+    /// More control frames of h2 than it may send.
+    Flood,
 }
 
 /// The activity of one connection, shared by its socket, its requests and its driver.
@@ -78,9 +90,7 @@ struct State {
     /// Bytes written since `moved`.
     written: usize,
     closing: bool,
-    /// Whether the client may still be sending bytes that nobody will read: the rest of a body,
-    /// or of a head that is refused.
-    unread: bool,
+    excess: Excess,
 }
 
 impl Pulse {
@@ -98,7 +108,7 @@ impl Pulse {
                 moved: now,
                 written: 0,
                 closing: false,
-                unread: false,
+                excess: Excess::Nothing,
             }),
         })
     }
@@ -114,6 +124,9 @@ impl Pulse {
     /// stream of events may be quiet for long. The moment returned then, and generally, is one to ask again at.
     pub fn due(&self, now: Instant) -> (Instant, Overdue) {
         let state = self.state();
+        if state.excess == Excess::Flood {
+            return (now, Overdue::Flooding);
+        }
         let is_quiet = state.answering > 0 && state.waiting == state.answering && !state.blocked;
         if state.handling > 0 || is_quiet {
             (now + self.limits.idle, Overdue::Stalled)
@@ -134,7 +147,7 @@ impl Pulse {
             let mut state = self.state();
             if state.handling == 0 && state.answering == 0 {
                 state.head.get_or_insert(now);
-                state.unread = true;
+                state.note(Excess::Unread);
             }
         }
     }
@@ -167,12 +180,17 @@ impl Pulse {
 
     /// Whether the client may still be sending bytes that nobody will read.
     pub fn has_unread(&self) -> bool {
-        self.state().unread
+        self.state().excess == Excess::Unread
+    }
+
+    /// Notes that the client sends too many control frames. The connection is overdue at once.
+    pub fn flooded(&self) {
+        self.state().note(Excess::Flood);
     }
 
     /// Notes that the client may still be sending bytes that nobody will read.
     pub fn leaves_unread(&self) {
-        self.state().unread = true;
+        self.state().note(Excess::Unread);
     }
 
     /// How the connection is framed.
@@ -190,7 +208,7 @@ impl Pulse {
         let mut state = self.state();
         state.head = None;
         state.handling += 1;
-        state.unread = false;
+        state.note(Excess::Nothing);
         state.move_on(Instant::now());
         drop(state);
         Exchange { pulse: Arc::clone(self), answering: false, waiting: false }
@@ -198,6 +216,13 @@ impl Pulse {
 }
 
 impl State {
+    /// A flood stays one: streams that came before it may still begin.
+    fn note(&mut self, excess: Excess) {
+        if self.excess != Excess::Flood {
+            self.excess = excess;
+        }
+    }
+
     fn move_on(&mut self, now: Instant) {
         self.moved = now;
         self.written = 0;
@@ -322,6 +347,16 @@ mod tests {
         assert!(pulse.due(later).0 < later + LIMITS.idle);
         pulse.wrote(1, later);
         assert_eq!(pulse.due(later), (later + LIMITS.idle, Overdue::Stalled));
+    }
+
+    #[test]
+    fn a_flood_is_overdue_whatever_begins_beside_it() {
+        let (pulse, start) = pulse(Framing::Frames);
+        let exchange = pulse.begin();
+        pulse.flooded();
+        let _other = pulse.begin();
+        exchange.leaves_unread();
+        assert_eq!(pulse.due(start), (start, Overdue::Flooding));
     }
 
     #[test]
