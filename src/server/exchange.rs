@@ -9,14 +9,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
 use super::{
     Peer,
-    pulse::{Exchange, Pulse},
+    pulse::{Exchange, Framing, Pulse},
+    upload::{RequestBody, Upload},
 };
 
 /// A service that can stand behind a listener.
@@ -24,7 +25,7 @@ use super::{
 /// Implemented for every tower service of this shape; it only saves repeating the bounds.
 pub trait Application:
     Service<
-        Request<Incoming>,
+        Request<RequestBody>,
         Response = Response<Self::Body>,
         Error = Infallible,
         Future: Send + 'static,
@@ -40,7 +41,7 @@ pub trait Application:
 
 impl<S, B> Application for S
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -64,15 +65,36 @@ impl<S: Application> hyper::service::Service<Request<Incoming>> for Connected<S>
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let mut exchange = self.pulse.begin(!request.body().is_end_stream());
-        request.extensions_mut().insert(Peer(self.peer));
-        let answer = self.service.clone().oneshot(request);
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let mut exchange = self.pulse.begin();
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(Peer(self.peer));
+        let (upload, body) = Upload::begin(&head.headers, body);
+        let answer = self.service.clone().oneshot(Request::from_parts(head, body));
+        let framing = self.pulse.framing();
         Box::pin(async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            match framing {
+                Framing::Frames => upload.settle_stream(),
+                // A client that was too slow with its body gets no more time for it.
+                Framing::Heads => {
+                    let in_time = response.status() != StatusCode::REQUEST_TIMEOUT;
+                    if !upload.settle(in_time).await {
+                        exchange.leaves_unread();
+                        close(&mut response);
+                    }
+                }
+            }
             exchange.answer();
             Ok(response.map(|body| Answer { body: Box::pin(body), exchange }))
         })
+    }
+}
+
+/// Announces that the connection ends with this answer (RFC 9112, 9.6).
+fn close<B>(response: &mut Response<B>) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -19,6 +19,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upload;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ pub use self::{
     exchange::Application,
     listeners::{Addresses, BindError, Listeners},
     tls::Tls,
+    upload::RequestBody,
 };
 use crate::lifecycle::Shutdown;
 use crate::metrics::{ListenerMetrics, Metrics};

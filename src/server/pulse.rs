@@ -78,7 +78,9 @@ struct State {
     /// Bytes written since `moved`.
     written: usize,
     closing: bool,
-    uploading: bool,
+    /// Whether the client may still be sending bytes that nobody will read: the rest of a body,
+    /// or of a head that is refused.
+    unread: bool,
 }
 
 impl Pulse {
@@ -96,7 +98,7 @@ impl Pulse {
                 moved: now,
                 written: 0,
                 closing: false,
-                uploading: false,
+                unread: false,
             }),
         })
     }
@@ -132,6 +134,7 @@ impl Pulse {
             let mut state = self.state();
             if state.handling == 0 && state.answering == 0 {
                 state.head.get_or_insert(now);
+                state.unread = true;
             }
         }
     }
@@ -162,17 +165,32 @@ impl Pulse {
         state.move_on(now);
     }
 
-    /// Whether the latest request came with a body, of which some may still arrive.
-    pub fn uploading(&self) -> bool {
-        self.state().uploading
+    /// Whether the client may still be sending bytes that nobody will read.
+    pub fn has_unread(&self) -> bool {
+        self.state().unread
+    }
+
+    /// Notes that the client may still be sending bytes that nobody will read.
+    pub fn leaves_unread(&self) {
+        self.state().unread = true;
+    }
+
+    /// How the connection is framed.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The connection's time limits.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Notes a complete request head; the exchange lasts until it is dropped.
-    pub fn begin(self: &Arc<Self>, with_body: bool) -> Exchange {
+    pub fn begin(self: &Arc<Self>) -> Exchange {
         let mut state = self.state();
         state.head = None;
         state.handling += 1;
-        state.uploading = with_body;
+        state.unread = false;
         state.move_on(Instant::now());
         drop(state);
         Exchange { pulse: Arc::clone(self), answering: false, waiting: false }
@@ -204,6 +222,11 @@ impl Exchange {
             state.answering += 1;
             state.move_on(Instant::now());
         }
+    }
+
+    /// Notes that the rest of the request's body will not be read.
+    pub fn leaves_unread(&self) {
+        self.pulse.leaves_unread();
     }
 
     /// Notes that a piece of the body was taken.
@@ -258,7 +281,7 @@ mod tests {
     #[test]
     fn later_heads_are_due_from_their_first_byte() {
         let (pulse, start) = pulse(Framing::Heads);
-        drop(pulse.begin(false));
+        drop(pulse.begin());
         let (idle, why) = pulse.due(start);
         assert_eq!(why, Overdue::Idle);
         assert!(idle >= start + LIMITS.idle);
@@ -271,7 +294,7 @@ mod tests {
     #[test]
     fn frames_between_requests_leave_an_h2_connection_idle() {
         let (pulse, start) = pulse(Framing::Frames);
-        drop(pulse.begin(false));
+        drop(pulse.begin());
         let before = pulse.due(start);
         let later = start + Duration::from_secs(30);
         pulse.read(later);
@@ -282,7 +305,7 @@ mod tests {
     #[test]
     fn a_request_being_handled_is_never_overdue() {
         let (pulse, start) = pulse(Framing::Heads);
-        let _exchange = pulse.begin(true);
+        let _exchange = pulse.begin();
         let late = start + Duration::from_hours(1);
         assert!(pulse.due(late).0 > late);
         pulse.read(late);
@@ -292,7 +315,7 @@ mod tests {
     #[test]
     fn an_answer_is_due_unless_it_moves() {
         let (pulse, start) = pulse(Framing::Frames);
-        let mut exchange = pulse.begin(false);
+        let mut exchange = pulse.begin();
         exchange.answer();
         let later = start + Duration::from_secs(40);
         pulse.wrote(PROGRESS - 1, later);
@@ -304,7 +327,7 @@ mod tests {
     #[test]
     fn closing_waits_for_answers_and_then_only_briefly() {
         let (pulse, start) = pulse(Framing::Frames);
-        let exchange = pulse.begin(false);
+        let exchange = pulse.begin();
         pulse.closing(start);
         let late = start + Duration::from_hours(1);
         assert!(pulse.due(late).0 > late);
