@@ -5,5 +5,6 @@
 
 mod connections;
 mod limits;
+mod places;
 mod stop;
 pub(super) mod support;
