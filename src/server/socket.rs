@@ -10,13 +10,13 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     frames::FrameMeter,
+    places::Place,
     pulse::{Framing, Limits, Pulse},
 };
 use crate::metrics::Counted;
@@ -34,14 +34,14 @@ const LINGER_PAUSE: Duration = Duration::from_secs(5);
 /// It travels with the socket, so that an upgraded connection keeps its place.
 #[derive(Debug)]
 pub(super) struct Lease {
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
     _token: TaskTrackerToken,
     _open: Counted,
 }
 
 impl Lease {
-    pub fn new(permit: OwnedSemaphorePermit, token: TaskTrackerToken, open: Counted) -> Self {
-        Self { _permit: permit, _token: token, _open: open }
+    pub fn new(place: Place, token: TaskTrackerToken, open: Counted) -> Self {
+        Self { _place: place, _token: token, _open: open }
     }
 }
 

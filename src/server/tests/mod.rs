@@ -6,6 +6,7 @@
 mod connections;
 mod floods;
 mod limits;
+mod places;
 mod refusals;
 mod stop;
 pub(super) mod support;
