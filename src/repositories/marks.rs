@@ -7,7 +7,6 @@ mod snapshot;
 mod waiting;
 
 pub use self::delivered::Delivery;
-use mongodb::Collection;
 use mongodb::bson::{Bson, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
@@ -15,7 +14,7 @@ use serde::Deserialize;
 use super::bson::{id, optional_date};
 use super::conversations::Conversations;
 use super::deletions::Deletions;
-use super::store::{Store, within};
+use super::store::{Collection, Store, within};
 use super::{members, sends};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, LastMessage, Summary};
@@ -169,7 +168,7 @@ impl MarksRepository {
         let row = doc! { "_id": members::key(conversation, user) };
         let update =
             self.rows.find_one_and_update(row, change).return_document(ReturnDocument::After);
-        if within(update).await?.is_none() {
+        if within(&self.rows, update).await?.is_none() {
             return Ok(None);
         }
         self.of(conversation, user).await
@@ -181,6 +180,6 @@ impl MarksRepository {
         let (first, last) = (sends::key(user, first), sends::key(user, up_to));
         let own = doc! { "_id": { "$gte": first, "$lte": last } };
         let last = self.sends.find_one(own).sort(doc! { "_id": -1 });
-        Ok(within(last).await?.map_or(0, |row| row.n))
+        Ok(within(&self.sends, last).await?.map_or(0, |row| row.n))
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date};
-use super::store::{Store, all};
+use super::store::{Collection, Store, all};
 use crate::domain::clock::Timestamp;
 use crate::domain::emoji::{Emoji, fold};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
@@ -63,7 +63,7 @@ impl Reactions {
                 doc! { "_id": { "$gte": bound(first, [0; 8]), "$lte": bound(last, [0xff; 8]) } }
             })
             .collect();
-        let rows = all(self.rows.find(doc! { "$or": ranges })).await?;
+        let rows = all(&self.rows, self.rows.find(doc! { "$or": ranges })).await?;
         rows.iter().map(|row| Ok((message_of(&row.key)?, fold(&row.emoji)))).collect()
     }
 
@@ -85,7 +85,7 @@ impl Reactions {
             return Ok(HashMap::new());
         }
         let mut by: HashMap<UserId, Reacted> = HashMap::new();
-        for row in all(self.rows.find(doc! { "$or": ranges })).await? {
+        for row in all(&self.rows, self.rows.find(doc! { "$or": ranges })).await? {
             let user = row.key.bytes.get(16..32).and_then(|bytes| bytes.try_into().ok());
             let user = user.map(UserId::from_bytes);
             let user = user.ok_or_else(|| Error::internal("a reaction of another length"))?;

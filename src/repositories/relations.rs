@@ -5,14 +5,13 @@ mod bulk;
 mod row;
 mod telling;
 
-use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::events::Events;
 use super::members::Members;
 use super::notifications::Notifications;
-use super::store::{Abort, Store, all, within};
+use super::store::{Abort, Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::relations::{Relation, RelationPosition, Standing, recipient_unavailable};
@@ -143,7 +142,7 @@ impl Relations {
     /// When the store is away.
     pub async fn are_friends(&self, user: UserId, other: UserId) -> Result<bool> {
         let row = self.rows.find_one(doc! { "_id": key(user, other), "status": "accepted" });
-        Ok(within(row).await?.is_some())
+        Ok(within(&self.rows, row).await?.is_some())
     }
 
     /// How `other` stands with `user`; `None` where there is nothing between them, or a block.
@@ -152,7 +151,7 @@ impl Relations {
     /// When the store is away.
     pub async fn between(&self, user: UserId, other: UserId) -> Result<Option<Standing>> {
         let row = self.rows.find_one(doc! { "_id": key(user, other) });
-        Ok(within(row).await?.and_then(|row| row.standing(user)))
+        Ok(within(&self.rows, row).await?.and_then(|row| row.standing(user)))
     }
 
     /// Up to `count` of a user's relations of one standing, newest first, from after `before` on.
@@ -175,7 +174,7 @@ impl Relations {
             .find(wanted)
             .sort(doc! { "since": -1, "_id": -1 })
             .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        let rows = all(rows).await?;
+        let rows = all(&self.rows, rows).await?;
         rows.iter()
             .map(|row| row.seen_by(user).ok_or_else(|| Error::internal("a relation of no two")))
             .collect()

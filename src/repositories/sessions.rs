@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{ReadConcern, ReturnDocument};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Store, all, within};
+use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
@@ -24,6 +23,8 @@ const ROTATIONS: i32 = 8;
 #[derive(Debug, Clone)]
 pub struct Sessions {
     pub(super) rows: Collection<Row>,
+    /// For those who follow their ends.
+    pub(super) background: Store,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,7 +97,7 @@ impl Sessions {
     /// The sessions of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("sessions") }
+        Self { rows: store.collection("sessions"), background: store.for_background() }
     }
 
     /// Whose session it is and how long it stands; `None` once it has ended.
@@ -107,7 +108,7 @@ impl Sessions {
         let fields = doc! { "user_id": 1, "last_used_at": 1, "expires_at": 1 };
         let rows = self.rows.clone_with_type::<Standing>();
         let find = || rows.find_one(standing(session, now)).projection(fields.clone());
-        within(async {
+        within(&self.rows, async {
             match find().await? {
                 Some(standing) => Ok(Some(standing)),
                 // A primary elected a moment ago may not show yet what the majority has, and would
@@ -144,7 +145,7 @@ impl Sessions {
             "$push": { "rotations": { "$each": [rotation], "$slice": -ROTATIONS } },
         };
         let row = self.rows.find_one_and_update(newest, next);
-        let row = within(row.return_document(ReturnDocument::After)).await?;
+        let row = within(&self.rows, row.return_document(ReturnDocument::After)).await?;
         Ok(row.map(Session::from))
     }
 
@@ -158,7 +159,7 @@ impl Sessions {
         generation: u32,
         now: Timestamp,
     ) -> Result<Option<Replaced>> {
-        let row = within(self.rows.find_one(standing(session, now))).await?;
+        let row = within(&self.rows, self.rows.find_one(standing(session, now))).await?;
         Ok(row.map(|row| {
             let replaced =
                 row.rotations.iter().find(|it| it.generation.try_into() == Ok(generation));
@@ -185,7 +186,7 @@ impl Sessions {
         }
         let rows = self.rows.find(filter).sort(doc! { "created_at": -1, "_id": -1 });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(all(rows.limit(limit)).await?.into_iter().map(Session::from).collect())
+        Ok(all(&self.rows, rows.limit(limit)).await?.into_iter().map(Session::from).collect())
     }
 
     /// Ends all sessions of a user but one.
@@ -194,7 +195,7 @@ impl Sessions {
     /// When the store is away.
     pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
         let others = doc! { "user_id": user, "_id": { "$ne": kept } };
-        within(self.rows.delete_many(others)).await?;
+        within(&self.rows, self.rows.delete_many(others)).await?;
         Ok(())
     }
 
@@ -204,7 +205,8 @@ impl Sessions {
     /// When the store is away.
     pub async fn mark_used(&self, sessions: &[SessionId], now: Timestamp) -> Result<()> {
         let used = doc! { "_id": { "$in": sessions.to_vec() } };
-        within(self.rows.update_many(used, doc! { "$max": { "last_used_at": now } })).await?;
+        within(&self.rows, self.rows.update_many(used, doc! { "$max": { "last_used_at": now } }))
+            .await?;
         Ok(())
     }
 
@@ -214,7 +216,7 @@ impl Sessions {
     /// When the store is away.
     pub async fn end(&self, session: SessionId, user: UserId) -> Result<bool> {
         let row = self.rows.delete_one(doc! { "_id": session, "user_id": user });
-        Ok(within(row).await?.deleted_count > 0)
+        Ok(within(&self.rows, row).await?.deleted_count > 0)
     }
 }
 

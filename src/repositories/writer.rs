@@ -15,9 +15,9 @@ mod updates;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use self::batch::{Part, Tries};
@@ -30,7 +30,7 @@ use super::bson::binary;
 use super::conversations::ConversationRow;
 use super::messages::Messages;
 use super::notifications::Notifications;
-use super::store::{Abort, Store, all_in, within};
+use super::store::{Abort, Collection, Store, all_in, within};
 use super::unindexed::Unindexed;
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Draft, Sent};
@@ -85,7 +85,7 @@ impl Writer {
     pub async fn sent_before(&self, draft: &Draft) -> Result<Option<MessageId>> {
         let Some(key) = key_of(draft) else { return Ok(None) };
         let alive = doc! { "_id": binary(key), "expires_at": { "$gt": draft.at } };
-        let row = within(self.keys.find_one(alive)).await?;
+        let row = within(&self.keys, self.keys.find_one(alive)).await?;
         row.map(|row| same(&row, draft)).transpose()
     }
 

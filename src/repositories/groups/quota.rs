@@ -1,13 +1,13 @@
 //! How many groups each user is in: a count in the account, so that the limit is a condition of
 //! the update that raises it.
 
+use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 
 use crate::domain::groups::MAX_GROUPS_OF_A_USER;
 use crate::domain::ids::UserId;
-use crate::repositories::store::Store;
+use crate::repositories::store::{Collection, Store};
 
 /// What came of counting some users in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

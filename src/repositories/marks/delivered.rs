@@ -62,7 +62,7 @@ impl MarksRepository {
             "ordered": false,
             "writeConcern": { "w": "majority" },
         };
-        let reply = within(self.store.database().run_command(command)).await?;
+        let reply = within(&self.store, self.store.database().run_command(command)).await?;
         match (reply.get_array("writeErrors"), reply.get("writeConcernError")) {
             (Err(_), None) => Ok(()),
             (errors, concern) => {
@@ -80,6 +80,6 @@ impl MarksRepository {
         ids.dedup();
         let rows = self.store.collection::<Length>("conversations");
         let find = rows.find(doc! { "_id": { "$in": ids } }).projection(doc! { "last_seq": 1 });
-        Ok(all(find).await?.into_iter().map(|row| (row.id, row.last_seq)).collect())
+        Ok(all(&rows, find).await?.into_iter().map(|row| (row.id, row.last_seq)).collect())
     }
 }

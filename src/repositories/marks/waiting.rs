@@ -51,7 +51,7 @@ impl MarksRepository {
     pub async fn count_waiting(&self, user: UserId, now: Timestamp) -> Result<u64> {
         let mut waiting = waiting(user, now);
         waiting.insert("$expr", unnoticed_rows());
-        within(self.rows.count_documents(waiting)).await
+        within(&self.rows, self.rows.count_documents(waiting)).await
     }
 
     /// Marks the notifications of all direct conversations as read, up to what waits there.
@@ -62,7 +62,7 @@ impl MarksRepository {
         let waiting = doc! { "user_id": user, "waiting_at": { "$exists": true } };
         let noticed =
             vec![doc! { "$set": { "noticed_seq": { "$max": ["$noticed_seq", "$waiting_seq"] } } }];
-        within(self.rows.update_many(waiting, noticed)).await.map(|_| ())
+        within(&self.rows, self.rows.update_many(waiting, noticed)).await.map(|_| ())
     }
 
     /// Marks the notification of a conversation as read, up to the message that it is about.
@@ -73,7 +73,7 @@ impl MarksRepository {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let row = doc! { "_id": members::key(conversation, user) };
         let notice = self.rows.update_one(row, doc! { "$max": { "noticed_seq": seq } });
-        within(notice).await.map(|_| ())
+        within(&self.rows, notice).await.map(|_| ())
     }
 }
 
