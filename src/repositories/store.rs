@@ -1,5 +1,6 @@
 //! The connection to MongoDB: its options, one deadline for every call, and transactions.
 
+mod primary;
 mod transaction;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use mongodb::{Client, ClientSession, Collection, Cursor, Database, SessionCursor
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+pub(super) use self::primary::PrimaryWatch;
 pub(super) use self::transaction::Abort;
 use self::transaction::is_transient;
 use crate::error::{Error, Result};
@@ -27,6 +29,8 @@ pub struct Store {
     database: Database,
     /// Has connections of its own; see [`Store::for_writers`].
     writers: Client,
+    /// Of the client of readers.
+    primary: PrimaryWatch,
 }
 
 impl fmt::Debug for Store {
@@ -50,9 +54,11 @@ impl Store {
         options.read_concern = Some(ReadConcern::majority());
         options.write_concern = Some(majority());
         let writers = Client::with_options(options.clone()).map_err(Error::internal)?;
+        let primary = PrimaryWatch::default();
+        options.sdam_event_handler = Some(primary.handler());
         let client = Client::with_options(options).map_err(Error::internal)?;
         let database = client.database(database);
-        Ok(Self { client, database, writers })
+        Ok(Self { client, database, writers, primary })
     }
 
     /// The same database over connections that readers do not use. A writer's transaction is a
@@ -61,7 +67,12 @@ impl Store {
     pub(super) fn for_writers(&self) -> Self {
         let client = self.writers.clone();
         let database = client.database(self.database.name());
-        Self { client, database, writers: self.writers.clone() }
+        Self { client, database, writers: self.writers.clone(), primary: self.primary.clone() }
+    }
+
+    /// Which primary answers reads.
+    pub(super) fn primary(&self) -> &PrimaryWatch {
+        &self.primary
     }
 
     /// The database itself, for schema and administration.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::definition::fingerprint;
 use super::{Applied, By, SchemaError};
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::{CLOCK_TOLERANCE, Clock, Timestamp};
 use crate::error::Result;
 use crate::repositories::bson::{binary, optional_date};
 use crate::repositories::store::{Store, duplicate, failed, within, within_raw};
@@ -48,7 +48,7 @@ pub(super) struct State {
 impl State {
     /// Whether nobody is at work.
     pub fn is_free(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| until <= now)
+        self.until.is_none_or(|until| until <= now || until > latest(now))
     }
 
     /// Whether the definitions of this instance were the last to be applied.
@@ -69,6 +69,11 @@ impl State {
         all.drain(..all.len().saturating_sub(REMEMBERED));
         all
     }
+}
+
+/// The latest end of a lease that is held now: a later one is of before the clock was set back.
+fn latest(now: Timestamp) -> Timestamp {
+    now.plus(TERM).plus(CLOCK_TOLERANCE)
 }
 
 /// The row and the way to it.
@@ -95,6 +100,7 @@ impl Lease {
         let free = doc! { "_id": "schema", "shards": shards, "$or": [
             { "until": { "$exists": false } },
             { "until": { "$lte": now } },
+            { "until": { "$gt": latest(now) } },
         ] };
         let change = doc! {
             "$inc": { "fence": 1_i64 },
