@@ -76,7 +76,7 @@ impl App {
         let files = settings.server.tls_files();
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
-        let composed = compose(&settings, &clock).await?;
+        let composed = Box::pin(compose(&settings, &clock)).await?;
         let Composed { store, redis, bus, repositories, services, dispatch, metrics } = composed;
         let counts = &metrics.realtime;
         let realtime =
@@ -88,7 +88,7 @@ impl App {
             header: settings.server.forwarded_header,
         };
         let guards = Guards::new(limits.clone(), services.access.clone(), proxies);
-        let health = Health { store, redis, shutdown: shutdown.clone() };
+        let health = Health::new(store, redis, shutdown.clone());
         Ok(Self {
             settings,
             listeners,
@@ -127,9 +127,12 @@ impl App {
         let options = ServerOptions {
             public_url: server.public_url.to_string(),
             max_connections: server.max_connections,
+            connections_per_address: server.connections_per_address,
+            trusted_proxies: server.trusted_proxies.clone().into(),
             handshake_timeout: server.handshake_seconds,
             header_timeout: server.header_seconds,
             idle_timeout: server.idle_seconds,
+            slow_client: server::SLOW_CLIENT,
             certificate_interval: CERTIFICATE_INTERVAL,
         };
         let routes = routes::all(&self.guards, &self.services, &self.realtime, &self.health);
@@ -158,8 +161,9 @@ struct Composed {
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
     let metrics = Metrics::new(clock.now())?;
     let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics)?;
-    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
-    let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
+    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics.pools)?;
+    let (uri, database) = (settings.mongodb.uri.expose(), &settings.mongodb.database);
+    let store = Store::measured(uri, database, &metrics.pools).await?;
     schema::apply(&store, settings.messages.shards, clock, By::Start).await?;
     let repositories = Repositories::new(&store, settings.messages.shards as usize);
     let signing_key = match &settings.auth.jwt_key {

@@ -4,6 +4,7 @@
 //! `main → app → {server, routes, realtime} → filters → services → {repositories, cache, bus, mail}
 //! → domain`.
 
+pub mod admission;
 pub mod app;
 pub mod bus;
 pub mod cache;
@@ -13,6 +14,8 @@ pub mod domain;
 pub mod error;
 pub mod failpoint;
 pub mod filters;
+#[cfg(test)]
+mod fuzzing;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod mail;

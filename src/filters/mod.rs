@@ -8,6 +8,7 @@ pub mod client;
 pub mod context;
 pub mod endpoint;
 pub mod forwarded;
+pub mod frame_limit;
 pub mod guards;
 pub mod handshake;
 pub mod input;

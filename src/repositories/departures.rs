@@ -1,19 +1,25 @@
 //! What deleted accounts have left behind: found by a flag in their rows, removed by steps that
 //! can be repeated, until the flag is taken away.
 
+use std::collections::HashSet;
+
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, doc};
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use super::bson::{binary, date, id};
+use super::reactions::{self, Reactions};
 use super::relations::Relations;
-use super::store::{Abort, Store, all, within};
+use super::store::{Abort, Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 
 /// Relations that are removed in one go.
 const AT_ONCE: i64 = 100;
+
+/// Reactions of which it is noted in one go whose they are.
+const NAMED_AT_ONCE: i64 = 500;
 
 /// The flags in `users`, and the rows of others that name a deleted account.
 #[derive(Debug, Clone)]
@@ -23,6 +29,7 @@ pub struct Departures {
     pairs: Collection<Pair>,
     told: Collection<Pair>,
     relations: Relations,
+    reactions: Reactions,
 }
 
 /// An account that was deleted and has left something behind.
@@ -53,6 +60,7 @@ impl Departures {
             pairs: store.collection("relations"),
             told: store.collection("notifications"),
             relations: Relations::new(store),
+            reactions: Reactions::new(store),
         }
     }
 
@@ -65,7 +73,7 @@ impl Departures {
         let flagged = doc! { "cleanup": true, "deleted_at": { "$lte": before } };
         let fields = doc! { "deleted_at": 1 };
         let rows = self.users.find(flagged).sort(doc! { "deleted_at": 1 });
-        all(rows.projection(fields).limit(limit)).await
+        all(&self.users, rows.projection(fields).limit(limit)).await
     }
 
     /// Notes that nothing is left.
@@ -74,7 +82,8 @@ impl Departures {
     /// When the store is away.
     pub async fn finish(&self, user: UserId) -> Result<()> {
         let done = doc! { "$unset": { "cleanup": "" } };
-        within(self.users.update_one(doc! { "_id": user, "cleanup": true }, done)).await?;
+        within(&self.users, self.users.update_one(doc! { "_id": user, "cleanup": true }, done))
+            .await?;
         Ok(())
     }
 
@@ -88,7 +97,7 @@ impl Departures {
         let own = doc! { "views": { "$elemMatch": { "$gte": view(0), "$lte": view(u8::MAX) } } };
         loop {
             let find = self.pairs.find(own.clone()).projection(doc! { "_id": 1 });
-            let pairs = all(find.limit(AT_ONCE)).await?;
+            let pairs = all(&self.pairs, find.limit(AT_ONCE)).await?;
             if pairs.is_empty() {
                 return Ok(());
             }
@@ -109,12 +118,33 @@ impl Departures {
             .await
     }
 
+    /// Notes of some reactions that an earlier natter has stored whose they are, and flags the
+    /// deleted accounts among those users; whether there were any. Until there are none, it is not
+    /// known of anyone that no reaction is left.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn name_reactions(&self) -> Result<bool> {
+        let keys = self.reactions.unnamed(NAMED_AT_ONCE).await?;
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        // Before they have a name, by which they would not be found again after a crash.
+        let users = keys.iter().map(reactions::user_of).collect::<Result<HashSet<UserId>>>()?;
+        let users: Vec<UserId> = users.into_iter().collect();
+        let gone = doc! { "_id": { "$in": users }, "deleted_at": { "$type": "date" } };
+        let flag = doc! { "$set": { "cleanup": true } };
+        within(&self.users, self.users.update_many(gone, flag)).await?;
+        self.reactions.name(&self.store, &keys).await?;
+        Ok(true)
+    }
+
     /// Removes what a user was told of.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn forget_notifications(&self, user: UserId) -> Result<()> {
-        within(self.told.delete_many(doc! { "user_id": user })).await?;
+        within(&self.told, self.told.delete_many(doc! { "user_id": user })).await?;
         Ok(())
     }
 }

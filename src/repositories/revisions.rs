@@ -6,12 +6,13 @@
 //! included: of two that run at once one starts again on what the other left.
 
 mod deleting;
+mod forgetting;
 mod pins;
 mod reacting;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
-use mongodb::{ClientSession, Collection};
 
 use super::attachment_uses::AttachmentUses;
 use super::conversations::ConversationRow;
@@ -21,7 +22,7 @@ use super::messages::{MessageRow, Messages};
 use super::notifications::Notifications;
 use super::reactions::Reactions;
 use super::sends::SendKey;
-use super::store::{Abort, Store};
+use super::store::{Abort, Collection, Store};
 use super::turns::Turns;
 use super::unindexed::Unindexed;
 use crate::domain::clock::Timestamp;

@@ -5,7 +5,6 @@ mod standing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::doc;
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::standing::Standing;
 use self::standing::{Confirmation, standing};
 use super::bson::{date, id};
-use super::store::{PrimaryWatch, Store, all, within};
+use super::store::{Collection, PrimaryWatch, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
@@ -29,6 +28,8 @@ const ROTATIONS: i32 = 8;
 #[derive(Debug, Clone)]
 pub struct Sessions {
     pub(super) rows: Collection<Row>,
+    /// For those who follow their ends.
+    pub(super) background: Store,
     primary: PrimaryWatch,
     confirmation: Arc<Confirmation>,
 }
@@ -90,7 +91,8 @@ impl Sessions {
     #[must_use]
     pub fn new(store: &Store) -> Self {
         let (primary, confirmation) = (store.primary().clone(), Arc::default());
-        Self { rows: store.collection("sessions"), primary, confirmation }
+        let (rows, background) = (store.collection("sessions"), store.for_background());
+        Self { rows, background, primary, confirmation }
     }
 
     /// Replaces the generation by the next one; `None` if it is not the newest, or the session
@@ -119,7 +121,7 @@ impl Sessions {
             "$push": { "rotations": { "$each": [rotation], "$slice": -ROTATIONS } },
         };
         let row = self.rows.find_one_and_update(newest, next);
-        let row = within(row.return_document(ReturnDocument::After)).await?;
+        let row = within(&self.rows, row.return_document(ReturnDocument::After)).await?;
         Ok(row.map(Session::from))
     }
 
@@ -133,7 +135,7 @@ impl Sessions {
         generation: u32,
         now: Timestamp,
     ) -> Result<Option<Replaced>> {
-        let row = within(self.rows.find_one(standing(session, now))).await?;
+        let row = within(&self.rows, self.rows.find_one(standing(session, now))).await?;
         Ok(row.map(|row| {
             let replaced =
                 row.rotations.iter().find(|it| it.generation.try_into() == Ok(generation));
@@ -160,7 +162,7 @@ impl Sessions {
         }
         let rows = self.rows.find(filter).sort(doc! { "created_at": -1, "_id": -1 });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(all(rows.limit(limit)).await?.into_iter().map(Session::from).collect())
+        Ok(all(&self.rows, rows.limit(limit)).await?.into_iter().map(Session::from).collect())
     }
 
     /// Ends all sessions of a user but one.
@@ -169,7 +171,7 @@ impl Sessions {
     /// When the store is away.
     pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
         let others = doc! { "user_id": user, "_id": { "$ne": kept } };
-        within(self.rows.delete_many(others)).await?;
+        within(&self.rows, self.rows.delete_many(others)).await?;
         Ok(())
     }
 
@@ -179,7 +181,8 @@ impl Sessions {
     /// When the store is away.
     pub async fn mark_used(&self, sessions: &[SessionId], now: Timestamp) -> Result<()> {
         let used = doc! { "_id": { "$in": sessions.to_vec() } };
-        within(self.rows.update_many(used, doc! { "$max": { "last_used_at": now } })).await?;
+        within(&self.rows, self.rows.update_many(used, doc! { "$max": { "last_used_at": now } }))
+            .await?;
         Ok(())
     }
 
@@ -189,7 +192,7 @@ impl Sessions {
     /// When the store is away.
     pub async fn end(&self, session: SessionId, user: UserId) -> Result<bool> {
         let row = self.rows.delete_one(doc! { "_id": session, "user_id": user });
-        Ok(within(row).await?.deleted_count > 0)
+        Ok(within(&self.rows, row).await?.deleted_count > 0)
     }
 }
 

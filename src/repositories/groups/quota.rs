@@ -3,16 +3,16 @@
 
 use std::collections::HashSet;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use crate::domain::groups::MAX_GROUPS_OF_A_USER;
 use crate::domain::ids::UserId;
 use crate::error::Result;
 use crate::repositories::bson::id;
-use crate::repositories::store::{Store, all};
+use crate::repositories::store::{Collection, Store, all};
 
 /// What came of counting some users in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Quota {
     pub(super) async fn known(&self, users: &[UserId]) -> Result<HashSet<UserId>> {
         let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null };
         let rows = self.users.clone_with_type::<Known>();
-        let rows = all(rows.find(known).projection(doc! { "_id": 1 })).await?;
+        let rows = all(&self.users, rows.find(known).projection(doc! { "_id": 1 })).await?;
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 

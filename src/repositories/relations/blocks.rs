@@ -15,6 +15,9 @@ use crate::domain::relations::{Block, BlockPosition};
 use crate::error::{Error, Result};
 use crate::repositories::store::{Abort, all, within};
 
+/// Two users, in either order.
+pub type Pair = (UserId, UserId);
+
 impl Relations {
     /// Lets `user` block `other`: whatever was between the two ends, and nothing of `other` waits
     /// for `user` any more. Since when; again changes nothing.
@@ -79,7 +82,8 @@ impl Relations {
                     .await?;
                 if row.is_some_and(|row| row.has_no_block()) {
                     let empty = doc! { "_id": key(user, other) };
-                    this.rows.delete_one(empty).session(session).await?;
+                    this.rows.delete_one(empty).session(&mut *session).await?;
+                    this.members.show_marks(session, user, other).await?;
                 }
                 Ok::<_, Abort>(())
             })
@@ -92,7 +96,7 @@ impl Relations {
     /// When the store is away.
     pub async fn blocked_since(&self, user: UserId, other: UserId) -> Result<Option<Timestamp>> {
         let row = self.rows.find_one(doc! { "_id": key(user, other), "status": "blocked" });
-        Ok(within(row).await?.and_then(|row| row.blocked_by(user)))
+        Ok(within(&self.rows, row).await?.and_then(|row| row.blocked_by(user)))
     }
 
     /// Whether one of the two has blocked the other.
@@ -101,7 +105,24 @@ impl Relations {
     /// When the store is away.
     pub async fn blocked_between(&self, one: UserId, other: UserId) -> Result<bool> {
         let row = self.rows.find_one(doc! { "_id": key(one, other), "status": "blocked" });
-        Ok(within(row).await?.is_some())
+        Ok(within(&self.rows, row).await?.is_some())
+    }
+
+    /// Those of some pairs between whom there is a block, whoever made it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn blocked_pairs(&self, pairs: &[Pair]) -> Result<HashSet<Pair>> {
+        if pairs.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let keys: Vec<Bson> = pairs.iter().map(|pair| key(pair.0, pair.1)).collect();
+        let rows = self.rows.find(doc! { "_id": { "$in": keys }, "status": "blocked" });
+        let rows = all(&self.rows, rows).await?;
+        let is_blocked = |pair: &&Pair| {
+            rows.iter().any(|row| Bson::from(row.key.clone()) == key(pair.0, pair.1))
+        };
+        Ok(pairs.iter().filter(is_blocked).copied().collect())
     }
 
     /// Those of some others between whom and `user` there is a block, whoever made it.
@@ -127,7 +148,7 @@ impl Relations {
         if others.is_empty() {
             return Ok(Vec::new());
         }
-        all(self.rows.find(blocks_of(user, others))).await
+        all(&self.rows, self.rows.find(blocks_of(user, others))).await
     }
 
     /// Whether there is a block between `user` and any of the others, as a transaction sees it.
@@ -188,7 +209,7 @@ impl Relations {
             .find(own)
             .sort(doc! { at: -1, "_id": -1 })
             .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        let rows = all(rows).await?;
+        let rows = all(&self.rows, rows).await?;
         let blocks = rows.into_iter().map(|row| {
             let (other, at) = (row.other_than(user), row.blocked_by(user));
             let (Some(other), Some(at)) = (other, at) else {

@@ -76,7 +76,7 @@ impl Sessions {
             let find = rows.find_one(standing(session, now)).projection(fields.clone());
             find.selection_criteria(primary.clone())
         };
-        within(async {
+        within(&self.rows, async {
             if let Some(standing) = find().await? {
                 return Ok(Some(standing));
             }

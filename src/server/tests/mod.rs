@@ -4,6 +4,9 @@
 //! must *not* happen is given a fixed time.
 
 mod connections;
+mod floods;
 mod limits;
+mod places;
+mod refusals;
 mod stop;
 pub(super) mod support;
