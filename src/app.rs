@@ -14,6 +14,7 @@ use crate::cache::Redis;
 use crate::cli;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
+use crate::filters::forwarded::Proxies;
 use crate::filters::guards::Guards;
 use crate::filters::rate_limit::RateLimits;
 use crate::lifecycle::{Drain, Shutdown};
@@ -75,16 +76,19 @@ impl App {
         let files = settings.server.tls_files();
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
-        let composed = compose(&settings, &clock).await?;
+        let composed = Box::pin(compose(&settings, &clock)).await?;
         let Composed { store, redis, bus, repositories, services, dispatch, metrics } = composed;
         let counts = &metrics.realtime;
         let realtime =
             Realtime::new(&settings, &repositories, &services, &bus, &clock, &shutdown, counts);
         let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames, &clock, counts));
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
-        let trusted = settings.server.trusted_proxies.clone().into();
-        let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
-        let health = Health { store, redis, shutdown: shutdown.clone() };
+        let proxies = Proxies {
+            trusted: settings.server.trusted_proxies.clone(),
+            header: settings.server.forwarded_header,
+        };
+        let guards = Guards::new(limits.clone(), services.access.clone(), proxies);
+        let health = Health::new(store, redis, shutdown.clone());
         Ok(Self {
             settings,
             listeners,
@@ -157,8 +161,9 @@ struct Composed {
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
     let metrics = Metrics::new(clock.now())?;
     let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics)?;
-    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
-    let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
+    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics.pools)?;
+    let (uri, database) = (settings.mongodb.uri.expose(), &settings.mongodb.database);
+    let store = Store::measured(uri, database, &metrics.pools).await?;
     schema::apply(&store, settings.messages.shards, clock, By::Start).await?;
     let repositories = Repositories::new(&store, settings.messages.shards as usize);
     let signing_key = match &settings.auth.jwt_key {

@@ -126,7 +126,9 @@ impl Accounts {
     /// # Errors
     /// `email_taken`, `username_taken`, as the unique keys say; or the store is away.
     pub async fn admit(&self, account: &NewAccount, now: Timestamp) -> Result<bool> {
-        match within_raw(self.users.rows.insert_one(row(account, true, now))).await? {
+        match within_raw(&self.users.rows, self.users.rows.insert_one(row(account, true, now)))
+            .await?
+        {
             Ok(_) => Ok(true),
             Err(error) if duplicate(&error).as_deref() == Some("_id_") => Ok(false),
             Err(error) => match conflict(error) {

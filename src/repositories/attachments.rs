@@ -3,12 +3,11 @@
 
 use std::fmt::Write;
 
-use mongodb::Collection;
 use mongodb::bson::{Binary, Document, doc};
 use serde::Deserialize;
 
 use super::bson::{binary, date, id};
-use super::store::{Store, all, within};
+use super::store::{Collection, Store, all, within};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
 use crate::domain::files::{Preview, StoredFile};
@@ -82,7 +81,7 @@ impl Attachments {
             "_id": id, "uploader": uploader, "state": "uploading",
             "filename": filename, "created_at": now,
         };
-        within(self.rows.clone_with_type::<Document>().insert_one(row)).await?;
+        within(&self.rows, self.rows.clone_with_type::<Document>().insert_one(row)).await?;
         Ok(())
     }
 
@@ -115,7 +114,7 @@ impl Attachments {
         let uploading = doc! { "_id": id, "state": "uploading" };
         let row = self.rows.find_one_and_update(uploading, doc! { "$set": ready });
         let row = row.return_document(mongodb::options::ReturnDocument::After);
-        within(row).await?.map(StoredFile::try_from).transpose()
+        within(&self.rows, row).await?.map(StoredFile::try_from).transpose()
     }
 
     /// Forgets a file that did not become ready.
@@ -123,7 +122,7 @@ impl Attachments {
     /// # Errors
     /// When the store is away.
     pub async fn forget(&self, id: AttachmentId) -> Result<()> {
-        within(self.rows.delete_one(doc! { "_id": id, "state": "uploading" })).await?;
+        within(&self.rows, self.rows.delete_one(doc! { "_id": id, "state": "uploading" })).await?;
         Ok(())
     }
 
@@ -149,7 +148,7 @@ impl Attachments {
     /// # Errors
     /// When the store is away.
     pub async fn erase(&self, id: AttachmentId) -> Result<()> {
-        within(self.rows.delete_one(doc! { "_id": id, "state": "deleting" })).await?;
+        within(&self.rows, self.rows.delete_one(doc! { "_id": id, "state": "deleting" })).await?;
         Ok(())
     }
 
@@ -161,7 +160,7 @@ impl Attachments {
         }
         let keys = self.rows.clone_with_type::<Key>();
         let keys = keys.find(filter).projection(doc! { "_id": 1 }).limit(limit);
-        Ok(all(keys).await?.into_iter().map(|key| key.id).collect())
+        Ok(all(&self.rows, keys).await?.into_iter().map(|key| key.id).collect())
     }
 
     /// A file that is ready.
@@ -169,7 +168,8 @@ impl Attachments {
     /// # Errors
     /// When the store is away.
     pub async fn find(&self, id: AttachmentId) -> Result<Option<StoredFile>> {
-        let row = within(self.rows.find_one(doc! { "_id": id, "state": "ready" })).await?;
+        let row =
+            within(&self.rows, self.rows.find_one(doc! { "_id": id, "state": "ready" })).await?;
         row.map(StoredFile::try_from).transpose()
     }
 
@@ -180,7 +180,7 @@ impl Attachments {
     pub async fn own(&self, uploader: UserId, ids: &[AttachmentId]) -> Result<Vec<Attachment>> {
         let own: Document =
             doc! { "_id": { "$in": ids.to_vec() }, "uploader": uploader, "state": "ready" };
-        let mut rows = all(self.rows.find(own)).await?;
+        let mut rows = all(&self.rows, self.rows.find(own)).await?;
         rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
         let files = rows.into_iter().map(StoredFile::try_from);
         files.map(|file| file.map(|file| file.attachment)).collect()
@@ -201,7 +201,8 @@ impl Attachments {
         if let Some(after) = after {
             own.insert("_id", doc! { "$gt": after });
         }
-        let rows = all(self.rows.find(own).sort(doc! { "_id": 1 }).limit(count)).await?;
+        let rows =
+            all(&self.rows, self.rows.find(own).sort(doc! { "_id": 1 }).limit(count)).await?;
         let files = rows.into_iter().map(StoredFile::try_from);
         files.map(|file| file.map(|file| file.attachment)).collect()
     }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Binary, doc};
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, optional_id, raw};
-use super::store::{Store, within};
-use crate::domain::clock::{Timestamp, random_bytes};
+use super::store::{Collection, Store, within};
+use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp, random_bytes};
 use crate::domain::ids::UserId;
 use crate::domain::mails::{Mail, MailKind};
 use crate::domain::text::Email;
@@ -17,6 +16,9 @@ use crate::error::{Error, Result};
 
 /// How long a claimed mail is left to the instance that claimed it.
 const LEASE: Duration = Duration::from_mins(1);
+
+/// The longest wait before another attempt.
+pub const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// The collection `outbox`.
 #[derive(Debug, Clone)]
@@ -102,7 +104,7 @@ impl Outbox {
     /// # Errors
     /// When the store is away.
     pub async fn queue(&self, mail: &Mail, now: Timestamp, expires_at: Timestamp) -> Result<()> {
-        within(self.rows.insert_one(Row::new(mail, None, now, expires_at))).await?;
+        within(&self.rows, self.rows.insert_one(Row::new(mail, None, now, expires_at))).await?;
         Ok(())
     }
 
@@ -112,15 +114,20 @@ impl Outbox {
     /// # Errors
     /// When the store is away.
     pub async fn claim(&self, now: Timestamp) -> Result<Option<Claim>> {
+        // A later attempt was planned before the clock was set back.
+        let latest = now.plus(LONGEST_WAIT).plus(CLOCK_TOLERANCE);
+        let due = doc! { "$or": [
+            { "next_attempt_at": { "$lte": now } }, { "next_attempt_at": { "$gt": latest } },
+        ] };
         let claimed = self
             .rows
             .find_one_and_update(
-                doc! { "next_attempt_at": { "$lte": now } },
+                due,
                 doc! { "$set": { "next_attempt_at": now.plus(LEASE) }, "$inc": { "attempts": 1 } },
             )
             .sort(doc! { "next_attempt_at": 1 })
             .return_document(ReturnDocument::After);
-        within(claimed).await?.map(Claim::try_from).transpose()
+        within(&self.rows, claimed).await?.map(Claim::try_from).transpose()
     }
 
     /// Forgets a mail that was sent, or never will be.
@@ -128,7 +135,7 @@ impl Outbox {
     /// # Errors
     /// When the store is away.
     pub async fn remove(&self, claim: &Claim) -> Result<()> {
-        within(self.rows.delete_one(doc! { "_id": claim.id.clone() })).await?;
+        within(&self.rows, self.rows.delete_one(doc! { "_id": claim.id.clone() })).await?;
         Ok(())
     }
 
@@ -138,7 +145,8 @@ impl Outbox {
     /// When the store is away.
     pub async fn retry_at(&self, claim: &Claim, at: Timestamp) -> Result<()> {
         let mine = doc! { "_id": claim.id.clone(), "attempts": claim.attempts };
-        within(self.rows.update_one(mine, doc! { "$set": { "next_attempt_at": at } })).await?;
+        within(&self.rows, self.rows.update_one(mine, doc! { "$set": { "next_attempt_at": at } }))
+            .await?;
         Ok(())
     }
 }

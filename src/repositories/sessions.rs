@@ -1,14 +1,18 @@
 //! Sessions: one row per signed-in device. An ended session has no row.
 
+mod standing;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::Collection;
-use mongodb::bson::{Document, doc};
-use mongodb::options::{ReadConcern, ReturnDocument};
+use mongodb::bson::doc;
+use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
+pub use self::standing::Standing;
+use self::standing::{Confirmation, standing};
 use super::bson::{date, id};
-use super::store::{Store, all, within};
+use super::store::{Collection, PrimaryWatch, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
@@ -24,6 +28,10 @@ const ROTATIONS: i32 = 8;
 #[derive(Debug, Clone)]
 pub struct Sessions {
     pub(super) rows: Collection<Row>,
+    /// For those who follow their ends.
+    pub(super) background: Store,
+    primary: PrimaryWatch,
+    confirmation: Arc<Confirmation>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,44 +86,13 @@ pub struct Replaced {
     pub at: Option<Timestamp>,
 }
 
-/// As much of a session as every request needs.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Standing {
-    /// Whose it is.
-    #[serde(rename = "user_id", with = "id")]
-    pub user: UserId,
-    /// When it was last marked as used.
-    #[serde(with = "date")]
-    pub last_used_at: Timestamp,
-    /// From when on it does not stand.
-    #[serde(with = "date")]
-    pub expires_at: Timestamp,
-}
-
 impl Sessions {
     /// The sessions of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("sessions") }
-    }
-
-    /// Whose session it is and how long it stands; `None` once it has ended.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn standing(&self, session: SessionId, now: Timestamp) -> Result<Option<Standing>> {
-        let fields = doc! { "user_id": 1, "last_used_at": 1, "expires_at": 1 };
-        let rows = self.rows.clone_with_type::<Standing>();
-        let find = || rows.find_one(standing(session, now)).projection(fields.clone());
-        within(async {
-            match find().await? {
-                Some(standing) => Ok(Some(standing)),
-                // A primary elected a moment ago may not show yet what the majority has, and would
-                // end sessions that stand. This read waits until it does.
-                None => find().read_concern(ReadConcern::linearizable()).await,
-            }
-        })
-        .await
+        let (primary, confirmation) = (store.primary().clone(), Arc::default());
+        let (rows, background) = (store.collection("sessions"), store.for_background());
+        Self { rows, background, primary, confirmation }
     }
 
     /// Replaces the generation by the next one; `None` if it is not the newest, or the session
@@ -144,7 +121,7 @@ impl Sessions {
             "$push": { "rotations": { "$each": [rotation], "$slice": -ROTATIONS } },
         };
         let row = self.rows.find_one_and_update(newest, next);
-        let row = within(row.return_document(ReturnDocument::After)).await?;
+        let row = within(&self.rows, row.return_document(ReturnDocument::After)).await?;
         Ok(row.map(Session::from))
     }
 
@@ -158,7 +135,7 @@ impl Sessions {
         generation: u32,
         now: Timestamp,
     ) -> Result<Option<Replaced>> {
-        let row = within(self.rows.find_one(standing(session, now))).await?;
+        let row = within(&self.rows, self.rows.find_one(standing(session, now))).await?;
         Ok(row.map(|row| {
             let replaced =
                 row.rotations.iter().find(|it| it.generation.try_into() == Ok(generation));
@@ -185,7 +162,7 @@ impl Sessions {
         }
         let rows = self.rows.find(filter).sort(doc! { "created_at": -1, "_id": -1 });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(all(rows.limit(limit)).await?.into_iter().map(Session::from).collect())
+        Ok(all(&self.rows, rows.limit(limit)).await?.into_iter().map(Session::from).collect())
     }
 
     /// Ends all sessions of a user but one.
@@ -194,7 +171,7 @@ impl Sessions {
     /// When the store is away.
     pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
         let others = doc! { "user_id": user, "_id": { "$ne": kept } };
-        within(self.rows.delete_many(others)).await?;
+        within(&self.rows, self.rows.delete_many(others)).await?;
         Ok(())
     }
 
@@ -204,7 +181,8 @@ impl Sessions {
     /// When the store is away.
     pub async fn mark_used(&self, sessions: &[SessionId], now: Timestamp) -> Result<()> {
         let used = doc! { "_id": { "$in": sessions.to_vec() } };
-        within(self.rows.update_many(used, doc! { "$max": { "last_used_at": now } })).await?;
+        within(&self.rows, self.rows.update_many(used, doc! { "$max": { "last_used_at": now } }))
+            .await?;
         Ok(())
     }
 
@@ -214,13 +192,8 @@ impl Sessions {
     /// When the store is away.
     pub async fn end(&self, session: SessionId, user: UserId) -> Result<bool> {
         let row = self.rows.delete_one(doc! { "_id": session, "user_id": user });
-        Ok(within(row).await?.deleted_count > 0)
+        Ok(within(&self.rows, row).await?.deleted_count > 0)
     }
-}
-
-/// The sessions that stand, of one id.
-fn standing(session: SessionId, now: Timestamp) -> Document {
-    doc! { "_id": session, "expires_at": { "$gt": now } }
 }
 
 impl From<Row> for Session {

@@ -4,13 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id, optional_date};
 use super::embedded::EmbeddedAttachment;
-use super::store::{Store, all, within};
+use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::text::Email;
@@ -81,7 +80,7 @@ impl Users {
     /// When the store is away.
     pub async fn find(&self, user: UserId, now: Timestamp) -> Result<Option<User>> {
         let row = self.rows.find_one(present(doc! { "_id": user }, now));
-        Ok(within(row).await?.map(User::from))
+        Ok(within(&self.rows, row).await?.map(User::from))
     }
 
     /// The account that signs in with this address.
@@ -105,7 +104,7 @@ impl Users {
     }
 
     async fn credentials(&self, filter: Document) -> Result<Option<Credentials>> {
-        Ok(within(self.rows.find_one(filter)).await?.map(|row| {
+        Ok(within(&self.rows, self.rows.find_one(filter)).await?.map(|row| {
             let password_hash = row.password_hash.clone();
             Credentials { user: row.into(), password_hash }
         }))
@@ -129,7 +128,7 @@ impl Users {
 
     pub(super) async fn exists(&self, filter: Document) -> Result<bool> {
         let rows = self.rows.clone_with_type::<Document>();
-        Ok(within(rows.find_one(filter).projection(doc! { "_id": 1 })).await?.is_some())
+        Ok(within(&self.rows, rows.find_one(filter).projection(doc! { "_id": 1 })).await?.is_some())
     }
 
     /// Verified accounts whose name begins with `prefix`, which is in lower case, in the order of
@@ -152,7 +151,7 @@ impl Users {
         let named = doc! { "username_key": range, "verified": true, "deleted_at": null };
         let rows = self.rows.find(named).sort(doc! { "username_key": 1 });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(all(rows.limit(limit)).await?.into_iter().map(PublicUser::from).collect())
+        Ok(all(&self.rows, rows.limit(limit)).await?.into_iter().map(PublicUser::from).collect())
     }
 
     /// How these accounts look to others, in no order; those that do not exist are missing.
@@ -161,7 +160,11 @@ impl Users {
     /// When the store is away.
     pub async fn public(&self, users: &[UserId]) -> Result<Vec<PublicUser>> {
         let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true };
-        Ok(all(self.rows.find(known)).await?.into_iter().map(PublicUser::from).collect())
+        Ok(all(&self.rows, self.rows.find(known))
+            .await?
+            .into_iter()
+            .map(PublicUser::from)
+            .collect())
     }
 
     /// Whether a file is the profile picture of this account, which uploaded it: nobody else can
@@ -174,7 +177,7 @@ impl Users {
             "_id": uploader, "verified": true, "deleted_at": null, "picture.id": file,
         };
         let rows = self.rows.clone_with_type::<Document>();
-        Ok(within(rows.find_one(shown).projection(doc! { "_id": 1 })).await?.is_some())
+        Ok(within(&self.rows, rows.find_one(shown).projection(doc! { "_id": 1 })).await?.is_some())
     }
 
     /// Whose names these are, of those who can be found; by the key (lower case) of the name.
@@ -194,7 +197,8 @@ impl Users {
             "deleted_at": null,
         };
         let rows = self.rows.clone_with_type::<Named>();
-        let found = all(rows.find(named).projection(doc! { "username_key": 1 })).await?;
+        let found =
+            all(&self.rows, rows.find(named).projection(doc! { "username_key": 1 })).await?;
         Ok(found.into_iter().map(|row| (row.username_key, row.id)).collect())
     }
 
@@ -211,7 +215,7 @@ impl Users {
         let active =
             doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null };
         let rows = self.rows.clone_with_type::<Active>();
-        let found = all(rows.find(active).projection(doc! { "_id": 1 })).await?;
+        let found = all(&self.rows, rows.find(active).projection(doc! { "_id": 1 })).await?;
         Ok(found.into_iter().map(|row| row.id).collect())
     }
 }

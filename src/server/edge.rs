@@ -23,6 +23,7 @@ use warp::filters::BoxedFilter;
 
 use super::Peer;
 use super::cross_origin::CrossOrigin;
+use super::detached::detached;
 use super::head;
 use crate::error::{Error, Kind};
 use crate::filters::context::RequestContext;
@@ -99,7 +100,9 @@ where
         }
         let Self { routes, request_timeout } = self.clone();
         Box::pin(async move {
+            let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
             let answer = AssertUnwindSafe(warp::service(routes).oneshot(request)).catch_unwind();
+            let answer = detached(is_read, answer);
             Ok(match tokio::time::timeout(request_timeout, answer).await {
                 Ok(Ok(Ok(response))) => response,
                 // The panic hook has logged where and what.

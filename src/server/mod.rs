@@ -9,6 +9,7 @@ mod accept;
 mod certificates;
 mod connection;
 mod cross_origin;
+mod detached;
 mod driver;
 pub mod edge;
 mod exchange;

@@ -55,7 +55,7 @@ impl Bulk {
     /// # Errors
     /// When the store is away.
     pub async fn begun(&self) -> Result<Option<Begun>> {
-        let row = within(self.progress.find_one(doc! { "_id": ID })).await?;
+        let row = within(&self.progress, self.progress.find_one(doc! { "_id": ID })).await?;
         Ok(row.map(Begun::from))
     }
 
@@ -74,7 +74,7 @@ impl Bulk {
             password_hash: begun.password_hash,
             done: begun.done,
         };
-        match within_raw(self.progress.insert_one(row)).await? {
+        match within_raw(&self.progress, self.progress.insert_one(row)).await? {
             Err(error) if duplicate(&error).is_none() => return Err(failed(error)),
             _ => {}
         }
@@ -88,6 +88,8 @@ impl Bulk {
     pub async fn reached(&self, done: u64) -> Result<()> {
         let done = i64::try_from(done).unwrap_or(i64::MAX);
         let further = doc! { "$max": { "done": done } };
-        within(self.progress.update_one(doc! { "_id": ID }, further)).await.map(|_| ())
+        within(&self.progress, self.progress.update_one(doc! { "_id": ID }, further))
+            .await
+            .map(|_| ())
     }
 }

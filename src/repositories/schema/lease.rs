@@ -6,17 +6,16 @@
 
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
 use super::definition::fingerprint;
 use super::{Applied, By, SchemaError};
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::{CLOCK_TOLERANCE, Clock, Timestamp};
 use crate::error::Result;
 use crate::repositories::bson::{binary, optional_date};
-use crate::repositories::store::{Store, duplicate, failed, within, within_raw};
+use crate::repositories::store::{Collection, Store, duplicate, failed, within, within_raw};
 
 /// How long a silent holder keeps the lease.
 const TERM: Duration = Duration::from_secs(30);
@@ -48,7 +47,7 @@ pub(super) struct State {
 impl State {
     /// Whether nobody is at work.
     pub fn is_free(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| until <= now)
+        self.until.is_none_or(|until| until <= now || until > latest(now))
     }
 
     /// Whether the definitions of this instance were the last to be applied.
@@ -71,6 +70,11 @@ impl State {
     }
 }
 
+/// The latest end of a lease that is held now: a later one is of before the clock was set back.
+fn latest(now: Timestamp) -> Timestamp {
+    now.plus(TERM).plus(CLOCK_TOLERANCE)
+}
+
 /// The row and the way to it.
 #[derive(Debug, Clone)]
 pub(super) struct Lease {
@@ -84,7 +88,7 @@ impl Lease {
 
     /// The row as it is.
     pub async fn state(&self) -> Result<State> {
-        let row = within(self.rows.find_one(doc! { "_id": "schema" })).await?;
+        let row = within(&self.rows, self.rows.find_one(doc! { "_id": "schema" })).await?;
         Ok(row.unwrap_or_default())
     }
 
@@ -95,13 +99,14 @@ impl Lease {
         let free = doc! { "_id": "schema", "shards": shards, "$or": [
             { "until": { "$exists": false } },
             { "until": { "$lte": now } },
+            { "until": { "$gt": latest(now) } },
         ] };
         let change = doc! {
             "$inc": { "fence": 1_i64 },
             "$set": { "until": now.plus(TERM) },
         };
         let take = self.rows.find_one_and_update(free, change).upsert(true);
-        match within_raw(take.return_document(ReturnDocument::After)).await? {
+        match within_raw(&self.rows, take.return_document(ReturnDocument::After)).await? {
             Ok(Some(row)) => {
                 let (rows, fence) = (self.rows.clone(), row.fence);
                 let is_outdated = by == By::Start && row.is_superseded();
@@ -170,7 +175,7 @@ impl Held {
     /// Changes the row, provided that nobody has taken the lease since.
     async fn write(&self, change: Document) -> Result<(), SchemaError> {
         let own = doc! { "_id": "schema", "fence": self.fence };
-        let written = within(self.rows.update_one(own, change)).await?;
+        let written = within(&self.rows, self.rows.update_one(own, change)).await?;
         if written.matched_count == 0 { Err(SchemaError::Overtaken) } else { Ok(()) }
     }
 }
