@@ -14,6 +14,7 @@ use crate::cache::Redis;
 use crate::cli;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
+use crate::filters::forwarded::Proxies;
 use crate::filters::guards::Guards;
 use crate::filters::rate_limit::RateLimits;
 use crate::lifecycle::{Drain, Shutdown};
@@ -82,8 +83,11 @@ impl App {
             Realtime::new(&settings, &repositories, &services, &bus, &clock, &shutdown, counts);
         let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames, &clock, counts));
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
-        let trusted = settings.server.trusted_proxies.clone().into();
-        let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
+        let proxies = Proxies {
+            trusted: settings.server.trusted_proxies.clone(),
+            header: settings.server.forwarded_header,
+        };
+        let guards = Guards::new(limits.clone(), services.access.clone(), proxies);
         let health = Health::new(store, redis, shutdown.clone());
         Ok(Self {
             settings,

@@ -112,7 +112,7 @@ async fn receive(form: &mut Form, attachments: &Attachments, uploader: UserId) -
         let takes = is_file && first.is_none();
         if takes {
             let filename = part.filename().unwrap_or_default();
-            first = Some(attachments.begin(uploader, &filename));
+            first = Some(attachments.begin(uploader, filename));
         }
         more |= is_file && !takes;
         while let Some(bytes) = part.chunk().await? {

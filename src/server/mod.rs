@@ -13,6 +13,8 @@ mod detached;
 mod driver;
 pub mod edge;
 mod exchange;
+mod frames;
+mod head;
 mod listeners;
 mod places;
 mod pulse;

@@ -33,6 +33,7 @@ pub mod tokens;
 pub mod typing;
 pub mod upload;
 
+mod bounded;
 mod ground;
 mod images;
 

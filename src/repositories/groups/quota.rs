@@ -1,13 +1,18 @@
 //! How many groups each user is in: a count in the account, so that the limit is a condition of
 //! the update that raises it.
 
+use std::collections::HashSet;
+
 use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
+use serde::Deserialize;
 
 use crate::domain::groups::MAX_GROUPS_OF_A_USER;
 use crate::domain::ids::UserId;
-use crate::repositories::store::{Collection, Store};
+use crate::error::Result;
+use crate::repositories::bson::id;
+use crate::repositories::store::{Collection, Store, all};
 
 /// What came of counting some users in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +23,12 @@ pub(super) enum Taken {
     Unknown,
     /// At least one is in as many groups as one may be; the transaction must not commit.
     Full,
+}
+
+#[derive(Deserialize)]
+struct Known {
+    #[serde(rename = "_id", with = "id")]
+    id: UserId,
 }
 
 /// The counts in `users`.
@@ -48,6 +59,14 @@ impl Quota {
         }
         let known = self.users.count_documents(known).session(session).await?;
         Ok(if known == count { Taken::Full } else { Taken::Unknown })
+    }
+
+    /// Those of these users who are accounts that can be added.
+    pub(super) async fn known(&self, users: &[UserId]) -> Result<HashSet<UserId>> {
+        let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null };
+        let rows = self.users.clone_with_type::<Known>();
+        let rows = all(&self.users, rows.find(known).projection(doc! { "_id": 1 })).await?;
+        Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
     /// Counts these users, each named once, out of a group.
