@@ -160,8 +160,10 @@ struct Composed {
 /// Connects to the stores and brings collections and indexes up to date.
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
     let metrics = Metrics::new(clock.now())?;
-    let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics)?;
-    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics.pools)?;
+    let (url, prefix) = (settings.redis.url.expose(), &settings.redis.prefix);
+    let unusable = |error| format!("redis.url: {error}");
+    let redis = Redis::new(url, prefix, &metrics).map_err(unusable)?;
+    let bus = Bus::new(url, prefix, &metrics.pools).map_err(unusable)?;
     let (uri, database) = (settings.mongodb.uri.expose(), &settings.mongodb.database);
     let store = Store::measured(uri, database, &metrics.pools).await?;
     schema::apply(&store, settings.messages.shards, clock, By::Start).await?;

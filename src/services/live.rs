@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::lookup::Lookups;
 use super::access::{LIFETIME, Pass};
 use super::bounded::BoundedMap;
+use crate::admission::for_all;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
 use crate::error::Result;
@@ -163,7 +164,7 @@ impl LiveSessions {
             let forgotten = known.forgotten;
             known.lookups.join(session.session, forgotten)
         };
-        let standing = lookup.answer(self.read(session, lookup.forgotten)).await;
+        let standing = lookup.answer(for_all(self.read(session, lookup.forgotten))).await;
         self.known().lookups.leave(session.session, &lookup);
         Ok(standing?.is_some_and(|standing| standing.user == session.user))
     }

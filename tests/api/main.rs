@@ -47,6 +47,7 @@ mod search;
 mod seed;
 mod sending;
 mod sessions;
+mod stores;
 mod support;
 mod table;
 mod users;
