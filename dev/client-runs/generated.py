@@ -35,18 +35,16 @@ def generate():
 
 def use():
     from made import AuthenticatedClient, Client
+    from made.api.accounts import log_in
     from made.api.groups import create_group
     from made.api.messages import history_with_user, send_message
-    from made.models import CreateGroupBody, LoginBody, Message, Problem, SendMessageJsonBody
+    from made.api.users import search_users
+    from made.models import CreateGroupBody, LogInBody, Message, Problem, SendMessageJsonBody
 
-    accounts = [m.name for m in pkgutil.walk_packages(importlib.import_module("made.api").__path__)]
-    login = next(m for m in accounts if has(f"made.api.{m}", "login"))
-    login = importlib.import_module(f"made.api.{login}.login")
-    body = LoginBody(email="ada@example.com", password="correct horse ada")
-    pair = login.sync(client=Client(URL, verify_ssl=context()), body=body)
+    body = LogInBody(email="ada@example.com", password="correct horse ada")
+    pair = log_in.sync(client=Client(URL, verify_ssl=context()), body=body)
     ada = AuthenticatedClient(URL, token=pair.access_token, verify_ssl=context())
-    users = importlib.import_module("made.api.users.search_users")
-    grace = users.sync(client=ada, q="grace").items[0].id
+    grace = search_users.sync(client=ada, q="grace").items[0].id
     sent = send_message.sync(
         client=ada, body=SendMessageJsonBody(recipient_user_id=grace, message=WORDS)
     )
@@ -55,14 +53,6 @@ def use():
     assert page.items[0].id == sent.id
     refused = create_group.sync(client=ada, body=CreateGroupBody(group_name="", members=[]))
     assert isinstance(refused, Problem) and refused.code == "validation_failed", refused
-
-
-def has(package, name):
-    try:
-        importlib.import_module(f"{package}.{name}")
-    except ImportError:
-        return False
-    return True
 
 
 client("openapi-python-client: generate", generate)
