@@ -8,6 +8,7 @@ use mongodb::options::ReturnDocument;
 use super::attachment_uses::AttachmentUses;
 use super::bson::raw;
 use super::embedded::EmbeddedAttachment;
+use super::events::Events;
 use super::lockouts::Lockouts;
 use super::outbox::{self, Outbox};
 use super::sessions::Sessions;
@@ -16,6 +17,7 @@ use super::tokens::{self, Tokens};
 use super::users::{self, Users, present};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
+use crate::domain::events::{Audience, Event, Happening};
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::mails::Mail;
 use crate::domain::text::{Email, Username};
@@ -33,6 +35,7 @@ pub struct Accounts {
     pub(super) sessions: Sessions,
     pub(super) lockouts: Lockouts,
     pub(super) uses: AttachmentUses,
+    pub(super) events: Events,
 }
 
 /// An account to be made.
@@ -93,6 +96,7 @@ impl Accounts {
             sessions: Sessions::new(store),
             lockouts: Lockouts::new(store),
             uses: AttachmentUses::new(store),
+            events: Events::new(store),
         }
     }
 
@@ -179,6 +183,12 @@ impl Accounts {
             let Some(row) = row.map_err(conflict)? else { return Ok(None) };
             let shown = [before.as_ref(), Some(&row)].map(|row| Some(row?.picture.as_ref()?.id));
             this.show(shown, now, session).await?;
+            if before.is_some_and(|before| before.username != row.username) || shown[0] != shown[1]
+            {
+                let event = Event::ProfileUpdated { user };
+                let told = Happening { event, audience: Audience::with_friends(user) };
+                this.events.add(session, [told], now).await?;
+            }
             if let Some(letter) = &letter {
                 this.post(letter, now, session).await?;
             }

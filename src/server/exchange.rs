@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
@@ -19,7 +19,8 @@ use tower::{Service, ServiceExt};
 use super::{
     Peer,
     places::{Activity, Busy},
-    pulse::{Exchange, Pulse},
+    pulse::{Exchange, Framing, Pulse},
+    upload::{RequestBody, Upload},
 };
 
 /// The most of an answer that is handed to hyper at once. h2 queues what it is handed, whether or
@@ -31,7 +32,7 @@ const SLICE: usize = 16 << 10;
 /// Implemented for every tower service of this shape; it only saves repeating the bounds.
 pub trait Application:
     Service<
-        Request<Incoming>,
+        Request<RequestBody>,
         Response = Response<Self::Body>,
         Error = Infallible,
         Future: Send + 'static,
@@ -47,7 +48,7 @@ pub trait Application:
 
 impl<S, B> Application for S
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -71,13 +72,27 @@ impl<S: Application> hyper::service::Service<Request<Incoming>> for Connected<S>
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut busy = self.activity.begin();
-        let mut exchange = self.pulse.begin(!request.body().is_end_stream());
-        request.extensions_mut().insert(Peer(self.peer));
-        let answer = self.service.clone().oneshot(request);
+        let mut exchange = self.pulse.begin();
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(Peer(self.peer));
+        let (upload, body) = Upload::begin(&head.headers, body);
+        let answer = self.service.clone().oneshot(Request::from_parts(head, body));
+        let framing = self.pulse.framing();
         Box::pin(async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            match framing {
+                Framing::Frames => upload.settle_stream(),
+                // A client that was too slow with its body gets no more time for it.
+                Framing::Heads => {
+                    let in_time = response.status() != StatusCode::REQUEST_TIMEOUT;
+                    if !upload.settle(in_time).await {
+                        exchange.leaves_unread();
+                        close(&mut response);
+                    }
+                }
+            }
             exchange.answer();
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 busy.upgrade();
@@ -85,6 +100,13 @@ impl<S: Application> hyper::service::Service<Request<Incoming>> for Connected<S>
             let under_way = Arc::new(UnderWay { exchange, _busy: busy });
             Ok(response.map(|body| Answer { body: Box::pin(body), rest: Bytes::new(), under_way }))
         })
+    }
+}
+
+/// Announces that the connection ends with this answer (RFC 9112, 9.6).
+fn close<B>(response: &mut Response<B>) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -20,6 +20,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upload;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -41,6 +42,7 @@ pub use self::{
     exchange::Application,
     listeners::{Addresses, BindError, Listeners},
     tls::Tls,
+    upload::RequestBody,
 };
 use crate::lifecycle::Shutdown;
 use crate::metrics::{ListenerMetrics, Metrics};

@@ -87,7 +87,9 @@ struct State {
     /// Bytes written since `moved`.
     written: usize,
     closing: bool,
-    uploading: bool,
+    /// Whether the client may still be sending bytes that nobody will read: the rest of a body,
+    /// or of a head that is refused.
+    unread: bool,
 }
 
 /// How far an answer has come.
@@ -127,7 +129,7 @@ impl Pulse {
                 moved: now,
                 written: 0,
                 closing: false,
-                uploading: false,
+                unread: false,
             }),
         })
     }
@@ -175,6 +177,7 @@ impl Pulse {
             let mut state = self.state();
             if state.handling == 0 && state.answers.is_empty() {
                 state.head.get_or_insert(now);
+                state.unread = true;
             }
         }
     }
@@ -205,19 +208,34 @@ impl Pulse {
         state.move_on(now);
     }
 
-    /// Whether the latest request came with a body, of which some may still arrive.
-    pub fn uploading(&self) -> bool {
-        self.state().uploading
+    /// Whether the client may still be sending bytes that nobody will read.
+    pub fn has_unread(&self) -> bool {
+        self.state().unread
+    }
+
+    /// Notes that the client may still be sending bytes that nobody will read.
+    pub fn leaves_unread(&self) {
+        self.state().unread = true;
+    }
+
+    /// How the connection is framed.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The connection's time limits.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Notes a complete request head; the exchange lasts until it is dropped.
-    pub fn begin(self: &Arc<Self>, with_body: bool) -> Exchange {
+    pub fn begin(self: &Arc<Self>) -> Exchange {
         let mut state = self.state();
         state.head = None;
         state.handling += 1;
         let number = state.next;
         state.next += 1;
-        state.uploading = with_body;
+        state.unread = false;
         state.move_on(Instant::now());
         drop(state);
         Exchange { pulse: Arc::clone(self), number, answering: false }
@@ -251,6 +269,11 @@ impl Exchange {
             state.answers.insert(self.number, progress);
             state.move_on(now);
         }
+    }
+
+    /// Notes that the rest of the request's body will not be read.
+    pub fn leaves_unread(&self) {
+        self.pulse.leaves_unread();
     }
 
     /// Notes that the connection has room for more of the body.
@@ -328,7 +351,7 @@ mod tests {
     #[test]
     fn later_heads_are_due_from_their_first_byte() {
         let (pulse, start) = pulse(Framing::Heads);
-        drop(pulse.begin(false));
+        drop(pulse.begin());
         let (idle, why) = pulse.due(start);
         assert_eq!(why, Overdue::Idle);
         assert!(idle >= start + LIMITS.idle);
@@ -341,7 +364,7 @@ mod tests {
     #[test]
     fn frames_between_requests_leave_an_h2_connection_idle() {
         let (pulse, start) = pulse(Framing::Frames);
-        drop(pulse.begin(false));
+        drop(pulse.begin());
         let before = pulse.due(start);
         let later = start + Duration::from_secs(30);
         pulse.read(later);
@@ -352,7 +375,7 @@ mod tests {
     #[test]
     fn a_request_being_handled_is_never_overdue() {
         let (pulse, start) = pulse(Framing::Heads);
-        let _exchange = pulse.begin(true);
+        let _exchange = pulse.begin();
         let late = start + Duration::from_hours(1);
         assert!(pulse.due(late).0 > late);
         pulse.read(late);
@@ -362,7 +385,7 @@ mod tests {
     #[test]
     fn an_answer_is_due_unless_it_moves() {
         let (pulse, start) = pulse(Framing::Frames);
-        let mut exchange = pulse.begin(false);
+        let mut exchange = pulse.begin();
         exchange.answer();
         let later = start + Duration::from_secs(40);
         pulse.wrote(PROGRESS - 1, later);
@@ -374,7 +397,7 @@ mod tests {
     #[test]
     fn closing_waits_for_answers_and_then_only_briefly() {
         let (pulse, start) = pulse(Framing::Frames);
-        let exchange = pulse.begin(false);
+        let exchange = pulse.begin();
         pulse.closing(start);
         let late = start + Duration::from_hours(1);
         assert!(pulse.due(late).0 > late);
@@ -393,7 +416,7 @@ mod tests {
     #[test]
     fn an_answer_is_slow_once_it_is_behind_the_least_rate() {
         let pulse = impatient();
-        let mut exchange = pulse.begin(false);
+        let mut exchange = pulse.begin();
         exchange.answer();
         exchange.handed_over(40 << 10);
         let (due, why) = pulse.due(Instant::now());
@@ -402,14 +425,14 @@ mod tests {
         let left = due - Instant::now();
         assert!(left > Duration::from_secs(39) && left <= Duration::from_secs(40), "{left:?}");
         // Another request that is handled does not save it.
-        let _other = pulse.begin(true);
+        let _other = pulse.begin();
         assert_eq!(pulse.due(Instant::now()), (due, Overdue::Slow));
     }
 
     #[test]
     fn answers_share_the_least_rate() {
         let pulse = impatient();
-        let mut exchanges: Vec<_> = (0..2).map(|_| pulse.begin(false)).collect();
+        let mut exchanges: Vec<_> = (0..2).map(|_| pulse.begin()).collect();
         for exchange in &mut exchanges {
             exchange.answer();
             exchange.handed_over(40 << 10);
@@ -421,7 +444,7 @@ mod tests {
     #[test]
     fn an_answer_that_waits_for_the_server_is_not_slow() {
         let (pulse, _) = pulse(Framing::Frames);
-        let mut exchange = pulse.begin(false);
+        let mut exchange = pulse.begin();
         exchange.answer();
         exchange.handed_over(1);
         exchange.wanted();

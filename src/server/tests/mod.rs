@@ -6,5 +6,6 @@
 mod connections;
 mod limits;
 mod places;
+mod refusals;
 mod stop;
 pub(super) mod support;

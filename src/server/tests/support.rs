@@ -18,7 +18,6 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -39,7 +38,9 @@ use crate::{
     domain::{clock::Clock, ids::SessionId},
     lifecycle::{Drain, Shutdown},
     metrics::Metrics,
-    server::{Addresses, Listeners, Peer, ServerOptions, Tls, TlsFiles, serve},
+    server::{
+        Addresses, Listeners, Peer, RequestBody, ServerOptions, Tls, TlsFiles, serve,
+    },
 };
 
 /// What must happen happens within this time, on the slowest machine.
@@ -111,7 +112,7 @@ pub struct Toy {
 }
 
 impl Toy {
-    async fn answer(self, mut request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self, mut request: Request<RequestBody>) -> Response<Body> {
         self.called.fetch_add(1, Ordering::SeqCst);
         let peer = request.extensions().get::<Peer>().unwrap().0;
         let mut response = Response::new(text(peer.to_string()));
@@ -149,7 +150,7 @@ async fn echo(upgrade: hyper::upgrade::OnUpgrade) {
     let _ = tokio::io::copy(&mut reader, &mut writer).await;
 }
 
-impl Service<Request<Incoming>> for Toy {
+impl Service<Request<RequestBody>> for Toy {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -158,7 +159,7 @@ impl Service<Request<Incoming>> for Toy {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let answer = self.clone().answer(request);
         Box::pin(async move { Ok(answer.await) })
     }
