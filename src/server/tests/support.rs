@@ -38,9 +38,7 @@ use crate::{
     domain::{clock::Clock, ids::SessionId},
     lifecycle::{Drain, Shutdown},
     metrics::Metrics,
-    server::{
-        Addresses, Listeners, Peer, RequestBody, ServerOptions, Tls, TlsFiles, serve,
-    },
+    server::{Addresses, Listeners, Peer, RequestBody, ServerOptions, Tls, TlsFiles, serve},
 };
 
 /// What must happen happens within this time, on the slowest machine.
