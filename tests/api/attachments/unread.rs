@@ -113,10 +113,6 @@ async fn pages_that_are_not_read_take_a_bounded_memory() {
     assert!(read >= 20 && refused >= 50 && read + refused == 200, "{read} {refused}");
     let grown = peak(&child) - before;
     assert!(grown < 256 * 1024, "{grown} KiB");
-    drop(answers);
-    // Given up, they make room for others.
-    let answers = clients.ask(&path, &mallory, 1).await;
-    assert_eq!(answers[0].status(), 200);
 }
 
 #[tokio::test]
