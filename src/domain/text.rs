@@ -140,6 +140,14 @@ impl Email {
         &self.0
     }
 
+    /// The mailbox that its mail ends up in: the key without a `+tag`.
+    #[must_use]
+    pub fn mailbox(&self) -> String {
+        let key = self.key();
+        let Some((local, domain)) = key.rsplit_once('@') else { return key };
+        format!("{}@{domain}", local.split('+').next().unwrap_or(local))
+    }
+
     /// What makes it unique: the address in lower case.
     #[must_use]
     pub fn key(&self) -> String {
@@ -304,6 +312,16 @@ mod tests {
             assert_eq!(Username::parse(name).map_err(|v| v.code), Err(code), "{name}");
         }
         assert_eq!(Username::parse(&"a".repeat(33)).map_err(|v| v.code), Err("too_long"));
+    }
+
+    #[test]
+    fn tags_lead_to_one_mailbox() {
+        let mailbox = |text: &str| Email::parse(text).expect("an address").mailbox();
+        for same in ["ada@example.com", "ADA+x@Example.COM", "ada+x+y@example.com"] {
+            assert_eq!(mailbox(same), "ada@example.com");
+        }
+        assert_ne!(mailbox("a.da@example.com"), mailbox("ada@example.com"));
+        assert_ne!(mailbox("ada@mail.example.com"), mailbox("ada@example.com"));
     }
 
     #[test]

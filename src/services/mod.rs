@@ -7,6 +7,7 @@ pub mod blocks;
 pub mod conversations;
 pub mod deletion;
 pub mod deliveries;
+pub mod email_undo;
 pub mod export;
 pub mod frames;
 pub mod friends;
@@ -15,6 +16,7 @@ pub mod guesses;
 pub mod inbox;
 pub mod indexer;
 pub mod live;
+pub mod mail_rules;
 pub mod messages;
 pub mod notifications;
 pub mod outbox;
@@ -45,6 +47,7 @@ use attachments::Attachments;
 use blocks::Blocks;
 use conversations::Conversations;
 use deletion::Deletion;
+use email_undo::EmailUndo;
 use export::Exports;
 use frames::Frames;
 use friends::Friends;
@@ -88,6 +91,8 @@ pub struct Services {
     pub conversations: Arc<Conversations>,
     /// Leaving for good; its task is to be run.
     pub deletion: Arc<Deletion>,
+    /// Taking a change of address back.
+    pub email_undo: Arc<EmailUndo>,
     /// All that someone has here.
     pub exports: Arc<Exports>,
     /// Asking, answering, ending, listing.
@@ -146,6 +151,7 @@ impl Services {
     ///
     /// # Errors
     /// When the signing key or the URL for mail is not one.
+    #[expect(clippy::too_many_lines, reason = "a line for each service")]
     pub fn new(ground: Ground<'_>) -> Result<(Self, Dispatch)> {
         let Ground { clock, repositories, redis, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
@@ -155,7 +161,7 @@ impl Services {
         let hashers = Hashers::new(&ground);
         let attachments = Arc::new(Attachments::new(repositories, clock));
         let cache = ProfileCache::new(redis.clone());
-        let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
+        let profile = Arc::new(ground.profile(&outbox, &attachments, &hashers.guesses, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
         let (outgoing, dispatch) = ground.outgoing();
         let conversations = Arc::new(Conversations::new(repositories, clock));
@@ -167,6 +173,7 @@ impl Services {
             accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
             passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
             deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
+            email_undo: Arc::new(ground.email_undo(&live)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             frames,
