@@ -39,6 +39,8 @@ pub struct Settings {
     pub redis: Redis,
     /// Passwords and tokens.
     pub auth: Auth,
+    /// Accounts.
+    pub accounts: Accounts,
     /// Outgoing mail.
     pub mail: Mail,
     /// Rate limits by class of request.
@@ -172,6 +174,15 @@ impl Auth {
             .or_else(|| std::thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN)
     }
+}
+
+/// `[accounts]`: accounts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    /// Whether PUT /profile needs the password to change the e-mail address.
+    #[serde(deserialize_with = "read::one")]
+    pub email_change_needs_password: bool,
 }
 
 /// `[mail]`: outgoing mail.

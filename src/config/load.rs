@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use figment::Figment;
 use figment::error::Kind;
+use url::{Host, Url};
 
-use super::Settings;
 use super::layers::{self, Layer};
+use super::{MailUrl, Settings};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -117,10 +118,35 @@ impl Settings {
         let (given, other) = match (&self.server.tls_cert, &self.server.tls_key) {
             (Some(_), None) => ("server.tls_cert", "server.tls_key"),
             (None, Some(_)) => ("server.tls_key", "server.tls_cert"),
-            _ => return Ok(()),
+            _ => return self.check_mail(figment),
         };
         let problem = format!("{other} must be given as well");
         Err(SettingsError::setting(given, problem, origin(figment, given)))
+    }
+
+    /// Whoever reads the log could set anyone's password by the links in it.
+    fn check_mail(&self, figment: &Figment) -> Result<(), SettingsError> {
+        if self.mail.url != MailUrl::Log || is_localhost(&self.server.public_url) {
+            return Ok(());
+        }
+        let problem = "log: would show links that open accounts, so server.public_url must be \
+                       localhost with it; give a mail server like smtp://host:25"
+            .to_owned();
+        Err(SettingsError::setting("mail.url", problem, origin(figment, "mail.url")))
+    }
+}
+
+/// Whether a URL leads to the machine itself: localhost, its subdomains (RFC 6761 §6.3) and
+/// loopback addresses.
+fn is_localhost(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
     }
 }
 

@@ -60,6 +60,47 @@ fn defaults_are_the_documented_ones() {
 }
 
 #[test]
+fn the_log_takes_mails_only_where_the_service_is_local() {
+    let at = |url: &str| {
+        let variables = [("NATTER_SERVER__PUBLIC_URL", url), ("NATTER_MAIL__URL", "log:")];
+        Settings::load(&env(&variables))
+    };
+    for local in [
+        "https://localhost",
+        "https://LOCALHOST:8443",
+        "https://localhost.",
+        "https://chat.localhost",
+        "https://127.0.0.1:8443",
+        "https://127.9.9.9",
+        "https://[::1]:8443",
+    ] {
+        assert!(at(local).is_ok(), "{local}");
+    }
+    for public in [
+        "https://chat.example.org",
+        "https://localhost.example.org",
+        "https://notlocalhost",
+        "https://10.0.0.1",
+        "https://128.0.0.1",
+        "https://[2001:db8::1]",
+        "https://0.0.0.0",
+    ] {
+        let complaint = at(public).unwrap_err().to_string();
+        assert!(complaint.starts_with("setting mail.url: log: "), "{complaint}");
+        assert!(complaint.ends_with("(from NATTER_MAIL__URL)"), "{complaint}");
+        assert_eq!(complaint.lines().count(), 1);
+    }
+    // Also where it is the default.
+    let options = env(&[("NATTER_SERVER__PUBLIC_URL", "https://chat.example.org")]);
+    assert!(complaint(&options).starts_with("setting mail.url: "));
+    let sent = [
+        ("NATTER_SERVER__PUBLIC_URL", "https://chat.example.org"),
+        ("NATTER_MAIL__URL", "smtp://mail.example.org"),
+    ];
+    load(&sent);
+}
+
+#[test]
 fn every_setting_is_in_the_file_with_a_comment() {
     let documented = documented();
     for name in names() {

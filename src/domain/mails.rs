@@ -17,6 +17,12 @@ pub enum MailKind {
     ResetPassword,
     /// To the old address, once it is replaced: a warning, without a link.
     EmailChanged,
+    /// To the address of an account that asks for another: a warning, with a link that undoes it.
+    EmailChangeRequested,
+    /// The password was changed, or set by a mailed link.
+    PasswordChanged,
+    /// Someone signed in from a device that the account was not used from lately.
+    NewDevice,
 }
 
 impl MailKind {
@@ -29,15 +35,27 @@ impl MailKind {
             Self::ConfirmEmail => "confirm_email",
             Self::ResetPassword => "reset_password",
             Self::EmailChanged => "email_changed",
+            Self::EmailChangeRequested => "email_change_requested",
+            Self::PasswordChanged => "password_changed",
+            Self::NewDevice => "new_device",
         }
     }
 
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Verify, Self::Resend, Self::ConfirmEmail, Self::ResetPassword, Self::EmailChanged]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        [
+            Self::Verify,
+            Self::Resend,
+            Self::ConfirmEmail,
+            Self::ResetPassword,
+            Self::EmailChanged,
+            Self::EmailChangeRequested,
+            Self::PasswordChanged,
+            Self::NewDevice,
+        ]
+        .into_iter()
+        .find(|kind| kind.name() == name)
     }
 
     /// The path that its link leads to.
@@ -45,7 +63,13 @@ impl MailKind {
     pub fn page(self) -> &'static str {
         match self {
             Self::ResetPassword => "/password/reset",
-            _ => "/verify",
+            Self::EmailChangeRequested => "/email/undo",
+            Self::Verify
+            | Self::Resend
+            | Self::ConfirmEmail
+            | Self::EmailChanged
+            | Self::PasswordChanged
+            | Self::NewDevice => "/verify",
         }
     }
 }

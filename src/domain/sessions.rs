@@ -18,6 +18,22 @@ pub struct Device {
     pub user_agent: Option<String>,
 }
 
+/// The network that an address is in, as far as it tells one place from another: the /24 of IPv4,
+/// the /48 of IPv6.
+#[must_use]
+pub fn network_of(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+    }
+}
+
 /// One signed-in device of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -77,4 +93,18 @@ pub struct SignedInDevice {
     /// Whether it is the one that asks.
     #[schema(example = true)]
     pub current: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_24_bits_of_ipv4_and_48_of_ipv6() {
+        let network = |ip: &str| network_of(ip.parse().expect("an address"));
+        assert_eq!(network("203.0.113.7"), "203.0.113.0/24");
+        assert_eq!(network("::ffff:203.0.113.200"), "203.0.113.0/24");
+        assert_eq!(network("2001:db8:1:ffff::1"), "2001:db8:1::/48");
+        assert_ne!(network("2001:db8:2::1"), network("2001:db8:1::1"));
+    }
 }

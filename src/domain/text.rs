@@ -156,6 +156,14 @@ impl Email {
         mailbox(&self.0).unwrap_or_else(|| self.0.clone())
     }
 
+    /// The key without a `+tag`: what mail to one person is counted under.
+    #[must_use]
+    pub fn untagged_key(&self) -> String {
+        let key = self.key();
+        let Some((local, domain)) = key.rsplit_once('@') else { return key };
+        format!("{}@{domain}", local.split('+').next().unwrap_or(local))
+    }
+
     /// What makes it unique: the mailbox in lower case.
     #[must_use]
     pub fn key(&self) -> String {
@@ -348,6 +356,16 @@ mod tests {
             assert_eq!(Username::parse(name).map_err(|v| v.code), Err(code), "{name}");
         }
         assert_eq!(Username::parse(&"a".repeat(33)).map_err(|v| v.code), Err("too_long"));
+    }
+
+    #[test]
+    fn tags_lead_to_one_mailbox() {
+        let mailbox = |text: &str| Email::parse(text).expect("an address").untagged_key();
+        for same in ["ada@example.com", "ADA+x@Example.COM", "ada+x+y@example.com"] {
+            assert_eq!(mailbox(same), "ada@example.com");
+        }
+        assert_ne!(mailbox("a.da@example.com"), mailbox("ada@example.com"));
+        assert_ne!(mailbox("ada@mail.example.com"), mailbox("ada@example.com"));
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub(super) fn of(mail: &Mail, link: Option<&str>) -> Text {
         MailKind::ConfirmEmail => confirm_email(name, link),
         MailKind::ResetPassword => reset_password(name, link),
         MailKind::EmailChanged => email_changed(name),
+        MailKind::EmailChangeRequested => email_change_requested(name, link),
+        MailKind::PasswordChanged => password_changed(name),
+        MailKind::NewDevice => new_device(name),
     }
 }
 
@@ -86,10 +89,60 @@ fn email_changed(name: &str) -> Text {
          your natter account has another e-mail address now, and mails no longer come\n\
          here.\n\
          \n\
-         If that was not you, somebody else can use your account: contact the people\n\
-         who run this service.\n"
+         If that was not you, somebody else can use your account. We mailed you a link\n\
+         when the change was asked for: for 7 days from now it takes the change back.\n\
+         For 3 days only this address, not the new one, can set a new password.\n"
     );
     Text { subject: "Your e-mail address was changed", body }
+}
+
+fn email_change_requested(name: &str, link: &str) -> Text {
+    let body = format!(
+        "Hello {name},\n\
+         \n\
+         someone who is signed in to your natter account asked for another e-mail\n\
+         address. It counts once the link that was mailed there is used.\n\
+         \n\
+         If that was you, there is nothing to do here.\n\
+         \n\
+         If it was not, open this link and take the change back:\n\
+         \n\
+         {link}\n\
+         \n\
+         Your account keeps this address, every device is signed out, and the password\n\
+         stops working until you choose a new one by a mail to this address. The link\n\
+         works once, and for 7 days after the change.\n"
+    );
+    Text { subject: "Another e-mail address for your account?", body }
+}
+
+fn password_changed(name: &str) -> Text {
+    let body = format!(
+        "Hello {name},\n\
+         \n\
+         your natter account has a new password, and other devices are signed out.\n\
+         \n\
+         If that was you, there is nothing to do here.\n\
+         \n\
+         If it was not, choose a new password now: where you sign in, say that you\n\
+         forgot it, and use the link that is mailed to you.\n"
+    );
+    Text { subject: "Your password was changed", body }
+}
+
+fn new_device(name: &str) -> Text {
+    let body = format!(
+        "Hello {name},\n\
+         \n\
+         someone signed in to your natter account with its password, from a device and a\n\
+         network that it was not used from in the last 90 days.\n\
+         \n\
+         If that was you, there is nothing to do here.\n\
+         \n\
+         If it was not, choose a new password now: where you sign in, say that you\n\
+         forgot it, and use the link that is mailed to you. It signs out every device.\n"
+    );
+    Text { subject: "A new device signed in to your account", body }
 }
 
 /// The mail as it is sent.
@@ -152,6 +205,9 @@ mod tests {
         insta::assert_snapshot!(shown(MailKind::ConfirmEmail));
         insta::assert_snapshot!(shown(MailKind::EmailChanged));
         insta::assert_snapshot!(shown(MailKind::ResetPassword));
+        insta::assert_snapshot!(shown(MailKind::EmailChangeRequested));
+        insta::assert_snapshot!(shown(MailKind::PasswordChanged));
+        insta::assert_snapshot!(shown(MailKind::NewDevice));
         assert_eq!(shown(MailKind::Resend), shown(MailKind::Verify));
     }
 

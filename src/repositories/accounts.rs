@@ -7,10 +7,13 @@ use mongodb::options::ReturnDocument;
 
 use super::attachment_uses::AttachmentUses;
 use super::bson::raw;
+use super::devices::Devices;
 use super::embedded::EmbeddedAttachment;
 use super::events::Events;
 use super::lockouts::Lockouts;
+use super::notices::Notice;
 use super::outbox::{self, Outbox};
+use super::rate_windows::{RateRule, RateWindows};
 use super::sessions::Sessions;
 use super::store::{Abort, Store, duplicate, failed, within_raw};
 use super::tokens::{self, Tokens};
@@ -18,7 +21,7 @@ use super::users::{self, Users, present};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
 use crate::domain::events::{Audience, Event, Happening};
-use crate::domain::ids::{AttachmentId, UserId};
+use crate::domain::ids::{AttachmentId, SessionId, UserId};
 use crate::domain::mails::Mail;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
@@ -36,6 +39,8 @@ pub struct Accounts {
     pub(super) lockouts: Lockouts,
     pub(super) uses: AttachmentUses,
     pub(super) events: Events,
+    pub(super) windows: RateWindows,
+    pub(super) devices: Devices,
 }
 
 /// An account to be made.
@@ -62,26 +67,48 @@ pub struct AccountChange {
     pub picture: Option<Option<Attachment>>,
 }
 
-/// What is to change of an address.
+/// What is to change of an address, as a session asks for it.
 #[derive(Debug, Clone)]
-pub enum EmailChange {
+pub struct EmailChange {
+    /// Which session asks.
+    pub session: SessionId,
+    /// What it asks for.
+    pub wish: EmailWish,
+}
+
+/// What is wanted of an address.
+#[derive(Debug, Clone)]
+pub enum EmailWish {
     /// The same address, perhaps in other case; no other is waited for any more.
     Respell(Email),
     /// Another, once the link mailed there is used.
     Await(Email),
 }
 
-/// A mail with the hash of the token that its link will hold.
+/// A mail whose link verifies an address.
 #[derive(Debug, Clone)]
 pub struct Letter {
     /// Whose token it is.
     pub user: UserId,
     /// What to send.
     pub mail: Mail,
-    /// SHA-256 of the token, for mails with a link.
-    pub digest: Option<[u8; 32]>,
+    /// SHA-256 of the token.
+    pub digest: [u8; 32],
     /// Until when the token is good, and sending the mail makes sense.
     pub expires_at: Timestamp,
+    /// How many mails the mailbox may get.
+    pub rule: RateRule,
+}
+
+/// What goes with asking for another address.
+#[derive(Debug, Clone)]
+pub struct EmailRequest {
+    /// The mail to the address that is wanted.
+    pub letter: Letter,
+    /// How often the account may ask.
+    pub rule: RateRule,
+    /// The mail to the address that the account has.
+    pub notice: Notice,
 }
 
 impl Accounts {
@@ -97,13 +124,16 @@ impl Accounts {
             lockouts: Lockouts::new(store),
             uses: AttachmentUses::new(store),
             events: Events::new(store),
+            windows: RateWindows::new(store),
+            devices: Devices::new(store),
         }
     }
 
     /// Makes an unverified account, its token and its mail, all or none.
     ///
     /// # Errors
-    /// `email_taken`, `username_taken`, as the unique keys say; or the store is away.
+    /// `email_taken`, `username_taken`, as the unique keys say; `rate_limited` past the mails that
+    /// the mailbox may get; or the store is away.
     pub async fn sign_up(
         &self,
         account: &NewAccount,
@@ -139,43 +169,43 @@ impl Accounts {
         }
     }
 
-    /// Queues a letter, its token good from now on.
+    /// Queues a letter, its token good from now on; refused past what its mailbox may get.
     async fn post(
         &self,
         letter: &Letter,
         now: Timestamp,
         session: &mut ClientSession,
     ) -> Result<(), Abort> {
-        if let Some(digest) = letter.digest {
-            let token = tokens::Row {
-                digest: raw(digest),
-                kind: tokens::VERIFY.to_owned(),
-                user_id: letter.user,
-                email_key: letter.mail.to.key(),
-                expires_at: letter.expires_at,
-            };
-            self.tokens.rows.insert_one(token).session(&mut *session).await?;
-        }
+        self.windows.take_or_refuse(&letter.rule, now, session).await?;
+        let token = tokens::Row {
+            digest: raw(letter.digest),
+            kind: tokens::VERIFY.to_owned(),
+            user_id: letter.user,
+            email_key: letter.mail.to.key(),
+            expires_at: letter.expires_at,
+        };
+        self.tokens.rows.insert_one(token).session(&mut *session).await?;
         let mail = outbox::Row::new(&letter.mail, Some(letter.user), now, letter.expires_at);
         self.outbox.rows.insert_one(mail).session(&mut *session).await?;
         Ok(())
     }
 
-    /// Changes an account whose address is still `email`, and queues the letter that goes with
-    /// it, both or neither; `None` if it has another address now, or is gone.
+    /// Changes an account whose address is still `email`, and queues the mails that go with
+    /// it, all or nothing; `None` if it has another address now, or is gone.
     ///
     /// # Errors
-    /// `email_taken`, `username_taken`; `validation_failed` for a picture that is gone by now; or
-    /// the store is away.
+    /// `email_taken`, `username_taken`; `validation_failed` for a picture that is gone by now;
+    /// `rate_limited` past the mails or requests that there may be; `session_revoked` if the
+    /// session that asks for an address has ended; or the store is away.
     pub async fn change(
         &self,
         user: UserId,
         email: &Email,
         change: &AccountChange,
-        letter: Option<&Letter>,
+        request: Option<&EmailRequest>,
         now: Timestamp,
     ) -> Result<Option<User>> {
-        let (this, letter, change) = (self.clone(), letter.cloned(), change.clone());
+        let (this, request, change) = (self.clone(), request.cloned(), change.clone());
         let as_read = present(doc! { "_id": user, "email_key": email.key() }, now);
         let body = async move |session: &mut ClientSession| {
             let before = this.users.rows.find_one(as_read.clone()).session(&mut *session).await?;
@@ -191,12 +221,38 @@ impl Accounts {
                 let told = Happening { event, audience: Audience::with_friends(user) };
                 this.events.add(session, [told], now).await?;
             }
-            if let Some(letter) = &letter {
-                this.post(letter, now, session).await?;
+            if let Some(email) = &change.email {
+                this.ask_for_email(&row, email, request.as_ref(), now, session).await?;
             }
             Ok(Some(row.into()))
         };
         self.store.transact(body).await
+    }
+
+    /// Withdraws the links to addresses that are not wanted any more; mails the one that is, and
+    /// tells the address that the account has.
+    async fn ask_for_email(
+        &self,
+        row: &users::Row,
+        change: &EmailChange,
+        request: Option<&EmailRequest>,
+        now: Timestamp,
+        session: &mut ClientSession,
+    ) -> Result<(), Abort> {
+        // Whoever recovers the account writes its row and ends its sessions: what a session of
+        // before asks for comes to nothing.
+        if !self.sessions.stands(change.session, session).await? {
+            return Err(account_gone().into());
+        }
+        let wanted = row.pending().map(|email| email.key());
+        let withdrawn = doc! {
+            "user_id": row.id, "kind": tokens::VERIFY, "email_key": { "$ne": wanted },
+        };
+        self.tokens.rows.delete_many(withdrawn).session(&mut *session).await?;
+        let Some(request) = request else { return Ok(()) };
+        self.windows.take_or_refuse(&request.rule, now, session).await?;
+        self.post(&request.letter, now, session).await?;
+        self.notify(row, &request.notice, now, session).await
     }
 
     /// Keeps the new picture, and lets the old one go.
@@ -223,12 +279,12 @@ impl AccountChange {
             set.insert("username", name.as_str());
             set.insert("username_key", name.key());
         }
-        match &self.email {
-            Some(EmailChange::Respell(email)) => {
+        match self.email.as_ref().map(|change| &change.wish) {
+            Some(EmailWish::Respell(email)) => {
                 set.insert("email", email.as_str());
                 set.insert("pending_email", Bson::Null);
             }
-            Some(EmailChange::Await(email)) => {
+            Some(EmailWish::Await(email)) => {
                 set.insert("pending_email", email.as_str());
             }
             None => {}
@@ -245,6 +301,12 @@ impl AccountChange {
 #[must_use]
 pub fn not_a_picture() -> Error {
     Error::field("profile_picture", "unknown", "an image of yours: PNG, JPEG, GIF or WebP")
+}
+
+/// A session that asks for something has ended, or its account is gone.
+#[must_use]
+pub fn account_gone() -> Error {
+    Error::unauthenticated("session_revoked", "the account is gone")
 }
 
 /// The conflict of an address.
@@ -268,10 +330,13 @@ pub(super) fn row(account: &NewAccount, verified: bool, now: Timestamp) -> users
         email: account.email.as_str().to_owned(),
         email_key: account.email.key(),
         pending_email: None,
+        address_keys: vec![account.email.key()],
+        former_emails: Vec::new(),
         verified,
         password_hash: account.password_hash.clone(),
         picture: None,
         group_count: 0,
+        sign_ins: 0,
         created_at: now,
         deleted_at: None,
     }
@@ -280,7 +345,7 @@ pub(super) fn row(account: &NewAccount, verified: bool, now: Timestamp) -> users
 /// The unique key that stood against a write of an account.
 pub(super) fn conflict(error: mongodb::error::Error) -> Abort {
     match duplicate(&error).as_deref() {
-        Some("email_key") => email_taken().into(),
+        Some("email_key" | "address_keys") => email_taken().into(),
         Some("username_key") => username_taken().into(),
         Some(_) => Abort::Rule(Error::internal(error)),
         None => error.into(),

@@ -44,6 +44,11 @@ pub(super) fn binary(bytes: impl Into<Vec<u8>>) -> Bson {
     Bson::Binary(raw(bytes))
 }
 
+/// A part of a row as a value of an update; null only by a defect.
+pub(super) fn serialized(value: &impl serde::Serialize) -> Bson {
+    mongodb::bson::serialize_to_bson(value).unwrap_or_default()
+}
+
 /// Two ids as one key, in this order.
 pub(super) fn pair(first: &impl StoredId, second: &impl StoredId) -> Vec<u8> {
     [first.to_bytes(), second.to_bytes()].concat()

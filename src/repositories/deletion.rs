@@ -25,7 +25,10 @@ impl Accounts {
                 "deleted_at": now, "cleanup": true,
                 "picture": Bson::Null, "pending_email": Bson::Null,
             },
-            "$unset": { "username": "", "email": "", "email_key": "", "password_hash": "" },
+            "$unset": {
+                "username": "", "email": "", "email_key": "", "password_hash": "",
+                "address_keys": "", "former_emails": "",
+            },
         };
         self.store
             .transact(async move |session: &mut ClientSession| {

@@ -1,11 +1,13 @@
 //! MongoDB: the truth. One file per collection; documents are private, domain types come out.
 
 pub mod accounts;
+pub mod addresses;
 pub mod attachment_uses;
 pub mod attachments;
 pub mod bulk;
 pub mod conversations;
 pub mod departures;
+pub mod devices;
 mod email_keys;
 pub mod events;
 pub mod exports;
@@ -17,9 +19,11 @@ pub mod lockouts;
 pub mod marks;
 pub mod members;
 pub mod messages;
+pub mod notices;
 pub mod notifications;
 pub mod outbox;
 pub mod password;
+pub mod rate_windows;
 pub mod reactions;
 pub mod relations;
 pub mod revisions;
@@ -35,6 +39,7 @@ pub mod writer;
 mod bson;
 mod deletion;
 mod deletions;
+mod email_undo;
 mod embedded;
 mod names;
 mod sends;

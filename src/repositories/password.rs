@@ -8,10 +8,12 @@ use mongodb::bson::{Bson, doc};
 use super::accounts::Accounts;
 use super::bson::{binary, raw};
 use super::lockouts::LockoutKey;
+use super::notices::Notice;
 use super::outbox::Claim;
+use super::rate_windows::RateRule;
 use super::store::Abort;
 use super::users::{Credentials, present};
-use super::{sessions, tokens};
+use super::{sessions, tokens, users};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
@@ -34,6 +36,14 @@ impl LinkKind {
         }
     }
 
+    /// Whether an address may have such a link of an account.
+    fn is_for(self, row: &users::Row, email_key: &str, now: Timestamp) -> bool {
+        match self {
+            Self::Verify => row.email_key == email_key,
+            Self::Reset => row.recovery(now).1 == email_key,
+        }
+    }
+
     /// How many can be good at once for one account: more are not mailed, so that nobody's
     /// mailbox is filled.
     fn most(self) -> u64 {
@@ -45,8 +55,8 @@ impl LinkKind {
 }
 
 impl Accounts {
-    /// Begins a session of someone whose password this hash was found to be of; `None` if it is
-    /// not any more.
+    /// Begins a session of someone whose password this hash was found to be of, and tells them if
+    /// it is from a device that is not known; `None` if it is not their password any more.
     ///
     /// # Errors
     /// When the store is away.
@@ -54,17 +64,20 @@ impl Accounts {
         &self,
         known: &Credentials,
         device: &Device,
+        notice: &Notice,
         now: Timestamp,
     ) -> Result<Option<Session>> {
-        let row = sessions::Row::new(known.user.id, device, now);
+        let (device, notice) = (device.clone(), notice.clone());
+        let row = sessions::Row::new(known.user.id, &device, now);
         let unchanged = doc! { "_id": known.user.id, "password_hash": &known.password_hash };
         let (this, unchanged) = (self.clone(), present(unchanged, now));
         self.store
             .transact(async move |session: &mut ClientSession| {
                 let counted = doc! { "$inc": { "sign_ins": 1_i64 } };
-                let update = this.users.rows.update_one(unchanged.clone(), counted);
-                if update.session(&mut *session).await?.matched_count == 0 {
-                    return Ok(None);
+                let update = this.users.rows.find_one_and_update(unchanged.clone(), counted);
+                let Some(before) = update.session(&mut *session).await? else { return Ok(None) };
+                if this.is_new_device(&before, &device, now, session).await? {
+                    this.notify(&before, &notice, now, session).await?;
                 }
                 this.sessions.rows.insert_one(&row).session(session).await?;
                 Ok(Some(row.clone().into()))
@@ -72,8 +85,23 @@ impl Accounts {
             .await
     }
 
-    /// Replaces a password, and ends all sessions but `kept` and all links that would replace it
-    /// again; `false` if it is not this one any more.
+    /// Whether a device is new to an account, which remembers it; the first one ever is not.
+    async fn is_new_device(
+        &self,
+        row: &users::Row,
+        device: &Device,
+        now: Timestamp,
+        session: &mut ClientSession,
+    ) -> Result<bool, Abort> {
+        let is_new = self.devices.remember(row.id, device, now, session).await?;
+        Ok(is_new
+            && row.sign_ins > 0
+            && self.sessions.are_elsewhere(row.id, device, session).await?)
+    }
+
+    /// Replaces a password, ends all sessions but `kept` and all links that would replace it
+    /// again, withdraws a change of address that waits for its link, and tells the owner; `false`
+    /// if it is not this one any more.
     ///
     /// # Errors
     /// When the store is away.
@@ -82,20 +110,22 @@ impl Accounts {
         known: &Credentials,
         password_hash: &str,
         kept: SessionId,
+        notice: &Notice,
         now: Timestamp,
     ) -> Result<bool> {
         let user = known.user.id;
         let unchanged = doc! { "_id": user, "password_hash": &known.password_hash };
         let (this, unchanged) = (self.clone(), present(unchanged, now));
-        let replaced = doc! { "$set": { "password_hash": password_hash } };
+        let notice = notice.clone();
+        let replaced =
+            doc! { "$set": { "password_hash": password_hash, "pending_email": Bson::Null } };
         self.store
             .transact(async move |session: &mut ClientSession| {
-                let update = this.users.rows.update_one(unchanged.clone(), replaced.clone());
-                if update.session(&mut *session).await?.matched_count == 0 {
-                    return Ok(false);
-                }
-                let resets = doc! { "user_id": user, "kind": tokens::RESET };
-                this.tokens.rows.delete_many(resets).session(&mut *session).await?;
+                let update =
+                    this.users.rows.find_one_and_update(unchanged.clone(), replaced.clone());
+                let Some(before) = update.session(&mut *session).await? else { return Ok(false) };
+                this.end_links(user, session).await?;
+                this.notify(&before, &notice, now, session).await?;
                 let others = doc! { "user_id": user, "_id": { "$ne": kept } };
                 this.sessions.rows.delete_many(others).session(session).await?;
                 Ok(true)
@@ -103,10 +133,10 @@ impl Accounts {
             .await
     }
 
-    /// Uses a token to set a new password: whose it is. All sessions end, and all links: also one
-    /// to another address, which whoever got in may have asked for. The token shows as well that
-    /// the address is theirs, so the account is verified, and nobody is locked out of it. `None`
-    /// if the token is not good, or the account has another address by now.
+    /// Uses a token to set a new password: whose it is, who is told. All sessions end, and all
+    /// links: also one to another address, which whoever got in may have asked for. The token shows
+    /// as well that the address is theirs, so the account is verified, and nobody is locked out of
+    /// it. `None` if the token is not good, or its address may not set a password now.
     ///
     /// # Errors
     /// When the store is away.
@@ -115,23 +145,29 @@ impl Accounts {
         digest: [u8; 32],
         password_hash: &str,
         lockout: LockoutKey,
+        notice: &Notice,
         now: Timestamp,
     ) -> Result<Option<UserId>> {
         let (this, password_hash) = (self.clone(), password_hash.to_owned());
+        let notice = notice.clone();
         self.store
             .transact(async move |session: &mut ClientSession| {
                 let token = tokens::good(tokens::RESET, digest, now);
                 let token = this.tokens.rows.find_one(token).session(&mut *session).await?;
                 let Some(token) = token else { return Ok(None) };
-                let owner = doc! { "_id": token.user_id, "email_key": &token.email_key };
+                let owner = present(doc! { "_id": token.user_id }, now);
+                let owner = this.users.rows.find_one(owner).session(&mut *session).await?;
+                let owner = owner.filter(|row| row.recovery(now).1 == token.email_key);
+                let Some(owner) = owner else { return Ok(None) };
                 let set = doc! { "$set": {
                     "password_hash": &password_hash, "verified": true, "pending_email": Bson::Null,
                 } };
-                let update = this.users.rows.update_one(present(owner, now), set);
-                if update.session(&mut *session).await?.matched_count == 0 {
-                    return Ok(None);
-                }
-                this.close(token.user_id, session).await?;
+                let update = this.users.rows.update_one(doc! { "_id": owner.id }, set);
+                update.session(&mut *session).await?;
+                this.end_links(owner.id, session).await?;
+                this.notify(&owner, &notice, now, session).await?;
+                let sessions = doc! { "user_id": owner.id };
+                this.sessions.rows.delete_many(sessions).session(&mut *session).await?;
                 let locked = doc! { "_id": binary(lockout) };
                 this.lockouts.rows.delete_one(locked).session(session).await?;
                 Ok(Some(token.user_id))
@@ -139,7 +175,15 @@ impl Accounts {
             .await
     }
 
-    /// Ends all sessions and links of an account.
+    /// Ends the links that verify an address or set a password. Those that undo a change of
+    /// address stay: whoever made the change may have the password, too.
+    async fn end_links(&self, user: UserId, session: &mut ClientSession) -> Result<(), Abort> {
+        let links = doc! { "user_id": user, "kind": { "$in": [tokens::VERIFY, tokens::RESET] } };
+        self.tokens.rows.delete_many(links).session(session).await?;
+        Ok(())
+    }
+
+    /// Ends all sessions and links of an account, and forgets its devices.
     pub(super) async fn close(
         &self,
         user: UserId,
@@ -147,12 +191,13 @@ impl Accounts {
     ) -> Result<(), Abort> {
         let theirs = doc! { "user_id": user };
         self.tokens.rows.delete_many(theirs.clone()).session(&mut *session).await?;
-        self.sessions.rows.delete_many(theirs).session(session).await?;
-        Ok(())
+        self.sessions.rows.delete_many(theirs).session(&mut *session).await?;
+        self.devices.forget(user, session).await
     }
 
-    /// Makes the link of a mail that was asked for good, and the mail the account's; `false` if it
-    /// has another address by now, or as many links as it may have.
+    /// Makes the link of a mail that was asked for good, and the mail the account's; `false` if
+    /// the address is not its own by now, or it has as many links as it may have, or the mailbox
+    /// got as many mails.
     ///
     /// # Errors
     /// When the store is away.
@@ -162,6 +207,7 @@ impl Accounts {
         kind: LinkKind,
         digest: [u8; 32],
         user: UserId,
+        rule: RateRule,
         now: Timestamp,
     ) -> Result<bool> {
         let email_key = claim.mail.to.key();
@@ -169,17 +215,18 @@ impl Accounts {
             digest: raw(digest),
             kind: kind.name().to_owned(),
             user_id: user,
-            email_key: email_key.clone(),
+            email_key,
             expires_at: claim.expires_at,
         };
-        let owner = present(doc! { "_id": user, "email_key": email_key }, now);
+        let owner = present(doc! { "_id": user }, now);
         let (this, mail) = (self.clone(), doc! { "_id": claim.id.clone() });
         self.store
             .transact(async move |session: &mut ClientSession| {
                 // Written, so that of many at once each counts those before it.
                 let counted = doc! { "$inc": { "links": 1_i64 } };
-                let update = this.users.rows.update_one(owner.clone(), counted);
-                if update.session(&mut *session).await?.matched_count == 0 {
+                let update = this.users.rows.find_one_and_update(owner.clone(), counted);
+                let row = update.session(&mut *session).await?;
+                if !row.is_some_and(|row| kind.is_for(&row, &token.email_key, now)) {
                     return Ok(false);
                 }
                 let good = doc! {
@@ -187,6 +234,9 @@ impl Accounts {
                 };
                 let good = this.tokens.rows.count_documents(good).session(&mut *session).await?;
                 if good >= kind.most() {
+                    return Ok(false);
+                }
+                if this.windows.take(&rule, now, session).await?.is_some() {
                     return Ok(false);
                 }
                 this.tokens.rows.insert_one(&token).session(&mut *session).await?;

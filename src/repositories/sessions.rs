@@ -5,6 +5,7 @@ mod standing;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mongodb::ClientSession;
 use mongodb::bson::doc;
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,10 @@ use serde::{Deserialize, Serialize};
 pub use self::standing::Standing;
 use self::standing::{Confirmation, standing};
 use super::bson::{date, id};
-use super::store::{Collection, PrimaryWatch, Store, all, within};
+use super::store::{Abort, Collection, PrimaryWatch, Store, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::sessions::{Device, Session};
+use crate::domain::sessions::{Device, Session, network_of};
 use crate::error::Result;
 
 /// How long a session stands without a refresh.
@@ -165,14 +166,31 @@ impl Sessions {
         Ok(all(&self.rows, rows.limit(limit)).await?.into_iter().map(Session::from).collect())
     }
 
-    /// Ends all sessions of a user but one.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
-        let others = doc! { "user_id": user, "_id": { "$ne": kept } };
-        within(&self.rows, self.rows.delete_many(others)).await?;
-        Ok(())
+    /// Whether a session has not ended, as a transaction sees it.
+    pub(super) async fn stands(
+        &self,
+        session: SessionId,
+        transaction: &mut ClientSession,
+    ) -> Result<bool, Abort> {
+        let row = self.rows.find_one(doc! { "_id": session }).session(transaction).await?;
+        Ok(row.is_some())
+    }
+
+    /// Whether a user has sessions, and none of them is used from this network or by this user
+    /// agent, as a transaction sees it.
+    pub(super) async fn are_elsewhere(
+        &self,
+        user: UserId,
+        device: &Device,
+        transaction: &mut ClientSession,
+    ) -> Result<bool, Abort> {
+        let rows = self.rows.find(doc! { "user_id": user }).session(&mut *transaction).await?;
+        let network = network_of(device.ip);
+        let rows = all_in(transaction, rows).await?;
+        Ok(rows.iter().all(|row| {
+            let known = row.ip.parse().map(network_of);
+            known != Ok(network.clone()) && row.user_agent != device.user_agent
+        }))
     }
 
     /// Notes that these sessions were in use at `now`.

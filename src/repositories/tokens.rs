@@ -46,14 +46,22 @@ impl Tokens {
         Ok(within(&self.rows, self.rows.find_one(token)).await?.is_some())
     }
 
-    /// The key of the address that a token to set a new password was mailed to; `None` if it
-    /// cannot be used.
+    /// Whose password a token can set anew; `None` if it cannot be used.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn reset_for(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<String>> {
+    pub async fn reset_for(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<UserId>> {
         let token = within(&self.rows, self.rows.find_one(good(RESET, digest, now))).await?;
-        Ok(token.map(|token| token.email_key))
+        Ok(token.map(|token| token.user_id))
+    }
+
+    /// Whose change of address a token can undo; `None` if it cannot be used.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn undo_for(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<UserId>> {
+        let token = within(&self.rows, self.rows.find_one(good(UNDO, digest, now))).await?;
+        Ok(token.map(|token| token.user_id))
     }
 
     /// Whether a user has an unused token for an address that is good past `at`.
@@ -73,6 +81,9 @@ pub(super) const VERIFY: &str = "verify";
 
 /// The kind of token that sets a new password.
 pub(super) const RESET: &str = "reset";
+
+/// The kind of token that undoes a change of address.
+pub(super) const UNDO: &str = "undo_email";
 
 /// The unused token of this kind and hash, while it is good.
 pub(super) fn good(kind: &str, digest: [u8; 32], now: Timestamp) -> Document {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
+use super::addresses::FormerEmail;
 use super::bson::{date, id, optional_date};
 use super::embedded::EmbeddedAttachment;
 use super::store::{Collection, Store, all, within};
@@ -39,12 +40,22 @@ pub(super) struct Row {
     #[serde(default)]
     pub email_key: String,
     pub pending_email: Option<String>,
+    /// Keys of the addresses that nobody else can have: its own, and those it gave up lately.
+    #[serde(default)]
+    pub address_keys: Vec<String>,
+    /// Addresses that it gave up lately, the one replaced first at the beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_emails: Vec<FormerEmail>,
     pub verified: bool,
+    /// Empty where no password opens it, until one is set by a mailed link.
     #[serde(default)]
     pub password_hash: String,
     pub picture: Option<EmbeddedAttachment>,
     /// Groups that it is in.
     pub group_count: i32,
+    /// How often someone signed in.
+    #[serde(default)]
+    pub sign_ins: i64,
     #[serde(with = "date")]
     pub created_at: Timestamp,
     #[serde(with = "optional_date", default)]
@@ -83,7 +94,7 @@ impl Users {
         Ok(within(&self.rows, row).await?.map(User::from))
     }
 
-    /// The account that signs in with this address.
+    /// The account that signs in with this address, unless no password opens it.
     ///
     /// # Errors
     /// When the store is away.
@@ -109,26 +120,11 @@ impl Users {
     }
 
     async fn credentials(&self, filter: Document) -> Result<Option<Credentials>> {
-        Ok(within(&self.rows, self.rows.find_one(filter)).await?.map(|row| {
+        let row = within(&self.rows, self.rows.find_one(filter)).await?;
+        Ok(row.filter(|row| !row.password_hash.is_empty()).map(|row| {
             let password_hash = row.password_hash.clone();
             Credentials { user: row.into(), password_hash }
         }))
-    }
-
-    /// Whether an account has this address, verified or not.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn has_email(&self, email: &Email, now: Timestamp) -> Result<bool> {
-        self.exists(present(doc! { "email_key": { "$in": all_keys(email) } }, now)).await
-    }
-
-    /// Whether an account was verified with this address.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn has_verified_email(&self, email: &Email) -> Result<bool> {
-        self.exists(doc! { "email_key": { "$in": all_keys(email) }, "verified": true }).await
     }
 
     pub(super) async fn exists(&self, filter: Document) -> Result<bool> {
@@ -227,7 +223,7 @@ impl Users {
 
 /// Under which keys an account may have an address: the former ones go as
 /// [`Accounts::renew_email_keys`](super::accounts::Accounts::renew_email_keys) comes to them.
-fn all_keys(email: &Email) -> Vec<String> {
+pub(super) fn all_keys(email: &Email) -> Vec<String> {
     [vec![email.key()], email.former_keys()].concat()
 }
 

@@ -5,6 +5,8 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::accounts::{Accounts, conflict, email_taken};
+use super::addresses::{FormerEmail, freeing, keys};
+use super::bson::serialized;
 use super::store::Abort;
 use super::users::present;
 use super::{outbox, tokens, users};
@@ -76,7 +78,7 @@ impl Accounts {
         row.map_err(conflict)
     }
 
-    /// Gives an account the address that it waited for. Accounts that asked for the address and
+    /// Gives an account the address that it waited for; it holds the old one for a while. Accounts that asked for the address and
     /// were not verified first lose it, and with it all they are.
     async fn replace_email(
         &self,
@@ -89,9 +91,20 @@ impl Accounts {
         let new = row.pending().ok_or_else(gone)?;
         let slower = doc! { "email_key": new.key(), "verified": false };
         self.users.rows.delete_many(slower).session(&mut *session).await?;
+        let (stale, pull) = freeing(&new.key(), now);
+        self.users.rows.update_many(stale, pull).session(&mut *session).await?;
+        let mut former = row.held(now);
+        let (email, key) = (row.email.clone(), row.email_key.clone());
+        former.push(FormerEmail { email, key, replaced_at: now });
         let set = doc! {
-            "email": new.as_str(), "email_key": new.key(), "pending_email": Bson::Null,
+            "email": new.as_str(),
+            "email_key": new.key(),
+            "address_keys": keys(&new.key(), &former),
+            "former_emails": serialized(&former),
+            "pending_email": Bson::Null,
         };
+        let resets = doc! { "user_id": row.id, "kind": tokens::RESET };
+        self.tokens.rows.delete_many(resets).session(&mut *session).await?;
         let changed = self.confirm(row.id, set, session).await?.ok_or_else(gone)?;
         if let Ok(old) = Email::parse(&row.email) {
             let mail =

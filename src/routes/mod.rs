@@ -6,6 +6,7 @@ mod attachments;
 mod blocks;
 mod bytes;
 mod conversations;
+mod email_undo;
 mod friends;
 mod groups;
 mod health;
@@ -47,6 +48,7 @@ pub fn table() -> Vec<Endpoint> {
         attachments::ENDPOINTS,
         blocks::ENDPOINTS,
         conversations::ENDPOINTS,
+        email_undo::ENDPOINTS,
         friends::ENDPOINTS,
         groups::ENDPOINTS,
         health::ENDPOINTS,
@@ -71,6 +73,7 @@ fn describe(docs: &mut openapi::Docs) {
     sessions::describe(docs);
     profile::describe(docs);
     password::describe(docs);
+    email_undo::describe(docs);
     users::describe(docs);
     friends::describe(docs);
     blocks::describe(docs);
@@ -102,6 +105,7 @@ pub fn all(
         attachments::routes(guards, &services.attachments),
         blocks::routes(guards, services),
         conversations::routes(guards, services),
+        email_undo::routes(guards, &services.email_undo),
         friends::routes(guards, services),
         groups::routes(guards, services),
         health::routes(guards, health),

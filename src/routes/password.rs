@@ -48,12 +48,15 @@ pub(super) fn routes(
 
 pub(super) fn describe(docs: &mut Docs) {
     docs.route(&CHANGE, "changePassword", "Change one's own password")
-        .says("All other sessions end.")
+        .says("All other sessions end; a change of the e-mail address that waits is withdrawn.")
         .takes::<Change>()
         .gives_nothing(204, "It is changed.")
         .fails(&["forbidden", "account_locked"]);
     docs.route(&FORGOT, "forgotPassword", "Mail a link to set another password")
-        .says("The answer is the same whether anyone has the address or not.")
+        .says(
+            "The answer is the same whether anyone has the address or not. For 72 hours after a \
+             change of address only the old one is mailed.",
+        )
         .takes::<Forgot>()
         .gives_nothing(202, "If there is such an account, a link is on its way.");
     docs.route(&RESET, "resetPassword", "Set another password by a mailed link")

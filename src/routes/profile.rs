@@ -29,7 +29,7 @@ use crate::filters::with;
 use crate::services::Services;
 use crate::services::deletion::Deletion;
 use crate::services::export::Exports;
-use crate::services::profile::{Profile, ProfileChange};
+use crate::services::profile::{AskedEmail, Profile, ProfileChange};
 
 const GET: Endpoint = Endpoint::get("/profile", Class::Read);
 const CHANGE: Endpoint = Endpoint::put("/profile", Class::Write).json();
@@ -57,10 +57,14 @@ pub(super) fn describe(docs: &mut Docs) {
     docs.tag("Profile", "One's own account.");
     docs.route(&GET, "getProfile", "One's own account").gives::<User>(200, "The account.");
     docs.route(&CHANGE, "updateProfile", "Change one's own account")
-        .says("A new e-mail is `pending_email` until the link mailed there is used.")
+        .says(
+            "A new e-mail is `pending_email` until the link mailed there is used; the present \
+             address is mailed at once, with a link that undoes the change. At most 5 such \
+             changes a day.",
+        )
         .takes::<Change>()
         .gives::<User>(200, "The account as it now is.")
-        .fails(&["email_taken", "username_taken"]);
+        .fails(&["email_taken", "username_taken", "forbidden", "account_locked"]);
     docs.route(&DELETE, "deleteProfile", "Delete one's own account")
         .says("Its messages stay; the e-mail is free at once, the name after 30 days.")
         .takes::<Delete>()
@@ -99,6 +103,10 @@ struct Change {
     #[expect(clippy::option_option, reason = "absent and null differ")]
     #[schema(value_type = Option<AttachmentId>)]
     profile_picture: Option<Option<AttachmentId>>,
+    /// One's own, checked where it is given; changing the e-mail address may need it.
+    #[serde(default, deserialize_with = "input::not_null")]
+    #[schema(value_type = String, required = false, example = "correct horse battery")]
+    current_password: Option<String>,
 }
 
 async fn change(
@@ -107,10 +115,13 @@ async fn change(
     input: Change,
     profile: Arc<Profile>,
 ) -> Result<Found<User>> {
+    let session = caller.session;
+    let email = input::maybe("email", input.email.as_deref(), Email::parse)?;
     let change = ProfileChange {
         username: input::maybe("username", input.username.as_deref(), Username::parse)?,
-        email: input::maybe("email", input.email.as_deref(), Email::parse)?,
+        email: email.map(|email| AskedEmail { email, session }),
         picture: input.profile_picture,
+        current_password: input.current_password,
     };
     Ok(Found(profile.change(caller.user, change).await?))
 }

@@ -58,6 +58,7 @@ pub(super) fn describe(docs: &mut Docs) {
     docs.route(&LOGOUT, "logOut", "End this session").gives_nothing(204, "It has ended.");
     docs.route(&LIST, "listSessions", "Signed-in devices").gives_page::<SignedInDevice>("A page.");
     docs.route(&END_OTHERS, "endOtherSessions", "End all sessions but this one")
+        .says("A change of the e-mail address that waits for its link is withdrawn.")
         .gives_nothing(204, "They have ended.");
     docs.route(&END, "endSession", "End a session").gives_nothing(204, "It has ended.");
 }

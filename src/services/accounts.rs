@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::guesses::Guesses;
+use super::mail_rules::{MailRules, NOTICE_LIFETIME};
 use super::outbox::Outbox;
 use super::passwords::Passwords;
 use super::sessions::Sessions;
@@ -17,13 +18,11 @@ use crate::domain::users::User;
 use crate::error::{Error, Kind, Result};
 use crate::repositories;
 use crate::repositories::accounts::{Letter, NewAccount, email_taken, username_taken};
+use crate::repositories::rate_windows::RateRule;
 use crate::repositories::users::Users;
 
 /// How long a link to verify an address is good.
 pub(super) const LINK_LIFETIME: Duration = Duration::from_hours(24);
-
-/// How long telling an old address of the new one makes sense.
-const NOTICE_LIFETIME: Duration = Duration::from_hours(72);
 
 /// Who signs up.
 #[derive(Debug)]
@@ -45,6 +44,7 @@ pub struct Accounts {
     pub(super) guesses: Guesses,
     pub(super) sessions: Arc<Sessions>,
     pub(super) tokens: MailTokens,
+    pub(super) rules: MailRules,
     pub(super) queue: repositories::outbox::Outbox,
     pub(super) outbox: Arc<Outbox>,
     pub(super) clock: Clock,
@@ -54,7 +54,8 @@ impl Accounts {
     /// Makes an account that waits for its address to be verified, and mails the link.
     ///
     /// # Errors
-    /// `email_taken`, `username_taken`; or the store is away, or too many wait.
+    /// `email_taken`, `username_taken`; `rate_limited` where the mailbox got too many mails; or the
+    /// store is away, or too many wait.
     pub async fn sign_up(&self, input: SignUp) -> Result<User> {
         let SignUp { username, email, password } = input;
         self.check_free(&email, &username).await?;
@@ -64,7 +65,9 @@ impl Accounts {
         let password_hash = turn.hash(password).await?;
         let account = NewAccount { id: UserId::random(), username, email, password_hash };
         let (to, name) = (&account.email, account.username.as_str());
-        let letter = letter(&self.tokens, &self.clock, account.id, MailKind::Verify, to, name);
+        let rule = self.rules.mailbox(to);
+        let letter =
+            letter(&self.tokens, rule, &self.clock, account.id, MailKind::Verify, to, name);
         let user = self.insert(&account, &letter).await?;
         self.outbox.wake();
         Ok(user)
@@ -80,6 +83,7 @@ impl Accounts {
         let now = self.clock.now();
         self.check_free(&email, &username).await?;
         self.users.forget_unverified_email(&email, now).await?;
+        self.users.free_address(&email, now).await?;
         self.users.free_name(&username, now).await?;
         let password_hash = self.passwords.turn().await?.hash(password).await?;
         self.rows.admit(&NewAccount { id, username, email, password_hash }, now).await
@@ -106,6 +110,7 @@ impl Accounts {
         self.check_free(&account.email, &account.username).await?;
         // Nobody has them: what stood in the way was never verified.
         self.users.forget_unverified_email(&account.email, now).await?;
+        self.users.free_address(&account.email, now).await?;
         self.users.free_name(&account.username, now).await?;
         self.rows.sign_up(account, letter, now).await
     }
@@ -155,7 +160,10 @@ impl Accounts {
             let detail = "use the link that was mailed to you first";
             return Err(Error::forbidden("account_not_verified", detail));
         }
-        self.sessions.start(known, device).await?.ok_or_else(invalid_credentials)
+        let signed_in = self.sessions.start(known, device).await?.ok_or_else(invalid_credentials);
+        // Perhaps the owner waits to be told of a new device.
+        self.outbox.wake();
+        signed_in
     }
 }
 
@@ -173,6 +181,7 @@ pub(super) fn bad_link() -> Error {
 /// A mail with a fresh link.
 pub(super) fn letter(
     tokens: &MailTokens,
+    rule: RateRule,
     clock: &Clock,
     user: UserId,
     kind: MailKind,
@@ -183,7 +192,8 @@ pub(super) fn letter(
     Letter {
         user,
         mail: Mail { kind, to: to.clone(), username: name.to_owned(), nonce: Some(nonce) },
-        digest: Some(MailTokens::digest(&tokens.token(kind, nonce))),
+        digest: MailTokens::digest(&tokens.token(kind, nonce)),
         expires_at: clock.now().plus(LINK_LIFETIME),
+        rule,
     }
 }

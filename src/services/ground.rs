@@ -11,6 +11,7 @@ use super::attachments::Attachments;
 use super::blocks::Blocks;
 use super::conversations::Conversations;
 use super::deletion::Deletion;
+use super::email_undo::EmailUndo;
 use super::export::Exports;
 use super::frames::Frames;
 use super::friends::Friends;
@@ -18,6 +19,7 @@ use super::groups::Groups;
 use super::guesses::Guesses;
 use super::inbox::Inbox;
 use super::live::LiveSessions;
+use super::mail_rules::MailRules;
 use super::messages::{Messages, View};
 use super::notifications::Notifications;
 use super::outbox::Outbox;
@@ -68,6 +70,7 @@ impl Ground<'_> {
             links: self.repositories.tokens.clone(),
             mailer: Mailer::new(&self.settings.mail).map_err(Error::internal)?,
             tokens: MailTokens::new(self.signing_key),
+            rules: self.mail_rules(),
             public_url: self.public_url().to_owned(),
             clock: self.clock.clone(),
             queued: Notify::new(),
@@ -81,6 +84,7 @@ impl Ground<'_> {
             users: self.repositories.users.clone(),
             access: access.clone(),
             live: live.clone(),
+            rules: self.mail_rules(),
             refresh: RefreshTokens::new(self.signing_key),
             cursors: self.cursors(),
             clock: self.clock.clone(),
@@ -100,6 +104,7 @@ impl Ground<'_> {
             guesses: hashers.guesses.clone(),
             sessions: sessions.clone(),
             tokens: MailTokens::new(self.signing_key),
+            rules: self.mail_rules(),
             queue: self.repositories.outbox.clone(),
             outbox: outbox.clone(),
             clock: self.clock.clone(),
@@ -119,8 +124,23 @@ impl Ground<'_> {
             passwords: hashers.passwords.clone(),
             guesses: hashers.guesses.clone(),
             live: live.clone(),
+            rules: self.mail_rules(),
             queue: self.repositories.outbox.clone(),
             outbox: outbox.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    fn mail_rules(&self) -> MailRules {
+        MailRules::new(self.signing_key)
+    }
+
+    pub(super) fn email_undo(&self, live: &Arc<LiveSessions>) -> EmailUndo {
+        EmailUndo {
+            accounts: self.repositories.accounts.clone(),
+            links: self.repositories.tokens.clone(),
+            rules: self.mail_rules(),
+            live: live.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -167,6 +187,7 @@ impl Ground<'_> {
         &self,
         outbox: &Arc<Outbox>,
         attachments: &Arc<Attachments>,
+        guesses: &Guesses,
         cache: &ProfileCache,
     ) -> Profile {
         Profile {
@@ -175,9 +196,12 @@ impl Ground<'_> {
             users: self.repositories.users.clone(),
             links: self.repositories.tokens.clone(),
             tokens: MailTokens::new(self.signing_key),
+            rules: self.mail_rules(),
             outbox: outbox.clone(),
+            guesses: guesses.clone(),
             cache: cache.clone(),
             clock: self.clock.clone(),
+            email_change_needs_password: self.settings.accounts.email_change_needs_password,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod conversations;
 pub mod deletion;
 pub mod deliveries;
+pub mod email_undo;
 pub mod export;
 pub mod frames;
 pub mod friends;
@@ -16,6 +17,7 @@ pub mod guesses;
 pub mod inbox;
 pub mod indexer;
 pub mod live;
+pub mod mail_rules;
 pub mod messages;
 pub mod notifications;
 pub mod outbox;
@@ -47,6 +49,7 @@ use blocks::Blocks;
 use budget::UnreadAnswers;
 use conversations::Conversations;
 use deletion::Deletion;
+use email_undo::EmailUndo;
 use export::Exports;
 use frames::Frames;
 use friends::Friends;
@@ -90,6 +93,8 @@ pub struct Services {
     pub conversations: Arc<Conversations>,
     /// Leaving for good; its task is to be run.
     pub deletion: Arc<Deletion>,
+    /// Taking a change of address back.
+    pub email_undo: Arc<EmailUndo>,
     /// All that someone has here.
     pub exports: Arc<Exports>,
     /// Asking, answering, ending, listing.
@@ -152,15 +157,17 @@ impl Services {
     ///
     /// # Errors
     /// When the signing key or the URL for mail is not one.
+    #[expect(clippy::too_many_lines, reason = "a line for each service")]
     pub fn new(ground: Ground<'_>) -> Result<(Self, Dispatch)> {
         let Ground { clock, repositories, redis, unread, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
         let access = Arc::new(ground.access(&live)?);
         let outbox = Arc::new(ground.outbox()?);
         let sessions = Arc::new(ground.sessions(&access, &live));
-        let (hashers, cache) = (Hashers::new(&ground), ProfileCache::new(redis.clone()));
+        let hashers = Hashers::new(&ground);
         let attachments = Arc::new(Attachments::new(repositories, clock, unread));
-        let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
+        let cache = ProfileCache::new(redis.clone());
+        let profile = Arc::new(ground.profile(&outbox, &attachments, &hashers.guesses, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
         let (outgoing, dispatch) = ground.outgoing();
         let conversations = Arc::new(Conversations::new(repositories, clock));
@@ -172,6 +179,7 @@ impl Services {
             accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
             passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
             deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
+            email_undo: Arc::new(ground.email_undo(&live)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
             frames,

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::mail_rules::MailRules;
 use super::tokens::MailTokens;
 use crate::domain::clock::Clock;
 use crate::domain::mails::{Mail, MailKind};
@@ -46,6 +47,7 @@ pub struct Outbox {
     pub(super) links: Tokens,
     pub(super) mailer: Mailer,
     pub(super) tokens: MailTokens,
+    pub(super) rules: MailRules,
     /// What links begin with; no slash at its end.
     pub(super) public_url: String,
     pub(super) clock: Clock,
@@ -125,20 +127,21 @@ impl Outbox {
             MailKind::ResetPassword => LinkKind::Reset,
             _ => return Ok(self.links.is_good(digest, now).await?.then_some(mail)),
         };
-        let known = self.users.by_email(&mail.to, now).await?;
-        let known = known.map(|known| known.user);
-        let waits = known.filter(|user| kind == LinkKind::Reset || !user.verified);
-        let Some(user) = waits else { return Ok(None) };
-        let is_good = match claim.user {
+        let known = self.users.recoverable_by(&mail.to, now).await?;
+        let waits = known.filter(|(user, _)| kind == LinkKind::Reset || !user.verified);
+        let Some((user, address)) = waits else { return Ok(None) };
+        // As its owner spelt it, not as whoever asked.
+        let to = Email::parse(&address).unwrap_or(mail.to);
+        let is_good = if claim.user.is_some() {
             // Looked up before, and not sent then.
-            Some(_) => self.links.is_good(digest, now).await?,
-            None => self.accounts.keep_link(claim, kind, digest, user.id, now).await?,
+            self.links.is_good(digest, now).await?
+        } else {
+            let rule = self.rules.mailbox(&to);
+            self.accounts.keep_link(claim, kind, digest, user.id, rule, now).await?
         };
         if !is_good {
             return Ok(None);
         }
-        // As its owner spelt it, not as whoever asked.
-        let to = Email::parse(&user.email).unwrap_or(mail.to);
         Ok(Some(Mail { kind: mail.kind, to, username: user.username, nonce: mail.nonce }))
     }
 

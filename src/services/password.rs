@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::accounts::bad_link;
 use super::guesses::Guesses;
 use super::live::LiveSessions;
+use super::mail_rules::MailRules;
 use super::outbox::Outbox;
 use super::passwords::Passwords;
 use super::tokens::MailTokens;
@@ -16,6 +17,7 @@ use crate::domain::text::{Email, Password};
 use crate::error::{Error, Result};
 use crate::repositories;
 use crate::repositories::accounts::Accounts;
+pub(super) use crate::repositories::accounts::account_gone;
 use crate::repositories::tokens::Tokens;
 use crate::repositories::users::{Credentials, Users};
 
@@ -31,13 +33,15 @@ pub struct PasswordChanges {
     pub(super) passwords: Passwords,
     pub(super) guesses: Guesses,
     pub(super) live: Arc<LiveSessions>,
+    pub(super) rules: MailRules,
     pub(super) queue: repositories::outbox::Outbox,
     pub(super) outbox: Arc<Outbox>,
     pub(super) clock: Clock,
 }
 
 impl PasswordChanges {
-    /// Replaces the password of someone who is signed in. Their other sessions end.
+    /// Replaces the password of someone who is signed in. Their other sessions end, and a change of
+    /// address that waits for its link is withdrawn.
     ///
     /// # Errors
     /// `forbidden` if `current` is wrong, which counts like signing in with it; `account_locked`;
@@ -52,10 +56,15 @@ impl PasswordChanges {
         let known = confirm(&self.guesses, &self.users, &self.clock, user, current).await?;
         let hash = self.passwords.turn().await?.hash(new).await?;
         let now = self.clock.now();
-        let changed = self.accounts.change_password(&known, &hash, session, now).await;
+        let notice = self.rules.notice(MailKind::PasswordChanged, user, now);
+        let changed = self.accounts.change_password(&known, &hash, session, &notice, now).await;
         // Also where the store did not say: they may have ended.
         self.live.forget_others(user, session);
-        if changed? { Ok(()) } else { Err(wrong_password()) }
+        if !changed? {
+            return Err(wrong_password());
+        }
+        self.outbox.wake();
+        Ok(())
     }
 
     /// Mails a link to set a new password, if an account has this address. That is found out
@@ -82,12 +91,15 @@ impl PasswordChanges {
     pub async fn reset(&self, token: &str, new: Password) -> Result<()> {
         let digest = MailTokens::digest(token);
         // Before the work: whoever makes tokens up costs no hash.
-        let address = self.links.reset_for(digest, self.clock.now()).await?;
-        let address = address.ok_or_else(bad_link)?;
+        let user = self.links.reset_for(digest, self.clock.now()).await?.ok_or_else(bad_link)?;
+        let known = self.users.find(user, self.clock.now()).await?.ok_or_else(bad_link)?;
+        let email = Email::parse(&known.email).map_err(|broken| Error::internal(broken.code))?;
         let hash = self.passwords.turn().await?.hash(new).await?;
-        let (lockout, now) = (self.guesses.counted_under(&address), self.clock.now());
-        let user = self.accounts.reset_password(digest, &hash, lockout, now).await?;
-        self.live.forget_user(user.ok_or_else(bad_link)?);
+        let (lockout, now) = (self.guesses.counted_under(&email.key()), self.clock.now());
+        let notice = self.rules.notice(MailKind::PasswordChanged, user, now);
+        let reset = self.accounts.reset_password(digest, &hash, lockout, &notice, now).await?;
+        self.live.forget_user(reset.ok_or_else(bad_link)?);
+        self.outbox.wake();
         Ok(())
     }
 }
@@ -108,10 +120,6 @@ pub(super) async fn confirm(
         users.credentials_of(user, clock.now()).await?.ok_or_else(account_gone).map(Some)
     };
     guesses.check(&email, password, look_up).await?.ok_or_else(wrong_password)
-}
-
-pub(super) fn account_gone() -> Error {
-    Error::unauthenticated("session_revoked", "the account is gone")
 }
 
 fn wrong_password() -> Error {

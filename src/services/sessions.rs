@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::live::LiveSessions;
+use super::mail_rules::MailRules;
 use super::tokens::RefreshTokens;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::mails::MailKind;
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::sessions::{Device, Session, SignedIn, SignedInDevice};
 use crate::domain::users::User;
@@ -28,6 +30,7 @@ pub struct Sessions {
     pub(super) users: Users,
     pub(super) access: Arc<Access>,
     pub(super) live: Arc<LiveSessions>,
+    pub(super) rules: MailRules,
     pub(super) refresh: RefreshTokens,
     pub(super) cursors: Cursors,
     pub(super) clock: Clock,
@@ -40,7 +43,9 @@ impl Sessions {
     /// # Errors
     /// When the store is away.
     pub async fn start(&self, known: Credentials, device: &Device) -> Result<Option<SignedIn>> {
-        let session = self.accounts.start_session(&known, device, self.clock.now()).await?;
+        let now = self.clock.now();
+        let notice = self.rules.notice(MailKind::NewDevice, known.user.id, now);
+        let session = self.accounts.start_session(&known, device, &notice, now).await?;
         session.map(|session| self.pair(&session, known.user)).transpose()
     }
 
@@ -131,14 +136,16 @@ impl Sessions {
         ended
     }
 
-    /// Ends all sessions of a user but one.
+    /// Ends all sessions of a user but one, and withdraws a change of address that waits for its
+    /// link: one of them may have asked for it.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
-        self.rows.end_others(user, kept).await?;
+        let ended = self.accounts.end_other_sessions(user, kept).await;
+        // Also where the store did not say: they may have ended.
         self.live.forget_others(user, kept);
-        Ok(())
+        ended
     }
 
     /// The newest pair of a session: the same, however often it is asked for.

@@ -166,6 +166,16 @@ async fn passwords(walk: &mut Walk<'_>, bob: &Actor) {
         mails += 1;
     };
     let reset = json!({"token": token, "password": "12345678"});
+    walk.ask(bob, "POST /password/reset", &[], reset.clone()).await;
+
+    let new = app.login("new@example.com", "12345678").await;
+    walk.ask(&new, "PUT /profile", &[], json!({"email": "newer@example.com"})).await;
+    walk.ask(bob, "GET /email/undo?token=x", &[], Value::Null).await;
+    let token = app.mail_about("new@example.com", "Another e-mail", 1).await.token();
+    walk.ask(bob, "POST /email/undo", &[], json!({"token": token})).await;
+    walk.ask(bob, "POST /password/forgot", &[], json!({"email": "new@example.com"})).await;
+    let token = app.mail_about("new@example.com", "Choose a new", 2).await.token();
+    let reset = json!({"token": token, "password": "12345678"});
     walk.ask(bob, "POST /password/reset", &[], reset).await;
 }
 

@@ -12,6 +12,7 @@ use natter::cache::Redis;
 use natter::config::{Limits, Quota};
 use natter::domain::clock::Clock;
 use natter::domain::ids::{SessionId, UserId};
+use natter::domain::mails::MailKind;
 use natter::domain::sessions::{Device, Session};
 use natter::domain::text::{Email, Username};
 use natter::error::Error;
@@ -26,6 +27,7 @@ use natter::repositories::accounts::NewAccount;
 use natter::repositories::sessions::Sessions;
 use natter::services::access::Access;
 use natter::services::live::LiveSessions;
+use natter::services::mail_rules::MailRules;
 use serde_json::{Value, json};
 use warp::filters::BoxedFilter;
 
@@ -81,7 +83,8 @@ impl Door {
         let known = self.repositories.users.credentials_of(id, now).await.expect("a read");
         let device = Device { ip: [192, 0, 2, 1].into(), user_agent: None };
         let known = known.expect("an account");
-        let session = self.repositories.accounts.start_session(&known, &device, now).await;
+        let notice = MailRules::new(b"master").notice(MailKind::NewDevice, id, now);
+        let session = self.repositories.accounts.start_session(&known, &device, &notice, now).await;
         session.expect("a write").expect("a session")
     }
 

@@ -200,7 +200,7 @@ async fn other_links_are_worthless_after_a_new_password() {
     ada.put("/profile", json!({"email": "eve@example.com"})).await.ok(200);
     let theirs = app.mail("eve@example.com", 1).await.token();
     forgot(&app, &ada.email).await;
-    let token = app.mail(&ada.email, 2).await.token();
+    let token = app.mail_about(&ada.email, "Choose a new", 1).await.token();
     reset(&app, &token, NEW).await.ok(204);
     app.post("/verify", json!({"token": theirs})).await.problem(422, "invalid_or_expired_token");
     let ada = app.login(&ada.email, NEW).await;
@@ -208,13 +208,13 @@ async fn other_links_are_worthless_after_a_new_password() {
 
     // Changing it ends links to reset it.
     forgot(&app, &ada.email).await;
-    let token = app.mail(&ada.email, 3).await.token();
+    let token = app.mail_about(&ada.email, "Choose a new", 2).await.token();
     change(&ada, NEW, "the third password").await.ok(204);
     reset(&app, &token, NEW).await.problem(422, "invalid_or_expired_token");
 
     // Another address ends those that were mailed to the old one.
     forgot(&app, &ada.email).await;
-    let token = app.mail(&ada.email, 4).await.token();
+    let token = app.mail_about(&ada.email, "Choose a new", 3).await.token();
     ada.put("/profile", json!({"email": "ada@new.example"})).await.ok(200);
     let verify = app.mail("ada@new.example", 1).await.token();
     app.post("/verify", json!({"token": verify})).await.ok(200);

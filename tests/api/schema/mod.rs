@@ -45,7 +45,7 @@ async fn every_collection_and_index_is_made_once() {
 
     let names = scratch.database().list_collection_names().await.expect("names");
     assert_eq!(names.len(), schema::count(SHARDS), "{names:?}");
-    assert_eq!(index_names(&scratch, "users").await.len(), 6);
+    assert_eq!(index_names(&scratch, "users").await.len(), 7);
     assert_eq!(index_names(&scratch, "messages_3").await, ["_id_"]);
 }
 

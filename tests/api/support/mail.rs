@@ -19,6 +19,11 @@ impl Mail {
         line.unwrap_or_default()
     }
 
+    /// Whether its subject has these words.
+    pub fn is_about(&self, subject: &str) -> bool {
+        self.header("Subject").contains(subject)
+    }
+
     /// The text after the headers.
     pub fn body(&self) -> &str {
         self.raw.split_once("\r\n\r\n").map_or("", |(_, body)| body)
@@ -48,15 +53,21 @@ impl TestApp {
 
     /// Waits for that many mails to an address, and gives the last.
     pub async fn mail(&self, to: &str, count: usize) -> Mail {
+        self.mail_about(to, "", count).await
+    }
+
+    /// Waits for that many mails to an address with these words in the subject, and gives the last.
+    pub async fn mail_about(&self, to: &str, subject: &str, count: usize) -> Mail {
         let waiting = async {
             loop {
-                if let Some(mail) = self.mails(to).into_iter().nth(count - 1) {
+                let mut mails = self.mails(to).into_iter().filter(|mail| mail.is_about(subject));
+                if let Some(mail) = mails.nth(count - 1) {
                     return mail;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let mail = tokio::time::timeout(PATIENCE, waiting).await;
-        mail.unwrap_or_else(|_| panic!("mail {count} to {to} never came"))
+        mail.unwrap_or_else(|_| panic!("mail {count} {subject:?} to {to} never came"))
     }
 }
