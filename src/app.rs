@@ -26,6 +26,7 @@ use crate::repositories::schema::{self, By};
 use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
+use crate::services::budget::UnreadAnswers;
 use crate::services::outgoing::Dispatch;
 use crate::services::relay::Relay;
 use crate::services::seed::fixture::Fixture;
@@ -138,8 +139,9 @@ impl App {
         let routes = routes::all(&self.guards, &self.services, &self.realtime, &self.health);
         let origins = server.cors_origins.clone();
         let (metrics, limit) = (&self.metrics, server.request_seconds);
-        let app = edge::application(routes, origins, limit, metrics);
-        let admin = edge::application(routes::admin(metrics), Vec::new(), limit, metrics);
+        let unread = &self.services.unread;
+        let app = edge::application(routes, origins, limit, metrics, unread);
+        let admin = edge::application(routes::admin(metrics), Vec::new(), limit, metrics, unread);
         let shutdown = self.shutdown.clone();
         server::serve(self.listeners, self.tls, options, app, admin, shutdown, metrics).await;
         self.shutdown.finish().await;
@@ -180,6 +182,7 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         redis: &redis,
         bus: &bus,
         metrics: &metrics,
+        unread: &UnreadAnswers::unread(),
     })?;
     Ok(Composed { store, redis, bus, repositories, services, dispatch, metrics })
 }

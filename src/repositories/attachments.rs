@@ -7,6 +7,7 @@ use mongodb::bson::{Binary, Document, doc};
 use serde::Deserialize;
 
 use super::bson::{binary, date, id};
+use super::files::{CHUNK, FIRST_CHUNK};
 use super::store::{Collection, Store, all, within};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
@@ -34,6 +35,7 @@ struct Row {
     width: Option<i32>,
     height: Option<i32>,
     preview: Option<PreviewRow>,
+    chunk_size: Option<i32>,
     #[serde(with = "date")]
     created_at: Timestamp,
 }
@@ -110,6 +112,7 @@ impl Attachments {
             "width": content.dimensions.map(|(width, _)| side(width)).transpose()?,
             "height": content.dimensions.map(|(_, height)| side(height)).transpose()?,
             "preview": preview.transpose()?,
+            "chunk_size": i32::try_from(CHUNK).map_err(Error::internal)?,
         };
         let uploading = doc! { "_id": id, "state": "uploading" };
         let row = self.rows.find_one_and_update(uploading, doc! { "$set": ready });
@@ -229,6 +232,8 @@ impl TryFrom<Row> for StoredFile {
             size(preview.size).map(|size| Preview { content_type: preview.content_type, size })
         });
         let preview = preview.transpose()?;
+        let chunk_size = row.chunk_size.map_or(Ok(FIRST_CHUNK), usize::try_from);
+        let chunk_size = chunk_size.map_err(Error::internal)?;
         let attachment = Attachment {
             id: row.id,
             filename: row.filename,
@@ -241,6 +246,6 @@ impl TryFrom<Row> for StoredFile {
             thumbnail_url: preview.as_ref().map(|_| format!("/attachments/{}/thumbnail", row.id)),
             created_at: row.created_at,
         };
-        Ok(Self { uploader: row.uploader, attachment, preview })
+        Ok(Self { uploader: row.uploader, attachment, preview, chunk_size })
     }
 }

@@ -6,6 +6,7 @@ pub mod attachments;
 pub mod bulk;
 pub mod conversations;
 pub mod departures;
+mod email_keys;
 pub mod events;
 pub mod exports;
 pub mod files;

@@ -155,6 +155,7 @@ impl Ground<'_> {
             friends: friends.clone(),
             blocks: blocks.clone(),
             groups: groups.clone(),
+            unread: self.unread.clone(),
         }
     }
 
