@@ -84,11 +84,15 @@ impl App {
             Realtime::new(&settings, &repositories, &services, &bus, &clock, &shutdown, counts);
         let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames, &clock, counts));
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
-        let proxies = Proxies {
-            trusted: settings.server.trusted_proxies.clone(),
-            header: settings.server.forwarded_header,
-        };
+        let server = &settings.server;
+        let trusted = server.trusted_proxies.clone();
+        let proxies = Proxies { trusted, header: server.forwarded_header };
         let guards = Guards::new(limits.clone(), services.access.clone(), proxies);
+        let asked = redis.clone();
+        // What is missing there is said at the start; Redis need not be there yet.
+        shutdown.spawn(|_| async move {
+            let _ = asked.has_rights().await;
+        });
         let health = Health::new(store, redis, shutdown.clone());
         Ok(Self {
             settings,
@@ -162,10 +166,9 @@ struct Composed {
 /// Connects to the stores and brings collections and indexes up to date.
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
     let metrics = Metrics::new(clock.now())?;
-    let (url, prefix) = (settings.redis.url.expose(), &settings.redis.prefix);
     let unusable = |error| format!("redis.url: {error}");
-    let redis = Redis::new(url, prefix, &metrics).map_err(unusable)?;
-    let bus = Bus::new(url, prefix, &metrics.pools).map_err(unusable)?;
+    let redis = Redis::new(&settings.redis, &metrics).map_err(unusable)?;
+    let bus = Bus::new(&settings.redis, &metrics.pools).map_err(unusable)?;
     let (uri, database) = (settings.mongodb.uri.expose(), &settings.mongodb.database);
     let store = Store::measured(uri, database, &metrics.pools).await?;
     schema::apply(&store, settings.messages.shards, clock, By::Start).await?;

@@ -56,6 +56,9 @@ pub enum Command {
         #[expect(missing_docs, reason = "clap would show it as help")]
         sources: Sources,
     },
+    /// Try settings, certificates, stores and mail, and print a line for each; exit code 0 if
+    /// natter would work. Changes nothing: what to run first
+    Check(Sources),
     /// Ask the instance on this machine whether it is alive; exit code 0 if it is
     Healthcheck(Sources),
     /// Print the OpenAPI document of the HTTP interface; needs no settings
@@ -105,6 +108,7 @@ impl Cli {
             Command::Serve(after)
             | Command::Indexes { sources: after, .. }
             | Command::Seed { sources: after, .. }
+            | Command::Check(after)
             | Command::Healthcheck(after) => after,
             Command::Openapi | Command::Asyncapi => &none,
         };
@@ -151,6 +155,7 @@ mod tests {
         assert_eq!(seed("natter seed demo"), (Some("demo".into()), None));
         let population = Population { users: 9, messages: 20, random_seed: 1 };
         assert_eq!(seed("natter seed --users 9 --messages 20"), (None, Some(population)));
+        assert!(matches!(command("natter check"), Command::Check(_)));
         assert!(matches!(command("natter healthcheck"), Command::Healthcheck(_)));
     }
 

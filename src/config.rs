@@ -23,7 +23,7 @@ use serde::Deserialize;
 use url::Url;
 
 pub use load::{LoadOptions, SettingsError};
-pub use value::{ForwardedHeader, LogFormat, MailUrl, Quota, Secret, SigningKey};
+pub use value::{Authorities, ForwardedHeader, LogFormat, MailUrl, Quota, Secret, SigningKey};
 
 /// All settings of one instance. `Debug` shows no secret.
 #[derive(Debug, Clone, Deserialize)]
@@ -146,6 +146,9 @@ pub struct Redis {
     /// `redis://` or `rediss://` with a host.
     #[serde(deserialize_with = "read::redis_url")]
     pub url: Secret,
+    /// Who may have issued the server's certificate; `None` means the public authorities.
+    #[serde(default, deserialize_with = "read::optional")]
+    pub tls_ca: Option<Authorities>,
     /// Begins every key and channel; visible ASCII, 1 to 64 bytes.
     #[serde(deserialize_with = "read::redis_prefix")]
     pub prefix: String,
@@ -192,6 +195,9 @@ pub struct Mail {
     /// Where mails go.
     #[serde(deserialize_with = "read::one")]
     pub url: MailUrl,
+    /// Who may have issued the server's certificate; `None` means the public authorities.
+    #[serde(default, deserialize_with = "read::optional")]
+    pub tls_ca: Option<Authorities>,
     /// Sender of every mail.
     #[serde(deserialize_with = "read::one")]
     pub from: Mailbox,

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod app;
 pub mod bus;
 pub mod cache;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod domain;

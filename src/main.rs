@@ -8,7 +8,7 @@ use natter::app::{self, Failure};
 use natter::cli::{Cli, Command};
 use natter::config::Settings;
 use natter::routes::{asyncapi, openapi};
-use natter::{failpoint, healthcheck, telemetry};
+use natter::{check, failpoint, healthcheck, telemetry};
 
 /// Exit code for what the operator has to change, as clap uses it for the command line.
 const USAGE: u8 = 2;
@@ -31,8 +31,11 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    telemetry::init(&settings.log);
-    match run(cli.command, settings) {
+    let flush = telemetry::init(&settings.log);
+    let outcome = run(cli.command, settings);
+    // The last lines, before what may be said below.
+    drop(flush);
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("natter: {failure}");
@@ -67,6 +70,7 @@ async fn run(command: Command, settings: Settings) -> Result<(), Failure> {
             println!("{}: {made}", fixture.display());
             Ok(())
         }
+        Command::Check(_) => Ok(check::run(&settings).await?),
         Command::Healthcheck(_) => Ok(healthcheck::run(&settings.server).await?),
         Command::Openapi | Command::Asyncapi => Ok(()),
     }

@@ -12,7 +12,7 @@ mod realtime;
 mod redis;
 mod register;
 
-use prometheus::{IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 pub use self::http::HttpMetrics;
 pub use self::listeners::ListenerMetrics;
@@ -21,9 +21,10 @@ pub use self::messages::MessageMetrics;
 pub use self::pools::{PoolMetrics, PoolsMetrics};
 pub use self::realtime::RealtimeMetrics;
 pub use self::redis::RedisMetrics;
-use self::register::{gauge, register};
+use self::register::{counter, gauge, register};
 use crate::domain::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::telemetry;
 
 /// Everything that an instance measures; cloning shares it.
 #[derive(Debug, Clone)]
@@ -40,6 +41,7 @@ pub struct Metrics {
     pub realtime: RealtimeMetrics,
     /// The way to Redis.
     pub redis: RedisMetrics,
+    dropped_log_lines: IntCounter,
 }
 
 impl Metrics {
@@ -65,6 +67,11 @@ impl Metrics {
             pools: PoolsMetrics::new(&registry)?,
             realtime: RealtimeMetrics::new(&registry)?,
             redis: RedisMetrics::new(&registry)?,
+            dropped_log_lines: counter(
+                &registry,
+                "natter_log_lines_dropped_total",
+                "Lines of the log that were dropped because nobody read it.",
+            )?,
             registry,
         })
     }
@@ -74,6 +81,8 @@ impl Metrics {
     /// # Errors
     /// [`Error::internal`] when a metric cannot be written.
     pub fn text(&self) -> Result<String> {
+        let (dropped, told) = (telemetry::dropped_lines(), self.dropped_log_lines.get());
+        self.dropped_log_lines.inc_by(dropped.saturating_sub(told));
         TextEncoder::new().encode_to_string(&self.registry.gather()).map_err(Error::internal)
     }
 

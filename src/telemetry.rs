@@ -1,18 +1,26 @@
 //! The log: what is written, in which shape, and that panics are in it.
 
+mod queue;
+
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::queue::{Flush, dropped_lines};
 use crate::config::{Log, LogFormat};
 
-/// Sets up the log of a process: [`subscribe`] and [`log_panics`].
-pub fn init(log: &Log) {
-    subscribe(log);
+/// Sets up the log of a process: its lines wait in a queue for whoever reads standard error, so
+/// that nobody waits for the reader, and panics are events. What this gives writes the lines that
+/// wait when it is dropped.
+pub fn init(log: &Log) -> Flush {
+    let (queue, flush) = queue::to_stderr(log.format);
+    subscribe_with(log, queue);
     log_panics();
+    flush
 }
 
 /// Writes events to standard error from now on, as the settings say.
@@ -20,11 +28,15 @@ pub fn init(log: &Log) {
 /// Standard output stays free for what commands print. Only the first call in a process has an
 /// effect, so that every test may call it.
 pub fn subscribe(log: &Log) {
+    subscribe_with(log, std::io::stderr);
+}
+
+fn subscribe_with(log: &Log, writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
     // Settings have checked the directives; a `Log` made by hand gets what can be read of its own.
     let filter = EnvFilter::builder().parse_lossy(&log.level);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let installed = match log.format {
         LogFormat::Text => builder.finish().try_init(),

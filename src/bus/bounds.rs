@@ -48,6 +48,13 @@ redis.call('PUBLISH', KEYS[2], 'A\n' .. ARGV[1] .. '\n' .. ARGV[2])
 return 1
 ";
 
+/// How many keys the server has evicted for want of memory; empty where natter may not know, so
+/// that any log may be among them.
+pub(super) const EVICTED_KEYS: &str = r"
+local stats = redis.pcall('INFO', 'stats')
+return type(stats) == 'string' and string.match(stats, 'evicted_keys:(%d+)') or ''
+";
+
 /// Notes that logs may be among what was evicted: logs.
 pub(super) const EVICTED: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'evicted', '-1') end
@@ -104,7 +111,7 @@ pub(super) struct Doubt;
 impl Doubt {
     pub fn ask(names: &Names, commands: &mut Pipeline) {
         commands.cmd("HMGET").arg(names.logs()).arg(&["epoch", "evicted"]);
-        commands.cmd("INFO").arg("stats");
+        commands.cmd("EVAL").arg(EVICTED_KEYS).arg(0);
     }
 
     /// Whether the server has evicted keys since the epoch began, logs maybe among them; `None`
@@ -112,19 +119,13 @@ impl Doubt {
     pub fn evicted(
         epoch: Epoch,
         (now, evicted): (Option<String>, Option<String>),
-        stats: &str,
+        now_evicted: &str,
     ) -> Option<bool> {
         if now.as_deref().and_then(Epoch::parse) != Some(epoch) {
             return None;
         }
-        Some(evicted.is_none() || evicted != evicted_keys(stats))
+        Some(now_evicted.is_empty() || evicted.as_deref() != Some(now_evicted))
     }
-}
-
-/// How many keys a server has evicted for want of memory.
-pub(super) fn evicted_keys(stats: &str) -> Option<String> {
-    let line = stats.lines().find_map(|line| line.strip_prefix("evicted_keys:"));
-    line.map(|count| count.trim().to_owned())
 }
 
 impl Bus {

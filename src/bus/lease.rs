@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::bounds::{EVICTED, evicted_keys};
+use super::bounds::{EVICTED, EVICTED_KEYS};
 use super::{Bus, away};
 use crate::error::Result;
 
@@ -85,15 +85,15 @@ impl Lease {
     /// The server counts what it evicts, but not across restarts: what happened is kept with the
     /// logs.
     async fn note_evicted(&mut self) -> Result<()> {
-        let mut command = redis::cmd("INFO");
-        let stats = command.arg("stats").query_async::<String>(&mut self.connection).await;
-        let evicted = evicted_keys(&stats.map_err(away)?);
-        if self.evicted.is_some() && self.evicted != evicted {
+        let mut command = redis::cmd("EVAL");
+        let evicted = command.arg(EVICTED_KEYS).arg(0);
+        let evicted = evicted.query_async::<String>(&mut self.connection).await.map_err(away)?;
+        if self.evicted.as_ref().is_some_and(|before| *before != evicted) {
             let mut command = redis::cmd("EVAL");
             command.arg(EVICTED).arg(1).arg(self.bus.names.logs());
             let () = command.query_async(&mut self.connection).await.map_err(away)?;
         }
-        self.evicted = evicted;
+        self.evicted = Some(evicted);
         Ok(())
     }
 }

@@ -95,10 +95,10 @@ impl Bus {
         // And after all once more: what was lost before is not taken for nothing.
         Doubt::ask(&self.names, &mut commands);
         let mut found: Vec<redis::Value> = self.ask(&commands).await?;
-        let stats: String = parsed(&found.pop().ok_or_else(Error::unavailable)?)?;
+        let now_evicted: String = parsed(&found.pop().ok_or_else(Error::unavailable)?)?;
         let stands = parsed(&found.pop().ok_or_else(Error::unavailable)?)?;
-        let evicted =
-            Doubt::evicted(bounds.epoch, stands, &stats).ok_or_else(Error::unavailable)?;
+        let evicted = Doubt::evicted(bounds.epoch, stands, &now_evicted);
+        let evicted = evicted.ok_or_else(Error::unavailable)?;
         let known = Known { bounds, evicted, now };
         let logs = found.chunks_exact(4).zip(wanted);
         logs.map(|(values, (_, since))| Ok(Log::read(values)?.past(*since, &known))).collect()

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, Script};
 
-use super::bounds::{BEGIN, Found, RAISE, evicted_keys};
+use super::bounds::{BEGIN, EVICTED_KEYS, Found, RAISE};
 use super::lease::Lease;
 use super::log::{Content, KEPT, KEPT_FOR, stream_id};
 use super::{Bounds, Bus, Epoch, PATIENCE, away};
@@ -112,12 +112,12 @@ impl Writer {
     pub async fn begin(&mut self, from: Position) -> Result<()> {
         let found = self.found().await?;
         let mut commands = redis::pipe();
-        commands.cmd("INFO").arg("stats");
-        let (stats,): (String,) = self.ask(&commands).await?;
+        commands.cmd("EVAL").arg(EVICTED_KEYS).arg(0);
+        let (evicted,): (String,) = self.ask(&commands).await?;
         let epoch = Epoch::random();
         let mut commands = self.common(BEGIN);
         let begin = commands.arg(found.written()).arg(epoch.text()).arg(from.to_string());
-        begin.arg(evicted_keys(&stats).unwrap_or_else(|| "-1".to_owned()));
+        begin.arg(if evicted.is_empty() { "-1" } else { &evicted });
         self.done(&commands).await?;
         self.epoch = Some(epoch);
         Ok(())

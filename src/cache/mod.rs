@@ -4,20 +4,23 @@ pub mod pages;
 mod pool;
 pub mod profiles;
 pub mod rate_limit;
+mod rights;
+pub mod server;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bb8_redis::RedisConnectionManager;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
+use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisError, TlsCertificates};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use self::pool::{Era, Manager};
+use self::rights::Rights;
 use crate::admission::Admission;
+use crate::config;
 use crate::metrics::{Metrics, RedisMetrics};
 
 /// Connections for commands; one more is there for the question whether Redis answers.
@@ -33,6 +36,9 @@ const TIME_OUT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Redis {
     pool: bb8::Pool<Manager>,
+    /// For a connection beside the pool.
+    client: Client,
+    rights: Arc<Rights>,
     admission: Admission,
     prefix: Arc<str>,
     away_until: Arc<Mutex<Option<Instant>>>,
@@ -41,26 +47,33 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A pool for the server at `url`; connects when it is first used, so that natter starts
+    /// A pool for the server in the settings; connects when it is first used, so that natter starts
     /// without Redis. What becomes of it is counted in `metrics`.
     ///
     /// # Errors
     /// When the URL cannot be understood.
-    pub fn new(url: &str, prefix: &str, metrics: &Metrics) -> Result<Self, RedisError> {
+    pub fn new(settings: &config::Redis, metrics: &Metrics) -> Result<Self, RedisError> {
+        let url = settings.url.expose();
+        let client = match &settings.tls_ca {
+            None => Client::open(url)?,
+            Some(authorities) => {
+                let root_cert = Some(authorities.pem().to_vec());
+                Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert })?
+            }
+        };
         let era = Era::default();
         let pool = bb8::Pool::builder()
             .max_size(CONNECTIONS + 1)
             .connection_timeout(PATIENCE)
             .test_on_check_out(false)
             .error_sink(Box::new(bb8::NopErrorSink))
-            .build_unchecked(Manager {
-                inner: RedisConnectionManager::new(url)?,
-                era: era.clone(),
-            });
+            .build_unchecked(Manager { client: client.clone(), era: era.clone() });
         Ok(Self {
             pool,
+            client,
+            rights: Arc::default(),
             admission: Admission::new(CONNECTIONS, metrics.pools.pool("redis")),
-            prefix: prefix.into(),
+            prefix: settings.prefix.as_str().into(),
             away_until: Arc::new(Mutex::new(None)),
             era,
             metrics: metrics.redis.clone(),
@@ -72,9 +85,10 @@ impl Redis {
         format!("{}{name}", self.prefix)
     }
 
-    /// Whether the server answers; asks it even while it is left alone.
+    /// Whether the server answers, and lets natter do what it needs; asks it even while it is left
+    /// alone.
     pub async fn is_up(&self) -> bool {
-        self.ask::<String>(&redis::cmd("PING")).await.is_ok()
+        self.ask::<String>(&redis::cmd("PING")).await.is_ok() && self.has_rights().await
     }
 
     /// The value of a key, as JSON; `None` where it is absent, unreadable, or Redis is away.

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bb8_redis::RedisConnectionManager;
-use redis::RedisError;
 use redis::aio::MultiplexedConnection;
+use redis::{Client, RedisError};
 
 /// Counts the failures of Redis. When one connection fails, the server or the way to it does, and
 /// so do all others that were opened before: found out one by one, each would cost a time-out
@@ -31,7 +30,7 @@ impl Era {
 /// Opens connections; knows of each whether it is past its era, so that the pool drops it
 /// without a PING.
 pub(super) struct Manager {
-    pub inner: RedisConnectionManager,
+    pub client: Client,
     pub era: Era,
 }
 
@@ -47,11 +46,11 @@ impl bb8::ManageConnection for Manager {
     async fn connect(&self) -> Result<Connection, RedisError> {
         // Read before connecting: whatever fails from then on ends this connection too.
         let era = self.era.now();
-        Ok(Connection { wire: self.inner.connect().await?, era })
+        Ok(Connection { wire: self.client.get_multiplexed_async_connection().await?, era })
     }
 
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), RedisError> {
-        self.inner.is_valid(&mut connection.wire).await
+        redis::cmd("PING").query_async(&mut connection.wire).await
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {

@@ -115,6 +115,11 @@ impl Settings {
 
     /// What no setting can know alone.
     fn check(&self, figment: &Figment) -> Result<(), SettingsError> {
+        if self.redis.tls_ca.is_some() && !self.redis.url.expose().starts_with("rediss:") {
+            let problem = "redis.url is without TLS: it must begin with rediss://".to_owned();
+            let name = "redis.tls_ca";
+            return Err(SettingsError::setting(name, problem, origin(figment, name)));
+        }
         let (given, other) = match (&self.server.tls_cert, &self.server.tls_key) {
             (Some(_), None) => ("server.tls_cert", "server.tls_key"),
             (None, Some(_)) => ("server.tls_key", "server.tls_cert"),

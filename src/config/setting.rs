@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 use url::Url;
 
-use super::value::{ForwardedHeader, LogFormat, MailUrl, SigningKey};
+use super::value::{Authorities, ForwardedHeader, LogFormat, MailUrl, SigningKey};
 
 /// What is wrong with a value, as the end of a sentence that begins with the setting's name.
 pub(super) type Complaint = String;
@@ -31,6 +31,12 @@ impl Setting for SocketAddr {
 impl Setting for PathBuf {
     fn parse(text: &str) -> Result<Self, Complaint> {
         Ok(text.into())
+    }
+}
+
+impl Setting for Authorities {
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        Self::read(text)
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use url::Url;
 
 /// A text that never shows in `Debug` output, and has no `Display`.
@@ -58,6 +59,31 @@ impl SigningKey {
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey(…)")
+    }
+}
+
+/// Certificates of authorities, as PEM: at least one, and each fit to be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorities(Vec<u8>);
+
+impl Authorities {
+    /// Reads them from a file; why not, otherwise.
+    pub(super) fn read(path: &str) -> Result<Self, String> {
+        let pem = std::fs::read(path).map_err(|error| format!("{path:?}: {error}"))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|error| format!("{path:?}: {error}"))?;
+            let added = roots.add(certificate);
+            added
+                .map_err(|error| format!("{path:?} holds a certificate nobody can use: {error}"))?;
+        }
+        if roots.is_empty() { Err(format!("{path:?} holds no certificate")) } else { Ok(Self(pem)) }
+    }
+
+    /// The text that was read.
+    #[must_use]
+    pub fn pem(&self) -> &[u8] {
+        &self.0
     }
 }
 

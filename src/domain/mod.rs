@@ -8,6 +8,7 @@ pub mod conversations;
 pub mod emoji;
 pub mod events;
 pub mod files;
+pub mod findings;
 pub mod graphemes;
 pub mod groups;
 pub mod ids;

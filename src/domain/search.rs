@@ -23,22 +23,22 @@ pub struct Found {
     pub id: MessageId,
 }
 
-/// A message that the index gives for one word.
+/// A message that the index proposes for one term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     /// The message.
     pub message: Found,
-    /// Whether it has the other words as well, as far as the index knows.
+    /// Whether it has the other terms as well.
     pub has_all: bool,
 }
 
 /// Where a walk through what was found goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchPosition {
-    /// The last message shown.
+    /// The last message shown, or gone through where a request ended before its page was full.
     pub last: Found,
-    /// How many candidates the walk has met up to it.
-    pub met: usize,
-    /// The hash of the word whose messages it goes through.
+    /// How many messages the walk has shown.
+    pub shown: usize,
+    /// The hash of the term whose messages it goes through.
     pub by: i64,
 }

@@ -1,81 +1,109 @@
-//! Words, as messages are searched by them: Unicode's (UAX #29), without case and diacritics.
+//! Words, as messages are searched by them: without case, diacritics and strokes.
 //!
-//! A word only ever leaves here as a hash or to be compared, so that nothing in a text or a query
-//! (`$ne`, `.*`, quotes) can mean anything but itself.
+//! A word of a script with spaces is Unicode's (UAX #29). In scripts without spaces, and in Hangul,
+//! any part of a run of characters is one. The text decides ([`Words::are_in`]); the index, which
+//! holds hashes of terms, only proposes ([`hashes_of`]). Terms only ever leave here as hashes, so
+//! that nothing in a text or a query (`$ne`, `.*`, quotes) can mean anything but itself.
 
+mod fold;
+mod normal;
+mod scripts;
+
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::canonical_combining_class;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 use unicode_segmentation::UnicodeSegmentation;
 
+use self::normal::normalised;
 use super::text::Violation;
 
 /// So many bytes of a word count; what begins alike for so long is the same word.
 const MAX_BYTES: usize = 64;
 
-/// Fewest and most characters of a query.
+/// Fewest and most characters of a query. One that stands in a run is enough.
 const QUERY: (usize, usize) = (2, 200);
 
 /// What someone looks for: words that a message must all have, in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words(BTreeSet<String>);
+pub struct Words {
+    /// Words of scripts with spaces: each is in the message as a whole.
+    whole: BTreeSet<String>,
+    /// Runs of other scripts: each is in the message, its characters adjacent and in order.
+    runs: BTreeSet<String>,
+}
 
 impl Words {
-    /// The words of a query of 2 to 200 characters; there may be none in it.
+    /// The words of a query of 2 to 200 characters; there may be none in it. One character is
+    /// enough in scripts without spaces and in Hangul.
     ///
     /// # Errors
     /// The rule that the text breaks.
     pub fn parse(query: &str) -> Result<Self, Violation> {
         let broken = |code, message| Err(Violation { code, message });
-        match query.chars().count() {
-            length if length < QUERY.0 => broken("too_short", "at least 2 characters"),
-            length if length > QUERY.1 => broken("too_long", "at most 200 characters"),
-            _ => Ok(Self(units(&normalised(query)).map(cut).collect())),
+        let length = query.chars().count();
+        if length > QUERY.1 {
+            return broken("too_long", "at most 200 characters");
         }
+        let (runs, rest) = scripts::split(&normalised(query));
+        if length < QUERY.0 && runs.is_empty() {
+            return broken("too_short", "at least 2 characters");
+        }
+        Ok(Self { whole: units(&rest).map(cut).collect(), runs })
     }
 
     /// Whether there is nothing to look for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.whole.is_empty() && self.runs.is_empty()
     }
 
     /// Whether a text has all of them.
     #[must_use]
     pub fn are_in(&self, text: &str) -> bool {
-        self.0.is_subset(&found_by(text))
+        let (runs, rest) = scripts::split(&normalised(text));
+        let is_there = |part: &String| runs.iter().any(|run| run.contains(part.as_str()));
+        self.runs.iter().all(is_there) && self.whole.is_subset(&found_whole(&rest))
     }
 
-    /// Their hashes, the longest word's first.
+    /// Hashes of the index's terms that a text with all of them has, the longest term's first. A
+    /// text with all terms need not have the words.
     #[must_use]
     pub fn hashes(&self) -> Vec<i64> {
-        let mut words: Vec<&String> = self.0.iter().collect();
-        words.sort_by_key(|word| std::cmp::Reverse(word.chars().count()));
-        words.into_iter().map(|word| hash(word)).collect()
+        let mut terms: BTreeSet<&str> = self.whole.iter().map(String::as_str).collect();
+        for run in &self.runs {
+            let pairs = windows(run, 2);
+            terms.extend(if pairs.is_empty() { windows(run, 1) } else { pairs });
+        }
+        let mut terms: Vec<&str> = terms.into_iter().collect();
+        terms.sort_by_key(|term| Reverse(term.chars().count()));
+        terms.into_iter().map(hash).collect()
     }
 
     /// What is the same for queries that ask for the same.
     #[must_use]
     pub fn canonical(&self) -> String {
-        self.0.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+        let words = self.whole.iter().chain(&self.runs);
+        words.map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Hashes of all words by which a text is found, each once.
+/// Hashes of all terms by which the index proposes a text, each once: its words, and of its runs
+/// each character and each pair of neighbours.
 #[must_use]
 pub fn hashes_of(text: &str) -> BTreeSet<i64> {
-    found_by(text).iter().map(|word| hash(word)).collect()
+    let (runs, rest) = scripts::split(&normalised(text));
+    let words = found_whole(&rest);
+    let parts = runs.iter().flat_map(|run| windows(run, 1).into_iter().chain(windows(run, 2)));
+    parts.chain(words.iter().map(String::as_str)).map(hash).collect()
 }
 
-/// All words by which a text is found. One that holds punctuation, as `don't` and `example.com`
+/// All words of a text without its runs. One that holds punctuation, as `don't` and `example.com`
 /// do, is found whole and by its parts.
-fn found_by(text: &str) -> BTreeSet<String> {
-    let text = normalised(text);
+fn found_whole(rest: &str) -> BTreeSet<String> {
     let mut words = BTreeSet::new();
-    for unit in units(&text) {
+    for unit in units(rest) {
         let parts = unit.split(|c: char| c.is_ascii_punctuation());
         words.extend(parts.filter(|part| !part.is_empty()).map(cut));
         words.insert(cut(unit));
@@ -91,35 +119,11 @@ fn units(normalised: &str) -> impl Iterator<Item = &str> {
     units.filter(move |unit| unit.chars().any(|c| c.is_alphanumeric() || is_symbol(c)))
 }
 
-/// Compatibility forms taken apart (NFKD), diacritics and case gone.
-fn normalised(text: &str) -> String {
-    // These would grow together with the word before them.
-    let apart = text.chars().map(|c| if matches!(c, '™' | '℠') { ' ' } else { c });
-    apart.nfkd().filter(|c| !is_dropped(*c)).flat_map(folded).collect()
-}
-
-/// Diacritics and vowel points, by their combining class (UAX #44), but not what tells letters
-/// apart: voicing marks of kana, viramas, vowels and tones of Thai, Lao, Tibetan. Selectors of
-/// emoji, and characters that only direct how text is shown.
-fn is_dropped(c: char) -> bool {
-    let shows_nothing = matches!(
-        c,
-        '\u{AD}'
-            | '\u{200E}'
-            | '\u{200F}'
-            | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{2069}'
-            | '\u{FE00}'..='\u{FE0F}'
-            | '\u{FEFF}'
-            | '\u{1F3FB}'..='\u{1F3FF}'
-    );
-    shows_nothing || matches!(canonical_combining_class(c), 1 | 10..=36 | 200..=240)
-}
-
-/// Upper case first: so `ß` is `ss`, and every sigma the same.
-fn folded(c: char) -> impl Iterator<Item = char> {
-    let c = if c == '\u{2019}' { '\'' } else { c };
-    c.to_uppercase().flat_map(char::to_lowercase)
+/// Each part of a run that has so many characters.
+fn windows(run: &str, length: usize) -> BTreeSet<&str> {
+    let begins = run.char_indices().map(|(at, _)| at);
+    let ends = begins.clone().chain([run.len()]).skip(length);
+    begins.zip(ends).map(|(begin, end)| &run[begin..end]).collect()
 }
 
 fn cut(word: &str) -> String {
@@ -130,144 +134,13 @@ fn cut(word: &str) -> String {
     word[..end].to_owned()
 }
 
-/// The first 8 bytes of a word's SHA-256, as the index keeps it.
-fn hash(word: &str) -> i64 {
-    let digest = digest(&SHA256, word.as_bytes());
+/// The first 8 bytes of a term's SHA-256, as the index keeps it.
+fn hash(term: &str) -> i64 {
+    let digest = digest(&SHA256, term.as_bytes());
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&digest.as_ref()[..8]);
     i64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn finds(query: &str, text: &str) -> bool {
-        let words = Words::parse(query).expect("a query");
-        let found = words.are_in(text);
-        let indexed = hashes_of(text);
-        assert_eq!(words.hashes().iter().all(|hash| indexed.contains(hash)), found);
-        found && !words.is_empty()
-    }
-
-    #[test]
-    fn case_diacritics_and_spelling_do_not_matter() {
-        for (query, text) in [
-            ("HELLO", "well, hello!"),
-            ("cafe", "the Café"),
-            ("cafe\u{301}", "CAFÉ"),
-            ("strasse", "Hauptstraße? Straße!"),
-            ("ΟΔΥΣΣΕΥΣ", "ὁ Ὀδυσσεύς"),
-            ("елка", "Ёлка"),
-            ("ＡＢＣ", "abc"),
-            ("ﬁnance", "FINANCE"),
-            ("שלום", "שָׁלוֹם"),
-            ("سلام", "سَلَام"),
-            ("istanbul", "İSTANBUL"),
-            ("한국어", "한국어를 한국어"),
-            ("北京", "我在北京"),
-            ("ガス", "ｶﾞｽ"),
-            ("x2 foo", "x² Foo™"),
-            ("don't", "I don’t"),
-            ("two one", "One. Two."),
-        ] {
-            assert!(finds(query, text), "{query} in {text}");
-        }
-        for (query, text) in [
-            ("かく", "がく"),
-            ("กา", "กำ"),
-            ("कि", "कु"),
-            ("hell", "hello"),
-            ("one three", "one two"),
-        ] {
-            assert!(!finds(query, text), "{query} in {text}");
-        }
-    }
-
-    #[test]
-    fn emoji_are_words_and_punctuation_is_none() {
-        for (query, text) in [
-            ("👍🏽", "ok👍"),
-            ("❤\u{FE0F}", "I ❤ NY"),
-            ("👩‍👩‍👧‍👦", "us: 👩‍👩‍👧‍👦!"),
-            ("🇩🇪", "🇫🇷🇩🇪"),
-            ("€5", "5 €"),
-            ("👍👍", "👍"),
-        ] {
-            assert!(finds(query, text), "{query} in {text}");
-        }
-        assert!(!finds("👨\u{200D}👩", "👨 👩"));
-        for nothing in ["..", "$^", "\"-\"", "\0\0", "  ", "—…", "\u{FE0F}\u{FE0F}", "(*)", "__"]
-        {
-            assert!(Words::parse(nothing).expect("long enough").is_empty(), "{nothing:?}");
-        }
-    }
-
-    #[test]
-    fn operators_are_words_like_any_other() {
-        for (query, text) in [
-            ("$ne", "ne"),
-            ("-hello", "hello"),
-            ("\"hello world\"", "world, hello"),
-            ("{\"$gt\":\"\"}", "gt"),
-            ("a.*b", "b a"),
-            ("hello\0world", "hello world"),
-        ] {
-            assert!(finds(query, text), "{query} in {text}");
-        }
-        assert!(!finds(".*o", "hello"));
-    }
-
-    #[test]
-    fn joined_words_are_found_whole_and_by_their_parts() {
-        for query in ["example.com", "example", "com", "snake_case", "snake", "don", "3.14", "14"] {
-            assert!(finds(query, "don't: www.example.com example.com snake_case 3.14"), "{query}");
-        }
-        assert!(!finds("example.com", "example com"));
-    }
-
-    #[test]
-    fn queries_have_2_to_200_characters() {
-        for (query, code) in [("", "too_short"), ("ö", "too_short"), (&"ö".repeat(201), "too_long")]
-        {
-            assert_eq!(Words::parse(query).map_err(|broken| broken.code), Err(code), "{query}");
-        }
-        assert!(Words::parse(&"ö".repeat(200)).is_ok());
-    }
-
-    #[test]
-    fn of_a_long_word_the_beginning_counts() {
-        let long = "ä".repeat(150);
-        assert!(finds(&long, &format!("{long}x")));
-        assert!(!finds(&"ä".repeat(31), &long));
-        assert!(found_by(&"語".repeat(99)).iter().all(|word| word.len() <= MAX_BYTES));
-    }
-
-    proptest! {
-        #[test]
-        fn every_text_is_found_by_itself(text in "\\PC{2,200}") {
-            prop_assert!(Words::parse(&text).expect("a query").are_in(&text));
-        }
-
-        #[test]
-        fn how_a_text_is_composed_does_not_matter(text in "\\PC{2,60}") {
-            let (nfc, nfd): (String, String) = (text.nfc().collect(), text.nfd().collect());
-            prop_assert_eq!(found_by(&nfc), found_by(&nfd));
-        }
-
-        #[test]
-        fn order_does_not_matter(mut words in proptest::collection::vec("[a-zà-ÿα-ωа-я]{1,9}", 1..9)) {
-            let text = words.join(" ");
-            words.reverse();
-            let found = finds(&format!("  {}", words.join(", ")), &text);
-            prop_assert!(found);
-        }
-
-        #[test]
-        fn no_word_is_longer_than_what_counts(text in "\\PC{0,300}") {
-            prop_assert!(found_by(&text).iter().all(|word| (1..=MAX_BYTES).contains(&word.len())));
-        }
-    }
-}
+mod tests;

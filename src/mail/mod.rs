@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lettre::message::Mailbox;
+use lettre::transport::smtp::Error as SmtpError;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use url::Url;
 
-use crate::config::{self, MailUrl};
+use crate::config::{self, Authorities, MailUrl};
 use crate::domain::clock::Timestamp;
 use crate::domain::mails::Mail;
 use crate::domain::text::a_label;
@@ -64,16 +67,49 @@ impl Mailer {
     ///
     /// # Errors
     /// When lettre cannot use the URL.
-    pub fn new(settings: &config::Mail) -> Result<Self, lettre::transport::smtp::Error> {
+    pub fn new(settings: &config::Mail) -> Result<Self, SmtpError> {
         let way = match &settings.url {
             MailUrl::Log => Way::Log,
             MailUrl::Files(directory) => Way::Files(directory.clone()),
             MailUrl::Smtp(url) => {
-                let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose())?;
+                let mut transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose())?;
+                if let Some(authorities) = &settings.tls_ca {
+                    transport = transport.tls(tls(url.expose(), authorities)?);
+                }
                 Way::Smtp(transport.timeout(Some(STEP)).build())
             }
         };
         Ok(Self { from: as_mailed(&settings.from), way })
+    }
+
+    /// Connects to the mail server as for a mail, login included, and sends none; makes sure that
+    /// the directory of mails can be written to. What was tried, in a few words.
+    ///
+    /// # Errors
+    /// When a mail could not be handed over either.
+    pub async fn probe(&self) -> Result<&'static str, MailError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| MailError {
+            is_final: false,
+            source,
+        };
+        match &self.way {
+            Way::Log => Ok("mails are shown in the log, and not sent"),
+            Way::Files(directory) => {
+                let path = directory.join(format!(".natter-check-{}", std::process::id()));
+                let written = async {
+                    tokio::fs::create_dir_all(directory).await?;
+                    tokio::fs::write(&path, "").await?;
+                    tokio::fs::remove_file(&path).await
+                };
+                written.await.map_err(|error| failed(error.into()))?;
+                Ok("mails are written to files, and not sent")
+            }
+            Way::Smtp(transport) => match transport.test_connection().await {
+                Ok(true) => Ok("the server is ready to take mails"),
+                Ok(false) => Err(failed("the server closed the connection".into())),
+                Err(error) => Err(failed(error.into())),
+            },
+        }
     }
 
     /// Hands one mail over, written at `at`, with its link where it has one. `reference` is the
@@ -120,6 +156,22 @@ fn as_mailed(from: &Mailbox) -> Mailbox {
     let domain = a_label(from.email.domain());
     let email = domain.and_then(|domain| Address::new(from.email.user(), domain).ok());
     Mailbox::new(from.name.clone(), email.unwrap_or_else(|| from.email.clone()))
+}
+
+/// How the URL wants TLS, with these authorities in the place of the public ones.
+fn tls(url: &str, authorities: &Authorities) -> Result<Tls, SmtpError> {
+    let url = Url::parse(url).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let parameters = TlsParameters::builder(host.to_owned())
+        .certificate_store(CertificateStore::None)
+        .add_root_certificate(Certificate::from_pem(authorities.pem())?)
+        .build()?;
+    Ok(match url.as_ref().map(|url| (url.scheme(), url.query())) {
+        Some(("smtps", _)) => Tls::Wrapper(parameters),
+        Some((_, Some("tls=required"))) => Tls::Required(parameters),
+        Some((_, Some("tls=opportunistic"))) => Tls::Opportunistic(parameters),
+        _ => Tls::None,
+    })
 }
 
 /// Writes a mail; it has its name only once it is whole.

@@ -1,53 +1,37 @@
 //! Filling `message_words`: which instance does it, what waits, and one transaction a batch.
 //!
-//! The lease is a row of `meta`. Every holder has a higher fence than those before, and each batch
+//! The lease (`indexing/lease.rs`) is a row of `meta`. Every holder has a higher fence than those before, and each batch
 //! is written in a transaction that changes the row under its own fence: whoever was overtaken
 //! while it worked writes nothing, so that no older words replace newer ones.
 
+mod lease;
+
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-use super::bson::{date, id, optional_date};
+use self::lease::LeaseRow;
+pub use self::lease::{Again, Lease};
+use super::bson::{date, id};
 use super::messages::{Messages, range};
-use super::store::{Abort, Collection, Store, all, duplicate, failed, within, within_raw};
+use super::store::{Abort, Collection, Store, all};
 pub use super::unindexed::Marker;
 use super::unindexed::Unindexed;
-use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::error::{Error, Result};
-
-/// How long a silent holder keeps the lease.
-const TERM: Duration = Duration::from_secs(5);
 
 /// Messages of a conversation with no more than this many others between them are read in one go.
 const GAP: u64 = 8;
 
-/// The row `search` of `meta`.
-#[derive(Debug, Deserialize)]
-struct LeaseRow {
-    /// Until when the lease is held; none when nobody holds it.
-    #[serde(with = "optional_date", default)]
-    until: Option<Timestamp>,
-    /// Number of times that it was taken.
-    fence: i64,
-}
-
-/// The right to fill the index, as long as nobody has taken it since.
-#[derive(Debug, Clone, Copy)]
-pub struct Lease {
-    fence: i64,
-}
-
 /// What of a message is to be indexed.
 #[derive(Debug, Deserialize)]
 pub struct Text {
+    /// Which one.
     #[serde(rename = "_id", with = "id")]
-    message: MessageId,
+    pub message: MessageId,
     /// What it says; empty once it is deleted.
     pub text: String,
     /// When it was sent.
@@ -75,6 +59,8 @@ pub struct Batch {
     pub gone: Vec<MessageId>,
     /// What is done with that, in order.
     pub markers: Vec<Marker>,
+    /// How far messages are indexed again with that, where they are.
+    pub again: Option<Again>,
 }
 
 /// Fills the index of words.
@@ -98,53 +84,6 @@ impl Indexing {
             messages,
             words: store.collection("message_words"),
         }
-    }
-
-    /// Takes the lease unless somebody holds it.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn take(&self, now: Timestamp) -> Result<Option<Lease>> {
-        let row = within(&self.leases, self.leases.find_one(doc! { "_id": "search" })).await?;
-        // A later end is of before the clock was set back.
-        let latest = now.plus(TERM).plus(CLOCK_TOLERANCE);
-        let until = row.and_then(|row| row.until);
-        if until.is_some_and(|until| until > now && until <= latest) {
-            return Ok(None);
-        }
-        let free = doc! { "_id": "search", "$or": [
-            { "until": { "$exists": false } },
-            { "until": { "$lte": now } },
-            { "until": { "$gt": latest } },
-        ] };
-        let change = doc! { "$inc": { "fence": 1_i64 }, "$set": { "until": now.plus(TERM) } };
-        let take = self.leases.find_one_and_update(free, change).upsert(true);
-        match within_raw(&self.leases, take.return_document(ReturnDocument::After)).await? {
-            Ok(row) => Ok(row.map(|row| Lease { fence: row.fence })),
-            // Someone else was first, so that the upsert tried to insert a second row.
-            Err(error) if duplicate(&error).is_some() => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    /// Keeps the lease; whether it still stood.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn renew(&self, lease: Lease, now: Timestamp) -> Result<bool> {
-        let (own, change) = renewal(lease, now);
-        Ok(within(&self.leases, self.leases.update_one(own, change)).await?.matched_count == 1)
-    }
-
-    /// Gives the lease back, so that others need not wait for its end.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn give_back(&self, lease: Lease) -> Result<()> {
-        let own = doc! { "_id": "search", "fence": lease.fence };
-        within(&self.leases, self.leases.update_one(own, doc! { "$unset": { "until": "" } }))
-            .await?;
-        Ok(())
     }
 
     /// Up to `count` changes from a moment on that wait to be indexed, the oldest first.
@@ -176,6 +115,33 @@ impl Indexing {
         Ok(texts.into_iter().map(|text| (text.message, text)).collect())
     }
 
+    /// Up to `count` messages from a place on, in the order of their keys, and the next place.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn from(&self, place: Again, count: usize) -> Result<(Vec<Text>, Again)> {
+        let next_shard = Again { shard: place.shard + 1, after: None };
+        let Some(shard) = self.messages.all().get(place.shard) else {
+            return Ok((Vec::new(), next_shard));
+        };
+        let after = place.after.unwrap_or(MessageId::from_bytes([0; 24]));
+        let range = doc! { "$gt": after, "$lte": MessageId::from_bytes([0xff; 24]) };
+        let limit = i64::try_from(count).unwrap_or(i64::MAX);
+        let shard = shard.clone_with_type::<Text>();
+        let find = shard.find(doc! { "_id": range });
+        let find = find.projection(doc! { "text": 1, "at": 1 }).sort(doc! { "_id": 1 });
+        let texts = all(&shard, find.limit(limit)).await?;
+        let last = texts.last().filter(|_| texts.len() == count).map(|text| text.message);
+        let next = last.map_or(next_shard, |last| Again { after: Some(last), ..place });
+        Ok((texts, next))
+    }
+
+    /// Whether a place is past the last message.
+    #[must_use]
+    pub fn is_past(&self, place: Again) -> bool {
+        place.shard >= self.messages.all().len()
+    }
+
     /// Writes a batch; whether the lease still stood, and so anything was written.
     ///
     /// # Errors
@@ -185,7 +151,7 @@ impl Indexing {
         let updates: Vec<Document> = batch.found.iter().map(upsert).collect();
         self.store
             .transact(async move |session| {
-                let (own, change) = renewal(lease, now);
+                let (own, change) = lease::renewal(lease, now, batch.again);
                 let held = this.leases.update_one(own, change).session(&mut *session).await?;
                 if held.matched_count == 0 {
                     return Ok(false);
@@ -216,11 +182,6 @@ impl Indexing {
             Ok(errors) => Err(Abort::Rule(Error::internal(format!("message_words: {errors:?}")))),
         }
     }
-}
-
-fn renewal(lease: Lease, now: Timestamp) -> (Document, Document) {
-    let own = doc! { "_id": "search", "fence": lease.fence };
-    (own, doc! { "$set": { "until": now.plus(TERM) } })
 }
 
 fn upsert(indexed: &Indexed) -> Document {

@@ -5,6 +5,7 @@ pub mod addresses;
 pub mod attachment_uses;
 pub mod attachments;
 pub mod bulk;
+pub mod check;
 pub mod conversations;
 pub mod departures;
 pub mod devices;

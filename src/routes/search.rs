@@ -34,7 +34,7 @@ pub(super) fn routes(guards: &Guards, search: &Arc<Search>) -> BoxedFilter<(Resp
 pub(super) fn describe(docs: &mut Docs) {
     docs.tag("Search", "Finding messages by their words.");
     let words = json!({
-        "type": "string", "minLength": 2, "maxLength": 200, "examples": ["balloon red"],
+        "type": "string", "minLength": 1, "maxLength": 200, "examples": ["balloon red"],
     });
     let conversation = json!({
         "type": "string",
@@ -43,10 +43,18 @@ pub(super) fn describe(docs: &mut Docs) {
     });
     docs.route(&MESSAGES, "searchMessages", "Find messages by their words")
         .says(
-            "Messages that have all of the words, in any order, whatever their case and \
-             diacritics, in the conversations that one is in. The newest 2000 matches are found.",
+            "Messages that have all of the words, in any order, whatever their case, diacritics \
+             and strokes (`ł`, `ø`, `đ`), in the conversations that one is in. In scripts without \
+             spaces and in Hangul, any run of adjacent characters is a word. The newest 2000 \
+             matches are found. A page may have fewer items than asked for and still a \
+             `next_cursor`, where many messages had to be read to find them.",
         )
-        .needs_query("q", "Words. Punctuation is none, and nothing is an operator.", words)
+        .needs_query(
+            "q",
+            "Words, of 2 characters at least, or of one in scripts without spaces and in Hangul. \
+             Punctuation is none, and nothing is an operator.",
+            words,
+        )
         .query("conversation_id", "Only in this conversation.", conversation)
         .gives_page::<Message>("A page, newest first.")
         .fails(&["not_found"]);

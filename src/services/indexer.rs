@@ -16,7 +16,7 @@ use crate::domain::ids::MessageId;
 use crate::domain::words::hashes_of;
 use crate::error::Result;
 use crate::repositories::Repositories;
-use crate::repositories::indexing::{Batch, Indexed, Indexing, Lease, Marker};
+use crate::repositories::indexing::{Again, Batch, Indexed, Indexing, Lease, Marker};
 
 /// Most changes of one batch …
 const BATCH: usize = 256;
@@ -107,7 +107,17 @@ impl Indexer {
         let Some(turn) = self.turn(held, now).await? else { return Ok(LOOK) };
         let began = Instant::now();
         let waiting = self.rows.waiting(turn.from(), BATCH).await?;
-        if waiting.is_empty() {
+        if waiting.len() < BATCH
+            && let Some(again) = turn.lease.again
+        {
+            if !self.again(turn, again, now).await? {
+                *held = None;
+                return Ok(LOOK);
+            }
+            if waiting.is_empty() {
+                return Ok(began.elapsed() / 2);
+            }
+        } else if waiting.is_empty() {
             return Ok(POLL);
         }
         let found = waiting.len();
@@ -148,6 +158,35 @@ impl Indexer {
             }
         }
         Ok(held.as_mut())
+    }
+
+    /// Indexes some messages anew, whose terms were made in an older way; whether the lease still
+    /// stood. What is changed meanwhile leaves a marker, which is taken up after this.
+    async fn again(&self, turn: &mut Turn, from: Again, now: Timestamp) -> Result<bool> {
+        let (texts, mut next) = self.rows.from(from, BATCH).await?;
+        let (mut batch, mut words) = (Batch::default(), 0);
+        for text in texts {
+            let (message, found) = (text.message, hashes_of(&text.text));
+            words += found.len();
+            if found.is_empty() {
+                batch.gone.push(message);
+            } else {
+                batch.found.push(Indexed { message, at: text.at, words: found });
+            }
+            if words >= WORDS {
+                next = from.after(message);
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        batch.again = Some(next);
+        let stood = self.rows.write(turn.lease, batch, now).await?;
+        turn.renewed = Instant::now();
+        turn.lease.again = Some(next).filter(|next| !self.rows.is_past(*next));
+        if turn.lease.again.is_none() {
+            tracing::info!(event = "messages_indexed_again", "every message is indexed anew");
+        }
+        Ok(stood)
     }
 
     /// What is to be written for these changes, or for the first of them, if they are long.

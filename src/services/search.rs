@@ -15,8 +15,17 @@ use crate::error::Result;
 use crate::repositories::Repositories;
 use crate::repositories::search::{Walk, Wanted};
 
-/// So many of the newest messages with a word are gone through.
-const MOST: usize = 2000;
+/// So many of the newest messages that match are found.
+const MATCHES: usize = 2000;
+
+/// So many index entries are gone through for one request …
+const ENTRIES_PER_REQUEST: usize = 2000;
+
+/// … and so many texts are read for it. A page may end here before it is full, with a cursor.
+const TEXTS_PER_REQUEST: usize = 500;
+
+/// Most texts that are read together: each is a stage of one query.
+const TEXTS_PER_READ: usize = 101;
 
 /// The rules of searching.
 #[derive(Debug)]
@@ -27,17 +36,15 @@ pub struct Search {
     cursors: Cursors,
 }
 
-/// A message that has all words.
-struct Hit {
-    message: StoredMessage,
-    /// How many candidates the walk had met up to it.
-    met: usize,
+/// What one request has found.
+struct Hits {
+    messages: Vec<StoredMessage>,
+    /// The last message gone through, where the request's budget ended before the page was full.
+    stopped: Option<Found>,
 }
 
-impl Hit {
-    fn found(&self) -> Found {
-        Found { at: self.message.at, id: self.message.id }
-    }
+fn found(message: &StoredMessage) -> Found {
+    Found { at: message.at, id: message.id }
 }
 
 impl Search {
@@ -82,14 +89,19 @@ impl Search {
         let before = position.map(|position| position.last);
         let count = batch(limit, &others, places.len());
         let walk = self.repositories.search.walk(&places, Wanted { by, others, before, count });
-        let met = position.map_or(0, |position| position.met);
-        let hits = Box::pin(self.hits(walk, words, limit.get() + 1, met)).await?;
-        let page = self.cursors.page(scope, limit, hits, |hit| SearchPosition {
-            last: hit.found(),
-            met: hit.met,
-            by,
+        let shown = position.map_or(0, |position| position.shown);
+        let wanted = (limit.get() + 1).min(MATCHES.saturating_sub(shown));
+        let hits = Box::pin(self.hits(walk, words, wanted)).await?;
+        let numbered = hits.messages.into_iter().zip(shown + 1..).collect();
+        let mut page = self.cursors.page(scope, limit, numbered, |(message, shown)| {
+            SearchPosition { last: found(message), shown: *shown, by }
         });
-        let items = self.shown(reader, page.items).await?;
+        if let Some(last) = hits.stopped {
+            let shown = shown + page.items.len();
+            page.next_cursor = Some(self.cursors.seal(scope, &SearchPosition { last, shown, by }));
+        }
+        let items = page.items.into_iter().map(|(message, _)| message).collect();
+        let items = self.shown(reader, items).await?;
         Ok(Page { items, next_cursor: page.next_cursor })
     }
 
@@ -112,57 +124,69 @@ impl Search {
         }
     }
 
-    /// Up to `wanted` messages that have all words. The index may be behind an edit or a deletion:
-    /// what the messages say now decides.
-    async fn hits(
-        &self,
-        mut walk: Walk,
-        words: &Words,
-        wanted: usize,
-        mut met: usize,
-    ) -> Result<Vec<Hit>> {
-        let mut hits: Vec<Hit> = Vec::new();
-        while hits.len() < wanted {
-            let mut likely: Vec<(MessageId, usize)> = Vec::new();
-            while likely.len() < wanted - hits.len() && met < MOST {
-                let Some(candidate) = walk.next().await? else { break };
-                met += 1;
-                if candidate.has_all {
-                    likely.push((candidate.message.id, met));
-                }
+    /// Up to `wanted` messages that have all words, as far as the request's budget goes.
+    async fn hits(&self, mut walk: Walk, words: &Words, wanted: usize) -> Result<Hits> {
+        let mut hits = Hits { messages: Vec::new(), stopped: None };
+        let (mut entries, mut texts) = (0, 0);
+        while hits.messages.len() < wanted {
+            if entries == ENTRIES_PER_REQUEST || texts == TEXTS_PER_REQUEST {
+                return Ok(hits);
             }
-            if likely.is_empty() {
+            // Where few match, each round reads as many as all before it together.
+            let missing = wanted - hits.messages.len();
+            let round = missing.max(texts).min(TEXTS_PER_READ).min(TEXTS_PER_REQUEST - texts);
+            let mut likely: Vec<MessageId> = Vec::new();
+            let mut ended = false;
+            while likely.len() < round && entries < ENTRIES_PER_REQUEST && !ended {
+                let Some(candidate) = walk.next().await? else {
+                    ended = true;
+                    continue;
+                };
+                entries += 1;
+                hits.stopped = Some(candidate.message);
+                likely.extend(candidate.has_all.then_some(candidate.message.id));
+            }
+            texts += likely.len();
+            hits.messages.extend(self.matching(&likely, words).await?);
+            if ended {
                 break;
             }
-            let ids: Vec<MessageId> = likely.iter().map(|(id, _)| *id).collect();
-            let stored = self.repositories.messages.many(&ids).await?;
-            let mut stored: HashMap<MessageId, StoredMessage> =
-                stored.into_iter().map(|message| (message.id, message)).collect();
-            hits.extend(likely.into_iter().filter_map(|(id, met)| {
-                let message = stored.remove(&id)?;
-                let stands = message.deleted_at.is_none() && words.are_in(&message.text);
-                stands.then_some(Hit { message, met })
-            }));
         }
+        hits.messages.truncate(wanted);
+        hits.stopped = None;
         Ok(hits)
     }
 
-    async fn shown(&self, reader: UserId, hits: Vec<Hit>) -> Result<Vec<Message>> {
+    /// Those of these messages that stand and have all words, in the same order. The index only
+    /// proposes, and it may be behind an edit or a deletion: what a message says now decides.
+    async fn matching(&self, ids: &[MessageId], words: &Words) -> Result<Vec<StoredMessage>> {
+        let stored = self.repositories.messages.many(ids).await?;
+        let mut stored: HashMap<MessageId, StoredMessage> =
+            stored.into_iter().map(|message| (message.id, message)).collect();
+        let mut matching = Vec::new();
+        for message in ids.iter().filter_map(|id| stored.remove(id)) {
+            if message.deleted_at.is_none() && words.are_in(&message.text) {
+                matching.push(message);
+            }
+            // Other requests go on meanwhile.
+            tokio::task::yield_now().await;
+        }
+        Ok(matching)
+    }
+
+    async fn shown(&self, reader: UserId, hits: Vec<StoredMessage>) -> Result<Vec<Message>> {
         if hits.is_empty() {
             return Ok(Vec::new());
         }
         let mut ids: Vec<ConversationId> =
-            hits.iter().map(|hit| hit.message.id.conversation).collect();
+            hits.iter().map(|message| message.id.conversation).collect();
         ids.sort_unstable();
         ids.dedup();
         let summaries = self.repositories.conversations.many(&ids).await?;
         // A group that has just ended takes its messages along.
         let stands = |id: ConversationId| summaries.iter().any(|summary| summary.id == id);
-        let stored: Vec<StoredMessage> = hits
-            .into_iter()
-            .map(|hit| hit.message)
-            .filter(|message| stands(message.id.conversation))
-            .collect();
+        let stored: Vec<StoredMessage> =
+            hits.into_iter().filter(|message| stands(message.id.conversation)).collect();
         let summaries: Vec<&Summary> = summaries.iter().collect();
         self.view.of(reader, &summaries, &stored).await
     }
@@ -172,5 +196,5 @@ impl Search {
 /// queries are open, no more than may be gone through in all.
 fn batch(limit: Limit, others: &[i64], places: usize) -> usize {
     let needed = if others.is_empty() { limit.get() + 1 } else { limit.get().max(100) + 1 };
-    needed.min((MOST / places.div_ceil(200).max(1)).max(2))
+    needed.min((ENTRIES_PER_REQUEST / places.div_ceil(200).max(1)).max(2))
 }

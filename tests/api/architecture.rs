@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// first two, which put everything together.
 const FLOORS: [&[&str]; 8] = [
     &["main", "lib"],
-    &["app", "cli", "healthcheck"],
+    &["app", "check", "cli", "healthcheck"],
     &["server", "routes"],
     &["realtime"],
     &["filters"],

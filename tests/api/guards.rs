@@ -62,7 +62,9 @@ impl Door {
         let limits =
             Limits { auth: None, read, write: None, upload: None, search: None, socket: None };
         let metrics = Metrics::new(clock.now()).expect("metrics");
-        let redis = Redis::new("redis://127.0.0.1:1", "", &metrics).expect("a URL");
+        let mut nowhere = natter::config::Settings::defaults().redis;
+        nowhere.url = natter::config::Secret::new("redis://127.0.0.1:1");
+        let redis = Redis::new(&nowhere, &metrics).expect("a URL");
         let limits = Arc::new(RateLimits::new(&limits, &clock, redis));
         let guards = Guards::new(limits, access.clone(), Proxies::default());
         let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");

@@ -35,6 +35,7 @@ mod messages;
 mod metrics;
 mod notifications;
 mod openapi;
+mod operators;
 mod outages;
 mod password;
 mod population;

@@ -41,7 +41,9 @@ fn measured(
         window: Duration::from_secs(seconds),
     };
     let metrics = Metrics::new(clock.now()).expect("metrics");
-    let redis = Redis::new(url, prefix, &metrics).expect("a URL");
+    let (url, prefix) = (natter::config::Secret::new(url), prefix.to_owned());
+    let settings = natter::config::Redis { url, prefix, tls_ca: None };
+    let redis = Redis::new(&settings, &metrics).expect("a URL");
     (RateLimits::new(&Limits { read: Some(quota), ..NONE }, clock, redis), metrics)
 }
 

@@ -72,7 +72,9 @@ async fn what_a_crash_leaves_is_indexed_when_its_lease_has_ended() {
     // Another instance took the lease, and was never heard of again.
     let meta = app.database().await.collection::<Document>("meta");
     let until = DateTime::from_millis(app.clock().now().plus(Duration::from_secs(5)).millis());
-    let taken = doc! { "$inc": { "fence": 1_i64 }, "$set": { "until": until } };
+    let taken = doc! {
+        "$inc": { "fence": 1_i64, "holder.fence": 1_i64 }, "$set": { "until": until },
+    };
     meta.update_one(doc! { "_id": "search" }, taken).await.expect("an update");
     alice.send(&bob, "meanwhile").await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -112,4 +114,42 @@ async fn whoever_was_overtaken_writes_nothing() {
     let words = row.expect("an answer").expect("a row");
     let new: Vec<i64> = hashes_of("new").into_iter().collect();
     assert_eq!(words.get_array("words").expect("words")[0].as_i64(), Some(new[0]));
+}
+
+#[tokio::test]
+async fn rows_of_an_instance_that_wrote_other_terms_are_made_anew() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let gone = alice.send(&bob, "Łódź gone").await;
+    for n in 0..300 {
+        alice.send(&bob, &format!("number{n} Łódź")).await;
+    }
+    alice.send(&bob, "한국어를").await;
+    settled(&app).await;
+    // As an older instance, which has taken the lease since, has written all of it.
+    let database = app.database().await;
+    let words = database.collection::<Document>("message_words");
+    let none = doc! { "$set": { "words": [7_i64] } };
+    words.update_many(doc! {}, none).await.expect("an update");
+    alice.delete(&crate::revisions::path(&gone)).await.ok(204);
+    finds(&bob, "lodz", &[]).await;
+    let until = DateTime::from_millis(app.clock().now().plus(Duration::from_secs(5)).millis());
+    let taken = doc! { "$inc": { "fence": 1_i64 }, "$set": { "until": until } };
+    let meta = database.collection::<Document>("meta");
+    meta.update_one(doc! { "_id": "search" }, taken).await.expect("an update");
+    let again = async {
+        while page(&bob, &query("lodz number299")).await.is_empty()
+            || page(&bob, &query("국어")).await.is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("all is indexed again");
+    finds(&bob, "number0", &["number0 Łódź"]).await;
+    assert_eq!(words.count_documents(doc! { "words": 7_i64 }).await.expect("a count"), 0);
+    assert_eq!(words.count_documents(doc! {}).await.expect("a count"), 301);
+    // What is sent from now on is found as soon as ever.
+    alice.send(&bob, "玩").await;
+    settled(&app).await;
+    finds(&bob, "玩", &["玩"]).await;
 }

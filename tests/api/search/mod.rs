@@ -2,6 +2,7 @@
 
 mod bounds;
 mod indexing;
+mod parts;
 
 use std::time::Duration;
 
@@ -234,7 +235,7 @@ async fn a_query_has_2_to_200_characters_and_no_other_words() {
     ]);
     ada.get("/search/messages?q=xx&q=yy").await.problem(400, "invalid_query");
     ada.get("/search/messages?q=xx&cursor=x").await.problem(400, "invalid_cursor");
-    for fine in ["öö", &"ö".repeat(200), "--"] {
+    for fine in ["öö", &"ö".repeat(200), "--", "玩", "ก", "の", "한"] {
         let empty = json!({"items": [], "next_cursor": null});
         assert_eq!(ada.get(&query(fine)).await.ok(200), empty, "{fine}");
     }

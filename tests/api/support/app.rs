@@ -225,7 +225,7 @@ fn limit_off(class: &'static str) -> (&'static str, String) {
 }
 
 /// Settings over the defaults, in the words of the settings file.
-fn settings_with(set: &[(&str, String)]) -> Settings {
+pub fn settings_with(set: &[(&str, String)]) -> Settings {
     let options = natter::config::LoadOptions {
         set: set.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         ..Default::default()

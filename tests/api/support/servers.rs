@@ -38,6 +38,21 @@ impl Server {
         Self::mongod_with(&["--oplogSize=1", "--syncdelay=1"]).await
     }
 
+    /// A mongod that asks who one is; the user `root` (password `root`) may do everything.
+    pub async fn guarded_mongod() -> Self {
+        let name = format!("natter-key-{}", u64::from_be_bytes(random_bytes()));
+        let key = std::env::temp_dir().join(name);
+        std::fs::write(&key, "natter natter natter").expect("a key file");
+        let only_own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&key, only_own).expect("its permissions");
+        let server =
+            Self::mongod_with(&["--oplogSize=128", &format!("--keyFile={}", key.display())]).await;
+        std::fs::remove_file(&key).expect("removed");
+        let root = doc! { "createUser": "root", "pwd": "root", "roles": ["root"] };
+        direct(server.port).await.database("admin").run_command(root).await.expect("a user");
+        server
+    }
+
     async fn mongod_with(more: &[&str]) -> Self {
         let server = Self::member_with(more).await;
         initiate(&[server.port]).await;
@@ -98,6 +113,32 @@ impl Server {
             arguments: ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]
                 .map(str::to_owned)
                 .to_vec(),
+            child: None,
+            directory,
+            port,
+        };
+        server.start().await;
+        server
+    }
+
+    /// A Redis that talks TLS only, with this certificate and key (PEM files).
+    pub async fn redis_with_tls(cert: &std::path::Path, key: &std::path::Path) -> Self {
+        let (directory, port) = place();
+        let port_text = port.to_string();
+        let (cert, key) = (cert.display().to_string(), key.display().to_string());
+        let arguments = [
+            ["--port", "0"],
+            ["--tls-port", &port_text],
+            ["--bind", "127.0.0.1"],
+            ["--save", ""],
+            ["--tls-cert-file", &cert],
+            ["--tls-key-file", &key],
+            ["--tls-ca-cert-file", &cert],
+            ["--tls-auth-clients", "no"],
+        ];
+        let mut server = Self {
+            program: service("NATTER_TEST_REDIS_SERVER"),
+            arguments: arguments.concat().into_iter().map(str::to_owned).collect(),
             child: None,
             directory,
             port,

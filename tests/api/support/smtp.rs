@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// A mail as it came over the wire.
 #[derive(Debug, Clone)]
@@ -53,10 +54,63 @@ pub fn serve(socket: TcpSocket, inbox: &Inbox, mut refusals: usize) -> JoinHandl
     })
 }
 
-async fn converse(stream: TcpStream, inbox: &Inbox, busy: bool) -> std::io::Result<()> {
-    let (read, mut write) = stream.into_split();
+/// A server with TLS from the first byte, or after STARTTLS.
+pub fn serve_tls(
+    socket: TcpSocket,
+    inbox: &Inbox,
+    acceptor: TlsAcceptor,
+    starts: bool,
+) -> JoinHandle<()> {
+    let listener: TcpListener = socket.listen(64).expect("a listener");
+    let inbox = inbox.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (inbox, acceptor) = (inbox.clone(), acceptor.clone());
+            tokio::spawn(async move {
+                let _ = converse_tls(stream, &inbox, &acceptor, starts).await;
+            });
+        }
+    })
+}
+
+async fn converse_tls(
+    mut stream: TcpStream,
+    inbox: &Inbox,
+    acceptor: &TlsAcceptor,
+    starts: bool,
+) -> std::io::Result<()> {
+    if !starts {
+        return converse(acceptor.accept(stream).await?, inbox, false).await;
+    }
+    stream.write_all(b"220 sink ESMTP\r\n").await?;
+    read_line(&mut stream).await?;
+    stream.write_all(b"250-sink\r\n250 STARTTLS\r\n").await?;
+    read_line(&mut stream).await?;
+    stream.write_all(b"220 go on\r\n").await?;
+    let stream = acceptor.accept(stream).await?;
+    talk(stream, inbox, false).await
+}
+
+async fn read_line(stream: &mut TcpStream) -> std::io::Result<()> {
+    while stream.read_u8().await? != b'\n' {}
+    Ok(())
+}
+
+async fn converse<S>(stream: S, inbox: &Inbox, busy: bool) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite,
+{
+    let mut stream = std::pin::pin!(stream);
+    stream.write_all(b"220 sink ESMTP\r\n").await?;
+    talk(stream, inbox, busy).await
+}
+
+async fn talk<S>(stream: S, inbox: &Inbox, busy: bool) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite,
+{
+    let (read, mut write) = tokio::io::split(stream);
     let mut lines = BufReader::new(read).lines();
-    write.write_all(b"220 sink ESMTP\r\n").await?;
     let mut mail = Received { from: String::new(), to: Vec::new(), data: String::new() };
     while let Some(line) = lines.next_line().await? {
         let answer: &[u8] = match line.split([' ', ':']).next().unwrap_or_default() {
