@@ -2,6 +2,7 @@
 
 pub mod attachments;
 pub mod clock;
+pub mod common_passwords;
 pub mod conversations;
 pub mod emoji;
 pub mod events;
@@ -23,3 +24,5 @@ pub mod sessions;
 pub mod text;
 pub mod users;
 pub mod words;
+
+mod reserved;

@@ -18,6 +18,23 @@ pub struct Device {
     pub user_agent: Option<String>,
 }
 
+impl Device {
+    /// The network that its address is in: the /24 of IPv4, the /48 of IPv6.
+    #[must_use]
+    pub fn network(&self) -> IpAddr {
+        match self.ip.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                IpAddr::V4([a, b, c, 0].into())
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, ..] = v6.segments();
+                IpAddr::V6([a, b, c, 0, 0, 0, 0, 0].into())
+            }
+        }
+    }
+}
+
 /// One signed-in device of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {

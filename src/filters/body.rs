@@ -9,7 +9,7 @@ use warp::{Filter, Rejection};
 
 use super::endpoint::{Body, Endpoint};
 use super::json;
-use crate::error::{Error, Result};
+use crate::error::{Error, FieldError, Result};
 
 /// How far past its limit a body is still read, so that the client, which may read only after it
 /// has written, gets the answer.
@@ -22,12 +22,26 @@ pub const EXCESS: u64 = 1024 * 1024;
 pub fn json<T: DeserializeOwned + Validate + Send + 'static>(
     endpoint: &Endpoint,
 ) -> impl Filter<Extract = (T,), Error = Rejection> + Clone + Send + Sync + 'static + use<T> {
+    json_with(endpoint, |_: &T| Vec::new())
+}
+
+/// As [`json`]; `check` finds what breaks a rule that only this instance's settings make.
+///
+/// # Panics
+/// As [`json`].
+pub fn json_with<T: DeserializeOwned + Validate + Send + 'static, C>(
+    endpoint: &Endpoint,
+    check: C,
+) -> impl Filter<Extract = (T,), Error = Rejection> + Clone + Send + Sync + 'static + use<T, C>
+where
+    C: Fn(&T) -> Vec<FieldError> + Copy + Send + Sync + 'static,
+{
     let Body::Json { limit } = endpoint.body else {
         panic!("{} has no JSON body in the route table", endpoint.path);
     };
     warp::header::headers_cloned().and(warp::body::stream()).and_then(
         move |headers: HeaderMap, body| async move {
-            let input = read_json(&headers, body, limit, "application/json").await;
+            let input = read_json(&headers, body, limit, "application/json", check).await;
             input.map_err(warp::reject::custom)
         },
     )
@@ -39,6 +53,7 @@ pub(super) async fn read_json<T, S, B>(
     body: S,
     limit: u64,
     takes: &'static str,
+    check: impl FnOnce(&T) -> Vec<FieldError>,
 ) -> Result<T>
 where
     T: DeserializeOwned + Validate,
@@ -48,7 +63,7 @@ where
     if !is_json(headers) {
         return Err(Error::unsupported_media(takes));
     }
-    json::read(&collect(body, limit).await?)
+    json::read_with(&collect(body, limit).await?, check)
 }
 
 /// `application/json`, with no parameter but `charset=utf-8` (RFC 8259 §11).

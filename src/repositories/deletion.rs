@@ -5,7 +5,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{Bson, doc};
 
 use super::accounts::Accounts;
-use super::users::{Credentials, present};
+use super::users::Credentials;
 use crate::domain::clock::Timestamp;
 use crate::error::Result;
 
@@ -18,14 +18,15 @@ impl Accounts {
     /// When the store is away; the account is then gone or as it was.
     pub async fn delete(&self, known: &Credentials, now: Timestamp) -> Result<bool> {
         let user = known.user.id;
-        let unchanged = doc! { "_id": user, "password_hash": &known.password_hash };
-        let (this, unchanged) = (self.clone(), present(unchanged, now));
+        let (this, unchanged) = (self.clone(), known.unchanged(now));
         let gone = doc! {
             "$set": {
                 "deleted_at": now, "cleanup": true,
                 "picture": Bson::Null, "pending_email": Bson::Null,
             },
-            "$unset": { "username": "", "email": "", "email_key": "", "password_hash": "" },
+            "$unset": {
+                "username": "", "email": "", "email_key": "", "password_hash": "", "networks": "",
+            },
         };
         self.store
             .transact(async move |session: &mut ClientSession| {

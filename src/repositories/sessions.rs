@@ -1,14 +1,17 @@
 //! Sessions: one row per signed-in device. An ended session has no row.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Document, doc};
+use mongodb::error::Error as DriverError;
 use mongodb::options::{ReadConcern, ReturnDocument};
+use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Store, all, within};
+use super::store::{Store, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
@@ -61,6 +64,15 @@ impl Row {
     }
 }
 
+/// A session, and when it was last used.
+#[derive(Debug, Deserialize)]
+struct Use {
+    #[serde(rename = "_id", with = "id")]
+    id: SessionId,
+    #[serde(with = "date")]
+    last_used_at: Timestamp,
+}
+
 /// When a generation was replaced by the next.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Rotation {
@@ -90,6 +102,24 @@ pub struct Standing {
     /// From when on it does not stand.
     #[serde(with = "date")]
     pub expires_at: Timestamp,
+    /// When it was last used at this instance, which is written down to within a minute only.
+    #[serde(skip)]
+    pub used_here: Option<Timestamp>,
+}
+
+/// How many sessions an account may have.
+#[derive(Clone)]
+pub struct SessionRoom {
+    /// So many.
+    pub most: u32,
+    /// What this instance knows of when a session was last used here.
+    pub used_here: Arc<dyn Fn(SessionId) -> Option<Timestamp> + Send + Sync>,
+}
+
+impl fmt::Debug for SessionRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionRoom({})", self.most)
+    }
 }
 
 impl Sessions {
@@ -186,6 +216,39 @@ impl Sessions {
         let rows = self.rows.find(filter).sort(doc! { "created_at": -1, "_id": -1 });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Ok(all(rows.limit(limit)).await?.into_iter().map(Session::from).collect())
+    }
+
+    /// Ends sessions of a user, those used longest ago first, until there is room for one: which.
+    pub(super) async fn make_room(
+        &self,
+        session: &mut ClientSession,
+        user: UserId,
+        room: &SessionRoom,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, DriverError> {
+        let most = usize::try_from(room.most).unwrap_or(usize::MAX);
+        // By the index alone; it counts sessions too that have expired and are still there.
+        let there = self.rows.count_documents(doc! { "user_id": user }).limit(most as u64);
+        if there.session(&mut *session).await? < most as u64 {
+            return Ok(Vec::new());
+        }
+        let standing = doc! { "user_id": user, "expires_at": { "$gt": now } };
+        let rows = self.rows.clone_with_type::<Use>();
+        let rows = rows
+            .find(standing)
+            .projection(doc! { "last_used_at": 1 })
+            .session(&mut *session)
+            .await?;
+        let mut standing = all_in(session, rows).await?;
+        let last_use = |row: &Use| (room.used_here)(row.id).max(Some(row.last_used_at));
+        standing.sort_by_cached_key(|row| (last_use(row), row.id));
+        standing.truncate((standing.len() + 1).saturating_sub(most));
+        let ended: Vec<SessionId> = standing.into_iter().map(|row| row.id).collect();
+        if !ended.is_empty() {
+            let which = doc! { "_id": { "$in": ended.clone() } };
+            self.rows.delete_many(which).session(session).await?;
+        }
+        Ok(ended)
     }
 
     /// Ends all sessions of a user but one.

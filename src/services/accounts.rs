@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::guesses::Guesses;
+use super::networks::Networks;
 use super::outbox::Outbox;
-use super::passwords::Passwords;
+use super::passwords::{Lane, Passwords};
 use super::sessions::Sessions;
 use super::tokens::MailTokens;
 use crate::domain::clock::{Clock, random_bytes};
@@ -43,6 +44,7 @@ pub struct Accounts {
     pub(super) users: Users,
     pub(super) passwords: Passwords,
     pub(super) guesses: Guesses,
+    pub(super) networks: Networks,
     pub(super) sessions: Arc<Sessions>,
     pub(super) tokens: MailTokens,
     pub(super) queue: repositories::outbox::Outbox,
@@ -58,7 +60,7 @@ impl Accounts {
     pub async fn sign_up(&self, input: SignUp) -> Result<User> {
         let SignUp { username, email, password } = input;
         self.check_free(&email, &username).await?;
-        let turn = self.passwords.turn().await?;
+        let turn = self.passwords.turn(Lane::Stranger).await?;
         // While this one waited, its twin may have been faster: no hash for nothing.
         self.check_free(&email, &username).await?;
         let password_hash = turn.hash(password).await?;
@@ -81,7 +83,7 @@ impl Accounts {
         self.check_free(&email, &username).await?;
         self.users.forget_unverified_email(&email, now).await?;
         self.users.free_name(&username, now).await?;
-        let password_hash = self.passwords.turn().await?.hash(password).await?;
+        let password_hash = self.passwords.turn(Lane::Stranger).await?.hash(password).await?;
         self.rows.admit(&NewAccount { id, username, email, password_hash }, now).await
     }
 
@@ -91,7 +93,9 @@ impl Accounts {
         if self.users.has_email(email, now).await? {
             return Err(email_taken());
         }
-        if self.users.has_username(username, now).await? {
+        if self.users.has_username(username, now).await?
+            || self.rows.held_names.is_held(username, now).await?
+        {
             return Err(username_taken());
         }
         Ok(())
@@ -149,7 +153,8 @@ impl Accounts {
     ) -> Result<SignedIn> {
         let (users, clock, address) = (self.users.clone(), self.clock.clone(), email.clone());
         let look_up = async move { users.by_email(&address, clock.now()).await };
-        let known = self.guesses.check(email, password, look_up).await?;
+        let lane = self.networks.lane(email, device).await?;
+        let known = self.guesses.check(email, password, lane, look_up).await?;
         let known = known.ok_or_else(invalid_credentials)?;
         if !known.user.verified {
             let detail = "use the link that was mailed to you first";

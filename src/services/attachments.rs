@@ -17,6 +17,7 @@ use crate::domain::media_type::Image;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::attachment_uses::AttachmentUses;
+use crate::repositories::attachments::quota_exceeded;
 use crate::repositories::files::{CHUNK, Files};
 use crate::repositories::members::Members;
 use crate::repositories::users::Users;
@@ -41,6 +42,7 @@ impl Attachments {
             rows: repositories.attachments.clone(),
             files: repositories.files.clone(),
             images: Images::new(),
+            quota: None,
             clock: clock.clone(),
         };
         Self {
@@ -48,6 +50,27 @@ impl Attachments {
             uses: repositories.attachment_uses.clone(),
             members: repositories.members.clone(),
             users: repositories.users.clone(),
+        }
+    }
+
+    /// The same files, of which one account may store this many bytes.
+    #[must_use]
+    pub fn with_quota(mut self, bytes: Option<u64>) -> Self {
+        self.stores.quota = bytes;
+        self
+    }
+
+    /// Whether someone may upload at all: spares the bytes of a file that would be refused at its
+    /// end.
+    ///
+    /// # Errors
+    /// `quota_exceeded` if they store as much as they may; or the store is away.
+    pub async fn check_quota(&self, uploader: UserId) -> Result<()> {
+        match self.stores.quota {
+            Some(quota) if self.stores.rows.is_full(uploader, quota).await? => {
+                Err(quota_exceeded())
+            }
+            _ => Ok(()),
         }
     }
 

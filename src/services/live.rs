@@ -86,6 +86,7 @@ impl Known {
 
 /// Whether a use now is worth writing down.
 fn note_use(standing: &mut Standing, now: Timestamp) -> bool {
+    standing.used_here = Some(now);
     let worth = now.since(standing.last_used_at) >= USE_SHOWN;
     if worth {
         standing.last_used_at = now;
@@ -131,6 +132,11 @@ impl LiveSessions {
             None => self.read(session, forgotten).await?,
         };
         Ok(standing.is_some_and(|standing| standing.user == user))
+    }
+
+    /// When this session was last used at this instance, if there is a copy of it.
+    pub fn last_use(&self, session: SessionId) -> Option<Timestamp> {
+        self.known().copies.get(&session)?.used_here
     }
 
     async fn read(&self, session: SessionId, forgotten: u64) -> Result<Option<Standing>> {

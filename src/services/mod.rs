@@ -16,6 +16,7 @@ pub mod inbox;
 pub mod indexer;
 pub mod live;
 pub mod messages;
+pub mod networks;
 pub mod notifications;
 pub mod outbox;
 pub mod outgoing;
@@ -109,6 +110,8 @@ pub struct Services {
     pub outbox: Arc<Outbox>,
     /// Another password.
     pub passwords: Arc<PasswordChanges>,
+    /// Whether a password to be may not be one of the most common.
+    pub refuse_common_passwords: bool,
     /// One's own profile.
     pub profile: Arc<Profile>,
     /// How people look to others.
@@ -128,6 +131,8 @@ pub struct Ground<'a> {
     pub settings: &'a Settings,
     /// PKCS#8 (DER); every other key derives from it.
     pub signing_key: &'a [u8],
+    /// bcrypt's cost of the dearest hash that is stored.
+    pub highest_cost: u32,
     /// The time.
     pub clock: &'a Clock,
     /// The truth.
@@ -151,9 +156,8 @@ impl Services {
         let access = Arc::new(ground.access(&live)?);
         let outbox = Arc::new(ground.outbox()?);
         let sessions = Arc::new(ground.sessions(&access, &live));
-        let hashers = Hashers::new(&ground);
-        let attachments = Arc::new(Attachments::new(repositories, clock));
-        let cache = ProfileCache::new(redis.clone());
+        let (hashers, cache) = (Hashers::new(&ground), ProfileCache::new(redis.clone()));
+        let attachments = Arc::new(ground.attachments());
         let profile = Arc::new(ground.profile(&outbox, &attachments, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
         let (outgoing, dispatch) = ground.outgoing();
@@ -180,6 +184,7 @@ impl Services {
             conversations,
             live,
             outbox,
+            refuse_common_passwords: ground.settings.accounts.refuse_common_passwords,
             profile,
             profiles,
             sessions,

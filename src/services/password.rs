@@ -7,7 +7,7 @@ use super::accounts::bad_link;
 use super::guesses::Guesses;
 use super::live::LiveSessions;
 use super::outbox::Outbox;
-use super::passwords::Passwords;
+use super::passwords::{Lane, Passwords};
 use super::tokens::MailTokens;
 use crate::domain::clock::{Clock, random_bytes};
 use crate::domain::ids::{SessionId, UserId};
@@ -50,7 +50,7 @@ impl PasswordChanges {
         new: Password,
     ) -> Result<()> {
         let known = confirm(&self.guesses, &self.users, &self.clock, user, current).await?;
-        let hash = self.passwords.turn().await?.hash(new).await?;
+        let hash = self.passwords.turn(Lane::Known).await?.hash(new).await?;
         let now = self.clock.now();
         let changed = self.accounts.change_password(&known, &hash, session, now).await;
         // Also where the store did not say: they may have ended.
@@ -84,7 +84,7 @@ impl PasswordChanges {
         // Before the work: whoever makes tokens up costs no hash.
         let address = self.links.reset_for(digest, self.clock.now()).await?;
         let address = address.ok_or_else(bad_link)?;
-        let hash = self.passwords.turn().await?.hash(new).await?;
+        let hash = self.passwords.turn(Lane::Stranger).await?.hash(new).await?;
         let (lockout, now) = (self.guesses.counted_under(&address), self.clock.now());
         let user = self.accounts.reset_password(digest, &hash, lockout, now).await?;
         self.live.forget_user(user.ok_or_else(bad_link)?);
@@ -107,7 +107,7 @@ pub(super) async fn confirm(
         // Gone in the meantime is no wrong password.
         users.credentials_of(user, clock.now()).await?.ok_or_else(account_gone).map(Some)
     };
-    guesses.check(&email, password, look_up).await?.ok_or_else(wrong_password)
+    guesses.check(&email, password, Lane::Known, look_up).await?.ok_or_else(wrong_password)
 }
 
 pub(super) fn account_gone() -> Error {

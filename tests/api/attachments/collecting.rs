@@ -24,7 +24,7 @@ async fn collector(app: &TestApp) -> Attachments {
     Attachments::new(&Repositories::new(&store, 4), app.clock())
 }
 
-async fn collected(app: &TestApp) -> usize {
+pub async fn collected(app: &TestApp) -> usize {
     collector(app).await.collect_unused().await.expect("collected")
 }
 

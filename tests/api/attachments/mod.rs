@@ -1,6 +1,6 @@
 //! Files: sending, seeing and fetching them.
 
-mod collecting;
+pub mod collecting;
 pub mod images;
 mod memory;
 mod metadata;

@@ -110,7 +110,7 @@ async fn listening(
 }
 
 /// The settings of a test's instances, for another process.
-fn environment(app: &TestApp) -> Vec<(String, String)> {
+pub fn environment(app: &TestApp) -> Vec<(String, String)> {
     let (settings, mail) = (app.settings(), format!("file://{}", app.mail_dir().display()));
     let [delay, drain] = [settings.server.drain_delay_seconds, settings.server.drain_seconds]
         .map(|time| time.as_secs().to_string());
