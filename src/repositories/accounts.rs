@@ -14,6 +14,7 @@ use super::outbox::{self, Outbox};
 use super::sessions::Sessions;
 use super::store::{Abort, Store, duplicate};
 use super::tokens::{self, Tokens};
+use super::turns::Turns;
 use super::users::{self, Users, present};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
@@ -36,6 +37,8 @@ pub struct Accounts {
     pub(super) uses: AttachmentUses,
     /// Names that were given up.
     pub held_names: HeldNames,
+    /// Changes of one account are made one after another in an instance: each writes its row.
+    turns: Turns,
 }
 
 /// An account to be made.
@@ -97,6 +100,7 @@ impl Accounts {
             lockouts: Lockouts::new(store),
             uses: AttachmentUses::new(store),
             held_names: HeldNames::new(store),
+            turns: Turns::new(),
         }
     }
 
@@ -181,6 +185,7 @@ impl Accounts {
     ) -> Result<Option<User>> {
         let (this, letter, change) = (self.clone(), letter.cloned(), change.clone());
         let as_read = present(doc! { "_id": user, "email_key": email.key() }, now);
+        let _turn = self.turns.of(user.bytes()).await;
         let body = async move |session: &mut ClientSession| {
             let before = this.users.rows.find_one(as_read.clone()).session(&mut *session).await?;
             if let (Some(before), Some(name)) = (&before, &change.username) {
