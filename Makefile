@@ -1,10 +1,11 @@
-.PHONY: help run test contract faults fmt lint fmt-check clippy doc deny
+.PHONY: help run test contract faults fuzz fmt lint fmt-check clippy doc deny
 
 help:
 	@echo 'make run    natter on https://localhost:8443 with its own MongoDB, Redis and demo data'
 	@echo 'make test   all tests against a throw-away MongoDB and Redis; ARGS=… goes to cargo test'
 	@echo 'make contract  the service against its OpenAPI document; ARGS=… goes to Schemathesis'
 	@echo 'make faults 200 kills of instances and failing primaries under load; NATTER_FAULTS_KILLS=…'
+	@echo 'make fuzz   every fuzz target for NATTER_FUZZ_SECONDS (20) each'
 	@echo 'make fmt    format the code'
 	@echo 'make lint   formatting, clippy, docs and dependencies, warnings denied'
 
@@ -19,6 +20,10 @@ contract:
 	@exec env --default-signal=INT dev/contract $(ARGS)
 faults:
 	@exec env --default-signal=INT dev/faults $(ARGS)
+
+# Names of fuzz targets begin with fuzz_; a new failing input becomes a file in tests/seeds.
+fuzz:
+	NATTER_FUZZ_SECONDS=$${NATTER_FUZZ_SECONDS:-20} cargo test --locked --lib fuzz_ -- --nocapture
 
 fmt:
 	cargo fmt

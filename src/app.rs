@@ -126,9 +126,12 @@ impl App {
         let options = ServerOptions {
             public_url: server.public_url.to_string(),
             max_connections: server.max_connections,
+            connections_per_address: server.connections_per_address,
+            trusted_proxies: server.trusted_proxies.clone().into(),
             handshake_timeout: server.handshake_seconds,
             header_timeout: server.header_seconds,
             idle_timeout: server.idle_seconds,
+            slow_client: server::SLOW_CLIENT,
             certificate_interval: CERTIFICATE_INTERVAL,
         };
         let routes = routes::all(&self.guards, &self.services, &self.realtime, &self.health);

@@ -85,6 +85,10 @@ pub struct Server {
     /// Connections open at once.
     #[serde(deserialize_with = "read::whole::<_, _, 1, 1_000_000>")]
     pub max_connections: usize,
+    /// Connections open at once from one address, of IPv6 from one /64; trusted proxies have as
+    /// many as there are.
+    #[serde(deserialize_with = "read::whole::<_, _, 1, 1_000_000>")]
+    pub connections_per_address: usize,
     /// Time for a TLS handshake.
     #[serde(deserialize_with = "read::seconds::<_, 1, 300>")]
     pub handshake_seconds: Duration,

@@ -13,6 +13,8 @@ pub mod domain;
 pub mod error;
 pub mod failpoint;
 pub mod filters;
+#[cfg(test)]
+mod fuzzing;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod mail;

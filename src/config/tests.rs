@@ -307,6 +307,7 @@ SERVER__CORS_ORIGINS=* → "*" would open the API to the pages of any site: name
 SERVER__CORS_ORIGINS=null → "null" is not an origin like https://chat.example.org
 SERVER__CORS_ORIGINS=https://A/ → "https://A/" is not an origin like https://chat.example.org, which browsers send as "https://a"
 SERVER__MAX_CONNECTIONS=0 → "0" is not a whole number from 1 to 1000000
+SERVER__CONNECTIONS_PER_ADDRESS=0 → "0" is not a whole number from 1 to 1000000
 SERVER__HANDSHAKE_SECONDS=1.5 → "1.5" is not a whole number from 1 to 300
 SERVER__DRAIN_SECONDS=-1 → "-1" is not a whole number from 0 to 3600
 ADMIN__ADDR=9443 → "9443" is not an address like 0.0.0.0:8443

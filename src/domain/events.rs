@@ -69,6 +69,12 @@ pub enum Event {
     /// The reader is told of something.
     #[serde(rename = "notification.created")]
     NotificationCreated { notification: NotificationId },
+    /// The reader marked these notifications as read, or all that there were.
+    #[serde(rename = "notification.read")]
+    NotificationRead { ids: Vec<NotificationId>, all: bool },
+    /// `user`, the reader or a friend, has another name or picture.
+    #[serde(rename = "profile.updated")]
+    ProfileUpdated { user: UserId },
 }
 
 impl Event {
@@ -94,6 +100,8 @@ impl Event {
             Self::MemberUpdated { .. } => "group.member_updated",
             Self::MemberRemoved { .. } => "group.member_removed",
             Self::NotificationCreated { .. } => "notification.created",
+            Self::NotificationRead { .. } => "notification.read",
+            Self::ProfileUpdated { .. } => "profile.updated",
         }
     }
 
@@ -118,7 +126,9 @@ impl Event {
             Self::FriendRequested { .. }
             | Self::FriendAccepted { .. }
             | Self::FriendRemoved { .. }
-            | Self::NotificationCreated { .. } => None,
+            | Self::NotificationCreated { .. }
+            | Self::NotificationRead { .. }
+            | Self::ProfileUpdated { .. } => None,
         }
     }
 }
@@ -130,19 +140,27 @@ pub struct Audience {
     pub members: Option<ConversationId>,
     /// These, members or not.
     pub users: Vec<UserId>,
+    /// Everyone who is a friend of this one when it is told.
+    pub friends_of: Option<UserId>,
 }
 
 impl Audience {
     /// Everyone who is in a conversation.
     #[must_use]
     pub fn members(conversation: impl Into<ConversationId>) -> Self {
-        Self { members: Some(conversation.into()), users: Vec::new() }
+        Self { members: Some(conversation.into()), ..Self::default() }
     }
 
     /// These people.
     #[must_use]
     pub fn users(users: impl Into<Vec<UserId>>) -> Self {
-        Self { members: None, users: users.into() }
+        Self { users: users.into(), ..Self::default() }
+    }
+
+    /// Someone and their friends.
+    #[must_use]
+    pub fn with_friends(user: UserId) -> Self {
+        Self { users: vec![user], friends_of: Some(user), ..Self::default() }
     }
 
     /// The same, and one more.

@@ -1,6 +1,7 @@
 //! What natter talks about: ids, validated values, pages, time. No I/O.
 
 pub mod attachments;
+pub mod clients;
 pub mod clock;
 pub mod common_passwords;
 pub mod conversations;

@@ -172,4 +172,21 @@ mod tests {
         let next = page.next_cursor.expect("there is a third");
         assert_eq!(cursors.open::<i32>(scope, &next), Some(2));
     }
+
+    /// No text opens but one that was sealed.
+    #[test]
+    fn fuzz_cursors() {
+        let cursors = Cursors::new(b"master");
+        let scope = ListScope { list: "friends/accepted", reader: UserId::from_bytes([7; 16]) };
+        let sealed = cursors.seal(scope, &(7_i64, "x"));
+        let words = ["A", "-", "_", "=", "\0", "%", &sealed, &sealed[..22], "WzcsIngiXQ"];
+        crate::fuzzing::fuzz("cursors", &words, |input| {
+            let Ok(text) = std::str::from_utf8(input) else { return };
+            let opened = cursors.open::<(i64, String)>(scope, text);
+            assert_eq!(opened.is_some(), text == sealed, "{text}");
+            if parse_cursor(text.to_owned()).is_err() {
+                assert_eq!(opened, None);
+            }
+        });
+    }
 }

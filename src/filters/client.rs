@@ -99,4 +99,46 @@ mod tests {
         assert_eq!(seen("10.0.0.1", &["198.51.100.7, <script>"], &proxies).await, "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &[], &proxies).await, "10.0.0.1");
     }
+
+    /// Nothing that a client writes counts unless the peer is a trusted proxy, and then nothing
+    /// that is no address.
+    #[test]
+    fn fuzz_forwarded() {
+        let words = [
+            "203.0.113.7",
+            "[2001:db8::7]",
+            "::ffff:10.0.0.1",
+            "10.0.0.1",
+            ":443",
+            ",",
+            ";",
+            "for=",
+            "by=",
+            "proto=https",
+            "\"",
+            "unknown",
+            "_hidden",
+            "\t",
+            "\n",
+            "FOR=\"[2001:db8::7]:443\"",
+            "host=x",
+        ];
+        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
+        let (proxy, stranger): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [192, 0, 2, 1].into());
+        crate::fuzzing::fuzz("forwarded", &words, |input| {
+            let mut headers = HeaderMap::new();
+            for line in input.split(|byte| *byte == b'\n') {
+                let (name, value) = match line.strip_prefix(b"F ") {
+                    Some(value) => ("forwarded", value),
+                    None => ("x-forwarded-for", line),
+                };
+                if let Ok(value) = http::HeaderValue::from_bytes(value) {
+                    headers.append(name, value);
+                }
+            }
+            assert_eq!(address(stranger, &headers, &trusted), stranger);
+            let seen = address(proxy, &headers, &trusted);
+            assert_eq!(seen, seen.to_canonical());
+        });
+    }
 }

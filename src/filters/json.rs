@@ -313,4 +313,64 @@ mod tests {
             let _ = read::<Input>(&bytes);
         }
     }
+
+    /// The strict reader takes no more than serde does, and means the same by it.
+    #[test]
+    fn fuzz_json() {
+        let words = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"",
+            "\\u0000",
+            "\\ud800",
+            "null",
+            "true",
+            "1e999",
+            "-0",
+            "NaN",
+            "{\"$ne\":null}",
+            "\"a\":1,",
+            "\u{feff}",
+            "0.1",
+            "18446744073709551616",
+            "[[[[[[[[",
+        ];
+        crate::fuzzing::fuzz("json", &words, |input| {
+            let strict = parse(input);
+            let serde = serde_json::from_slice::<Value>(input);
+            match (strict, serde) {
+                (Ok(strict), Ok(serde)) => {
+                    assert_eq!(strict, serde);
+                    assert!(depth(&strict) <= MAX_DEPTH);
+                }
+                (Ok(strict), Err(error)) => panic!("{strict} is not JSON: {error}"),
+                (Err(_), _) => {}
+            }
+            if let Err(error) = read::<Fuzzed>(input) {
+                assert!(["malformed_json", "validation_failed"].contains(&error.code()));
+            }
+        });
+    }
+
+    #[derive(Debug, Deserialize, Validate)]
+    struct Fuzzed {
+        #[validate(required)]
+        group_name: Option<String>,
+        #[expect(dead_code, reason = "only read from the input")]
+        members: Option<Vec<crate::domain::ids::UserId>>,
+        #[expect(dead_code, reason = "only read from the input")]
+        limit: Option<u8>,
+    }
+
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
 }

@@ -343,4 +343,42 @@ mod tests {
         let after = [of(0), vec![b'a'; around]].concat();
         assert_eq!(read(FORM, &after).await, Err("payload_too_large"));
     }
+
+    /// A form is read to its end or refused; no part is larger than the body.
+    #[test]
+    fn fuzz_multipart() {
+        let words = [
+            "\r\n",
+            "--x",
+            "--x--",
+            "\r\n--x\r\n",
+            "content-disposition: form-data; ",
+            "name=\"a\"",
+            "; filename=\"b\"",
+            "; filename*=utf-8''%c3%a4",
+            "content-type: ",
+            "\r\n\r\n",
+            "\"",
+            "\\\"",
+            ";",
+            "=",
+            "%ff",
+            "\0",
+            "NAME=",
+            "boundary=",
+            "content-transfer-encoding: base64\r\n",
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        crate::fuzzing::fuzz("multipart", &words, |input| {
+            match runtime.block_on(read(FORM, input)) {
+                Ok(parts) => {
+                    let lengths = parts.iter().filter_map(|part| part.rsplit(':').next());
+                    let lengths = lengths.map(|length| length.parse::<usize>().expect("a length"));
+                    assert!(lengths.sum::<usize>() <= input.len());
+                }
+                Err(code) => assert!(["malformed_multipart", "payload_too_large"].contains(&code)),
+            }
+        });
+    }
 }

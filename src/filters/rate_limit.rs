@@ -6,7 +6,6 @@
 //! closed, but each instance then grants the full quota.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, Reference};
@@ -20,37 +19,15 @@ use super::endpoint::Class;
 use crate::cache::Redis;
 use crate::cache::rate_limit::{self, Count};
 use crate::config::{Limits, Quota};
+pub use crate::domain::clients::Subject;
 use crate::domain::clock::Clock;
-use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 
-/// Who is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Subject {
-    /// Someone signed in.
-    Account(UserId),
-    /// Someone unknown, by address; of IPv6 the /64 that one subscriber has.
-    Address(IpAddr),
-}
-
-impl Subject {
-    /// The subject of an address.
-    #[must_use]
-    pub fn address(addr: IpAddr) -> Self {
-        Self::Address(match addr.to_canonical() {
-            v4 @ IpAddr::V4(_) => v4,
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
-            }
-        })
-    }
-
-    fn key(self) -> String {
-        match self {
-            Self::Account(user) => format!("u:{user}"),
-            Self::Address(addr) => format!("a:{addr}"),
-        }
+/// What a subject is called in Redis.
+fn key(subject: Subject) -> String {
+    match subject {
+        Subject::Account(user) => format!("u:{user}"),
+        Subject::Address(addr) => format!("a:{addr}"),
     }
 }
 
@@ -136,7 +113,7 @@ impl RateLimits {
         let count = match local.check_key(&subject) {
             Err(denied) => spent(*quota, &denied, self.clock_nanos()),
             Ok(here) => {
-                let key = format!("limit:{}:{}", class.name(), subject.key());
+                let key = format!("limit:{}:{}", class.name(), key(subject));
                 let now = self.clock.now();
                 let shared =
                     rate_limit::count(&self.redis, &key, quota.limit, quota.window, now).await;

@@ -115,4 +115,44 @@ mod tests {
             assert_eq!(ClientFrame::parse(bad), Err(Malformed), "{bad}");
         }
     }
+
+    /// A frame that is understood is a JSON object with a type; one of another type is ignored.
+    #[test]
+    fn fuzz_client_frames() {
+        let words = [
+            "{\"type\":\"auth\",",
+            "\"token\":\"t\"",
+            "\"since\":null",
+            "\"type\":\"typing\"",
+            ",",
+            "}",
+            "\"type\":\"delivered\"",
+            "\"seq\":1",
+            "\"seq\":1e400",
+            "\"conversation_id\":",
+            "\"ping\"",
+            "\"0b0ac14f-2b0d-4c67-8b2f-06b9fa1a7d39\"",
+            "[",
+            "]",
+            "\\u0000",
+            "-1",
+            "1.5",
+        ];
+        crate::fuzzing::fuzz("frames", &words, |input| {
+            let Ok(text) = std::str::from_utf8(input) else { return };
+            let Ok(frame) = ClientFrame::parse(text) else { return };
+            let value: Value = serde_json::from_str(text).expect("JSON");
+            let named = value.get("type").and_then(Value::as_str).expect("a type");
+            match frame {
+                ClientFrame::Auth { token, .. } => {
+                    assert_eq!(named, "auth");
+                    assert_eq!(value["token"], token);
+                }
+                ClientFrame::Ping => assert_eq!(named, "ping"),
+                ClientFrame::Typing(_) => assert_eq!(named, "typing"),
+                ClientFrame::Delivered(..) => assert_eq!(named, "delivered"),
+                ClientFrame::Other => assert!(!["auth", "ping"].contains(&named)),
+            }
+        });
+    }
 }

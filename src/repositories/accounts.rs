@@ -8,6 +8,7 @@ use mongodb::options::ReturnDocument;
 use super::attachment_uses::AttachmentUses;
 use super::bson::raw;
 use super::embedded::EmbeddedAttachment;
+use super::events::Events;
 use super::held_names::HeldNames;
 use super::lockouts::Lockouts;
 use super::outbox::{self, Outbox};
@@ -18,6 +19,7 @@ use super::turns::Turns;
 use super::users::{self, Users, present};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
+use crate::domain::events::{Audience, Event, Happening};
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::mails::Mail;
 use crate::domain::text::{Email, Username};
@@ -39,6 +41,7 @@ pub struct Accounts {
     pub held_names: HeldNames,
     /// Changes of one account are made one after another in an instance: each writes its row.
     turns: Turns,
+    pub(super) events: Events,
 }
 
 /// An account to be made.
@@ -101,6 +104,7 @@ impl Accounts {
             uses: AttachmentUses::new(store),
             held_names: HeldNames::new(store),
             turns: Turns::new(),
+            events: Events::new(store),
         }
     }
 
@@ -197,6 +201,12 @@ impl Accounts {
             let Some(row) = row.map_err(conflict)? else { return Ok(None) };
             let shown = [before.as_ref(), Some(&row)].map(|row| Some(row?.picture.as_ref()?.id));
             this.show(shown, now, session).await?;
+            if before.is_some_and(|before| before.username != row.username) || shown[0] != shown[1]
+            {
+                let event = Event::ProfileUpdated { user };
+                let told = Happening { event, audience: Audience::with_friends(user) };
+                this.events.add(session, [told], now).await?;
+            }
             if let Some(letter) = &letter {
                 this.post(letter, now, session).await?;
             }

@@ -1,11 +1,14 @@
 //! What deleted accounts have left behind: found by a flag in their rows, removed by steps that
 //! can be repeated, until the flag is taken away.
 
+use std::collections::HashSet;
+
 use mongodb::bson::{Binary, doc};
 use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use super::bson::{binary, date, id};
+use super::reactions::{self, Reactions};
 use super::relations::Relations;
 use super::store::{Abort, Store, all, within};
 use crate::domain::clock::Timestamp;
@@ -15,6 +18,9 @@ use crate::error::{Error, Result};
 /// Relations that are removed in one go.
 const AT_ONCE: i64 = 100;
 
+/// Reactions of which it is noted in one go whose they are.
+const NAMED_AT_ONCE: i64 = 500;
+
 /// The flags in `users`, and the rows of others that name a deleted account.
 #[derive(Debug, Clone)]
 pub struct Departures {
@@ -23,6 +29,7 @@ pub struct Departures {
     pairs: Collection<Pair>,
     told: Collection<Pair>,
     relations: Relations,
+    reactions: Reactions,
 }
 
 /// An account that was deleted and has left something behind.
@@ -53,6 +60,7 @@ impl Departures {
             pairs: store.collection("relations"),
             told: store.collection("notifications"),
             relations: Relations::new(store),
+            reactions: Reactions::new(store),
         }
     }
 
@@ -107,6 +115,27 @@ impl Departures {
                 Ok::<_, Abort>(relations.forget_in(session, user, other, at).await?)
             })
             .await
+    }
+
+    /// Notes of some reactions that an earlier natter has stored whose they are, and flags the
+    /// deleted accounts among those users; whether there were any. Until there are none, it is not
+    /// known of anyone that no reaction is left.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn name_reactions(&self) -> Result<bool> {
+        let keys = self.reactions.unnamed(NAMED_AT_ONCE).await?;
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        // Before they have a name, by which they would not be found again after a crash.
+        let users = keys.iter().map(reactions::user_of).collect::<Result<HashSet<UserId>>>()?;
+        let users: Vec<UserId> = users.into_iter().collect();
+        let gone = doc! { "_id": { "$in": users }, "deleted_at": { "$type": "date" } };
+        let flag = doc! { "$set": { "cleanup": true } };
+        within(self.users.update_many(gone, flag)).await?;
+        self.reactions.name(&self.store, &keys).await?;
+        Ok(true)
     }
 
     /// Removes what a user was told of.

@@ -12,7 +12,7 @@ use super::conversations::Member;
 use super::store::Store;
 use crate::domain::clock::Timestamp;
 use crate::domain::events::{Audience, Event, Happening};
-use crate::domain::ids::ConversationId;
+use crate::domain::ids::{ConversationId, UserId};
 
 /// A row of `events`. Nobody looks for one by its key, which the driver makes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ struct Row {
     #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
     conversation_id: Option<ConversationId>,
     users: Vec<Member>,
+    #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
+    friends_of: Option<UserId>,
     #[serde(with = "date")]
     at: Timestamp,
 }
@@ -32,13 +34,15 @@ impl Row {
             event,
             conversation_id: audience.members,
             users: audience.users.into_iter().map(Member).collect(),
+            friends_of: audience.friends_of,
             at,
         }
     }
 
     fn happening(self) -> Happening {
         let users = self.users.into_iter().map(|member| member.0).collect();
-        let audience = Audience { members: self.conversation_id, users };
+        let (members, friends_of) = (self.conversation_id, self.friends_of);
+        let audience = Audience { members, users, friends_of };
         Happening { event: self.event, audience }
     }
 }

@@ -1,20 +1,27 @@
 //! Read and delivered marks: how far each member of a conversation is, kept in their member rows.
 
 mod delivered;
+mod hidden;
 mod inbox;
 mod lowest;
+mod notified;
 mod snapshot;
 mod waiting;
 
 pub use self::delivered::Delivery;
+use self::hidden::peer_among;
+pub use self::notified::Noticed;
 use mongodb::Collection;
-use mongodb::bson::{Bson, doc};
-use mongodb::options::ReturnDocument;
+use mongodb::bson::{Bson, Document, doc};
 use serde::Deserialize;
 
 use super::bson::{id, optional_date};
 use super::conversations::Conversations;
 use super::deletions::Deletions;
+use super::events::Events;
+use super::members::{Members, shown};
+use super::notifications::Notifications;
+use super::relations::{Pair, Relations};
 use super::store::{Store, within};
 use super::{members, sends};
 use crate::domain::clock::Timestamp;
@@ -115,6 +122,10 @@ pub struct MarksRepository {
     sends: Collection<OwnCount>,
     conversations: Conversations,
     deletions: Deletions,
+    members: Members,
+    relations: Relations,
+    notifications: Notifications,
+    events: Events,
 }
 
 impl MarksRepository {
@@ -127,21 +138,48 @@ impl MarksRepository {
             sends: store.collection("sends"),
             conversations: Conversations::new(store),
             deletions: Deletions::new(store),
+            members: Members::new(store),
+            relations: Relations::new(store),
+            notifications: Notifications::new(store),
+            events: Events::new(store),
         }
     }
 
     /// Moves a member's read mark to `seq`, never back, and says where everything then stands.
-    /// `None` for outsiders.
+    /// `None` for outsiders. Under a block the other of a direct conversation is not shown it.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn read_up_to(
         &self,
-        conversation: ConversationId,
+        Summary { id, kind, members, .. }: &Summary,
         user: UserId,
         seq: u64,
         at: Timestamp,
     ) -> Result<Option<Marks>> {
+        let peer = peer_among(members, user).filter(|_| *kind == Kind::Direct);
+        let pair: Vec<Pair> = peer.map(|peer| (user, peer)).into_iter().collect();
+        let hidden = self.hidden(&pair).await?;
+        let before = match (peer, hidden.is_empty()) {
+            (None, _) => None,
+            (_, true) => Some(shown::reveal(at)),
+            (_, false) => Some(shown::hide(at)),
+        };
+        if !self.move_read_mark((*id, user), seq, at, before).await? {
+            return Ok(None);
+        }
+        self.show_unhidden(&hidden).await?;
+        self.of(*id, user).await
+    }
+
+    /// Moves a read mark, after what comes before in the same update; `false` for outsiders.
+    async fn move_read_mark(
+        &self,
+        (conversation, user): (ConversationId, UserId),
+        seq: u64,
+        at: Timestamp,
+        before: Option<Document>,
+    ) -> Result<bool> {
         // How many of one's own are up to there never changes: numbers are given in order.
         let own = self.own_up_to(user, MessageId::new(conversation, seq)).await?;
         let own = i64::try_from(own).unwrap_or(i64::MAX);
@@ -153,7 +191,7 @@ impl MarksRepository {
             let seen = doc! { "$lte": [{ "$ifNull": ["$waiting_seq", 0_i64] }, "$read_seq"] };
             doc! { "$cond": [seen, "$$REMOVE", format!("${field}")] }
         };
-        let change = vec![
+        let moves = vec![
             doc! { "$set": {
                 "own_at_read": moved("$read_seq", "own_at_read", own.into()),
                 "read_at": moved("$read_seq", "read_at", at.into()),
@@ -167,12 +205,8 @@ impl MarksRepository {
             } },
         ];
         let row = doc! { "_id": members::key(conversation, user) };
-        let update =
-            self.rows.find_one_and_update(row, change).return_document(ReturnDocument::After);
-        if within(update).await?.is_none() {
-            return Ok(None);
-        }
-        self.of(conversation, user).await
+        let change: Vec<Document> = before.into_iter().chain(moves).collect();
+        Ok(within(self.rows.update_one(row, change)).await?.matched_count == 1)
     }
 
     /// How many messages a user had sent in a conversation up to and including one.

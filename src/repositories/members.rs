@@ -2,6 +2,7 @@
 
 mod changes;
 mod receipts;
+pub(super) mod shown;
 mod users;
 
 use std::collections::HashSet;

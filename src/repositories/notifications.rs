@@ -1,13 +1,15 @@
 //! Notifications that are stored: one row per reader and event, written in the transaction that
 //! the event is.
 
+use std::collections::HashSet;
+
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id, optional_id};
-use super::store::{Store, all, within};
+use super::store::{Store, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, GroupId, MessageId, UserId};
 use crate::domain::notifications::{
@@ -141,8 +143,7 @@ impl Notifications {
         session: &mut ClientSession,
         id: NotificationId,
     ) -> Result<(), DriverError> {
-        let read = doc! { "$set": { "read": true } };
-        self.rows.update_one(doc! { "_id": id }, read).session(session).await?;
+        self.rows.update_one(doc! { "_id": id }, read()).session(session).await?;
         Ok(())
     }
 
@@ -191,25 +192,35 @@ impl Notifications {
         Ok(all(rows).await?.into_iter().map(Notification::from).collect())
     }
 
-    /// Marks some of a user's notifications as read; ids of others' are passed over.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn mark_read(&self, user: UserId, ids: &[NotificationId]) -> Result<()> {
+    /// Marks some of a user's notifications as read; which of them were not. Ids of others' are
+    /// passed over.
+    pub(super) async fn read_in(
+        &self,
+        session: &mut ClientSession,
+        user: UserId,
+        ids: &[NotificationId],
+    ) -> Result<HashSet<NotificationId>, DriverError> {
         let own: Vec<Bson> =
             ids.iter().filter(|id| id.user() == user).map(|id| Bson::from(*id)).collect();
         if own.is_empty() {
-            return Ok(());
+            return Ok(HashSet::new());
         }
-        self.set_read(doc! { "_id": { "$in": own } }).await
+        let unread = doc! { "_id": { "$in": own }, "read": false };
+        let found = self.rows.find(unread.clone()).session(&mut *session).await?;
+        let found = all_in(session, found).await?;
+        self.rows.update_many(unread, read()).session(session).await?;
+        Ok(found.into_iter().map(|row| row.key).collect())
     }
 
     /// Marks all of a user's notifications as read.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn mark_all_read(&self, user: UserId) -> Result<()> {
-        self.set_read(doc! { "user_id": user, "read": false }).await
+    pub(super) async fn read_all_in(
+        &self,
+        session: &mut ClientSession,
+        user: UserId,
+    ) -> Result<(), DriverError> {
+        let unread = doc! { "user_id": user, "read": false };
+        self.rows.update_many(unread, read()).session(session).await?;
+        Ok(())
     }
 
     /// Marks a user's mentions in a conversation as read, up to and including message `seq`.
@@ -224,13 +235,13 @@ impl Notifications {
     ) -> Result<()> {
         let (first, last) = (MessageId::new(conversation, 0), MessageId::new(conversation, seq));
         let range = doc! { "$gte": first, "$lte": last };
-        self.set_read(doc! { "user_id": user, "message_id": range, "read": false }).await
+        let unread = doc! { "user_id": user, "message_id": range, "read": false };
+        within(self.rows.update_many(unread, read())).await.map(|_| ())
     }
+}
 
-    async fn set_read(&self, which: Document) -> Result<()> {
-        let read = doc! { "$set": { "read": true } };
-        within(self.rows.update_many(which, read)).await.map(|_| ())
-    }
+fn read() -> Document {
+    doc! { "$set": { "read": true } }
 }
 
 /// What comes after a position: each side is one range of the index, which are then merged.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use aws_lc_rs::digest::{SHA256, digest};
 use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::error::Error as DriverError;
+use mongodb::options::Hint;
 use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
-use super::bson::{binary, date};
-use super::store::{Store, all};
+use super::bson::{binary, date, optional_id};
+use super::store::{Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::emoji::{Emoji, fold};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
@@ -20,6 +21,9 @@ use crate::error::{Error, Result};
 struct Row {
     #[serde(rename = "_id")]
     key: Binary,
+    /// Whose it is, for when their account goes; rows of an earlier natter get it later.
+    #[serde(with = "optional_id", default)]
+    user_id: Option<UserId>,
     emoji: String,
     #[serde(with = "date")]
     at: Timestamp,
@@ -32,6 +36,14 @@ pub type Reacted = HashSet<(MessageId, String)>;
 #[derive(Debug, Clone)]
 pub struct Reactions {
     rows: Collection<Row>,
+}
+
+/// A reaction of someone: to which message, with what.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    pub key: Binary,
+    pub message: MessageId,
+    pub emoji: String,
 }
 
 impl Reactions {
@@ -86,9 +98,7 @@ impl Reactions {
         }
         let mut by: HashMap<UserId, Reacted> = HashMap::new();
         for row in all(self.rows.find(doc! { "$or": ranges })).await? {
-            let user = row.key.bytes.get(16..32).and_then(|bytes| bytes.try_into().ok());
-            let user = user.map(UserId::from_bytes);
-            let user = user.ok_or_else(|| Error::internal("a reaction of another length"))?;
+            let user = user_of(&row.key)?;
             by.entry(user).or_default().insert((message, fold(&row.emoji)));
         }
         Ok(by)
@@ -107,7 +117,7 @@ impl Reactions {
         if there.is_some() {
             return Ok(false);
         }
-        let row = doc! { "$setOnInsert": { "emoji": emoji.as_str(), "at": at } };
+        let row = doc! { "$setOnInsert": { "user_id": user, "emoji": emoji.as_str(), "at": at } };
         self.rows.update_one(doc! { "_id": key }, row).upsert(true).session(session).await?;
         Ok(true)
     }
@@ -122,6 +132,45 @@ impl Reactions {
         let row = doc! { "_id": key(user, message, emoji) };
         Ok(self.rows.delete_one(row).session(session).await?.deleted_count == 1)
     }
+
+    /// Up to `count` reactions of a user, those in one conversation together.
+    pub(super) async fn some_of(&self, user: UserId, count: i64) -> Result<Vec<Own>> {
+        let rows = self.rows.find(doc! { "user_id": user }).sort(doc! { "_id": 1 });
+        let rows = all(rows.limit(count)).await?;
+        let own =
+            |row: Row| Ok(Own { message: message_of(&row.key)?, key: row.key, emoji: row.emoji });
+        rows.into_iter().map(own).collect()
+    }
+
+    /// Forgets one of them; `false` if it is gone already.
+    pub(super) async fn forget(
+        &self,
+        session: &mut ClientSession,
+        own: &Own,
+    ) -> Result<bool, DriverError> {
+        let row = doc! { "_id": &own.key };
+        Ok(self.rows.delete_one(row).session(session).await?.deleted_count == 1)
+    }
+
+    /// The keys of up to `count` reactions of which an earlier natter has not stored whose they are.
+    pub(super) async fn unnamed(&self, count: i64) -> Result<Vec<Binary>> {
+        let unnamed = self.rows.find(doc! { "user_id": null }).hint(Hint::Name("user_id".into()));
+        Ok(all(unnamed.limit(count)).await?.into_iter().map(|row| row.key).collect())
+    }
+
+    /// Notes whose some reactions are.
+    pub(super) async fn name(&self, store: &Store, keys: &[Binary]) -> Result<()> {
+        let name = |key: &Binary| {
+            let set = doc! { "$set": { "user_id": user_of(key)? } };
+            Ok(doc! { "q": { "_id": key }, "u": set })
+        };
+        let updates = keys.iter().map(name).collect::<Result<Vec<Document>>>()?;
+        let command = doc! {
+            "update": self.rows.name(), "updates": updates, "ordered": false,
+            "writeConcern": { "w": "majority" },
+        };
+        within(store.database().run_command(command)).await.map(|_| ())
+    }
 }
 
 fn bytes(user: UserId, message: MessageId, end: [u8; 8]) -> Vec<u8> {
@@ -134,6 +183,12 @@ fn key(user: UserId, message: MessageId, emoji: &Emoji) -> Bson {
     let mut end = [0; 8];
     end.copy_from_slice(&digest.as_ref()[..8]);
     binary(bytes(user, message, end))
+}
+
+/// Whose the reaction with this key is.
+pub(super) fn user_of(key: &Binary) -> Result<UserId> {
+    let user = key.bytes.get(16..32).and_then(|bytes| bytes.try_into().ok());
+    user.map(UserId::from_bytes).ok_or_else(|| Error::internal("a reaction of another length"))
 }
 
 fn message_of(key: &Binary) -> Result<MessageId> {

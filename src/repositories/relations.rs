@@ -5,10 +5,13 @@ mod bulk;
 mod row;
 mod telling;
 
-use mongodb::bson::{Document, doc};
+use std::collections::HashSet;
+
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 use mongodb::{ClientSession, Collection};
 
+pub use self::blocks::Pair;
 use super::events::Events;
 use super::members::Members;
 use super::notifications::Notifications;
@@ -175,6 +178,28 @@ impl Relations {
     pub async fn are_friends(&self, user: UserId, other: UserId) -> Result<bool> {
         let row = self.rows.find_one(doc! { "_id": key(user, other), "status": "accepted" });
         Ok(within(row).await?.is_some())
+    }
+
+    /// Up to `count` of a user's friends, those of the latest friendships first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn friends_of(&self, user: UserId, count: usize) -> Result<Vec<UserId>> {
+        let friends = self.page(user, Standing::Accepted, None, count).await?;
+        Ok(friends.into_iter().map(|friend| friend.user).collect())
+    }
+
+    /// Those of some others who are friends of `user`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn friends_among(&self, user: UserId, others: &[UserId]) -> Result<HashSet<UserId>> {
+        if others.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let keys: Vec<Bson> = others.iter().map(|other| key(user, *other)).collect();
+        let rows = self.rows.find(doc! { "_id": { "$in": keys }, "status": "accepted" });
+        Ok(all(rows).await?.iter().filter_map(|row| row.other_than(user)).collect())
     }
 
     /// How `other` stands with `user`; `None` where there is nothing between them, or a block.

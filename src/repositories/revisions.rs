@@ -6,6 +6,7 @@
 //! included: of two that run at once one starts again on what the other left.
 
 mod deleting;
+mod forgetting;
 mod pins;
 mod reacting;
 

@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use self::batch::{Part, Tries};
 pub(super) use self::plan::SendRow;
-use self::plan::{KeyRow, Plan, key_of, member_key, same};
+use self::plan::{KeyRow, KeysOf, Plan, member_key, same};
 pub(super) use self::talk::TalkRows;
 use self::updates::{key_update, member_updates, summary_updates};
 use super::attachment_uses::AttachmentUses;
@@ -30,7 +30,7 @@ use super::bson::binary;
 use super::conversations::ConversationRow;
 use super::messages::Messages;
 use super::notifications::Notifications;
-use super::store::{Abort, Store, all_in, within};
+use super::store::{Abort, Store, all, all_in};
 use super::unindexed::Unindexed;
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Draft, Sent};
@@ -83,10 +83,11 @@ impl Writer {
     /// # Errors
     /// `idempotency_key_reused` when it was about something else; or the store is away.
     pub async fn sent_before(&self, draft: &Draft) -> Result<Option<MessageId>> {
-        let Some(key) = key_of(draft) else { return Ok(None) };
-        let alive = doc! { "_id": binary(key), "expires_at": { "$gt": draft.at } };
-        let row = within(self.keys.find_one(alive)).await?;
-        row.map(|row| same(&row, draft)).transpose()
+        let Some(keys) = KeysOf::draft(draft) else { return Ok(None) };
+        let either = vec![binary(keys.key.as_slice()), binary(keys.former.as_slice())];
+        let rows = all(self.keys.find(doc! { "_id": { "$in": either } })).await?;
+        let used = keys.used(draft, |key| rows.iter().find(|row| row.key.bytes == key));
+        used.map(|row| same(row, draft)).transpose()
     }
 
     /// All drafts in one transaction; `None` when the tries are used up: nothing is written then.
@@ -141,7 +142,8 @@ impl Writer {
         session: &mut ClientSession,
         drafts: &[Draft],
     ) -> Result<HashMap<Vec<u8>, KeyRow>, Abort> {
-        let keys: Vec<Bson> = drafts.iter().filter_map(key_of).map(binary).collect();
+        let keys = drafts.iter().filter_map(KeysOf::draft);
+        let keys: Vec<Bson> = keys.flat_map(|it| [it.key, it.former]).map(binary).collect();
         if keys.is_empty() {
             return Ok(HashMap::new());
         }

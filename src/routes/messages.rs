@@ -73,8 +73,8 @@ pub(super) fn describe(docs: &mut Docs) {
     docs.tag("Messages", "Numbered without a gap in each conversation.");
     docs.route(&SEND, "sendMessage", "Send a message")
         .says(
-            "To a user or a group. 201 means durable. The repeat of a `client_message_id` gets \
-             the message first made.",
+            "To a user or a group. 201 means durable. The repeat of a `client_message_id` in the \
+             same conversation gets the message first made.",
         )
         .takes::<SendMessage>()
         .with(json!({

@@ -10,7 +10,6 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
-    sync::Semaphore,
     time::{Instant, sleep},
 };
 use tracing::{debug, warn};
@@ -19,6 +18,7 @@ use super::{
     connection::{Connection, Protocols},
     driver::Ending,
     exchange::Application,
+    places::{Place, Places, Refusal},
     pulse::Limits,
     socket::Lease,
 };
@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Port<S> {
     pub name: &'static str,
     pub listener: TcpListener,
-    pub connections: usize,
+    pub places: Arc<Places>,
     pub protocols: Arc<Protocols>,
     pub limits: Limits,
     pub service: S,
@@ -43,13 +43,12 @@ pub(super) struct Port<S> {
 impl<S: Application> Port<S> {
     /// Accepts until the ending begins.
     ///
-    /// At the limit a connection is accepted and closed at once. Left in the backlog it would
-    /// wait without an answer, and be served when its client has long given up: work for nobody
-    /// just when there is too much of it. Closed, the client or its load balancer knows and goes
-    /// elsewhere or backs off, and who comes after a place is free gets it.
+    /// A connection that finds no place is accepted and closed at once. Left in the backlog it
+    /// would wait without an answer, and be served when its client has long given up: work for
+    /// nobody just when there is too much of it. Closed, the client or its load balancer knows and
+    /// goes elsewhere or backs off, and who comes after a place is free gets it.
     pub async fn run(mut self) {
-        let places = Arc::new(Semaphore::new(self.connections.min(Semaphore::MAX_PERMITS)));
-        let mut turned_away = Seldom::default();
+        let (mut turned_away, mut evicted) = (Seldom::default(), Seldom::default());
         let mut backoff = Backoff::default();
         loop {
             let accepted = select! {
@@ -60,11 +59,12 @@ impl<S: Application> Port<S> {
             match accepted {
                 Ok((stream, peer)) => {
                     backoff.pause = FIRST_PAUSE;
-                    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                        let token = self.ending.tracker.token();
-                        self.begin(stream, peer, Lease::new(place, token, self.metrics.open()));
-                    } else {
-                        self.turn_away(&mut turned_away);
+                    match self.places.admit(peer.ip(), Instant::now()) {
+                        Ok(place) => {
+                            self.note_eviction(&place, peer, &mut evicted);
+                            self.begin(stream, peer, place);
+                        }
+                        Err(refusal) => self.turn_away(refusal, peer, &mut turned_away),
                     }
                 }
                 Err(error) if concerns_one_connection(&error) => {
@@ -81,15 +81,24 @@ impl<S: Application> Port<S> {
         }
     }
 
-    fn turn_away(&self, turned_away: &mut Seldom) {
-        self.metrics.turned_away();
+    fn turn_away(&self, refusal: Refusal, peer: SocketAddr, turned_away: &mut Seldom) {
+        let (listener, reason) = (self.name, refusal.name());
+        self.metrics.turned_away(reason);
         if let Some(times) = turned_away.count(Instant::now()) {
-            let (listener, limit) = (self.name, self.connections);
-            warn!(event = "turned_away", listener, limit, times, "too many connections");
+            let addr = peer.ip().to_canonical();
+            warn!(event = "turned_away", listener, reason, %addr, times, "too many connections");
         }
     }
 
-    fn begin(&mut self, stream: TcpStream, peer: SocketAddr, lease: Lease) {
+    fn note_eviction(&self, place: &Place, peer: SocketAddr, evicted: &mut Seldom) {
+        let Some(pressure) = place.displaced() else { return };
+        if let Some(times) = evicted.count(Instant::now()) {
+            let (listener, reason, addr) = (self.name, pressure.name(), peer.ip().to_canonical());
+            warn!(event = "evicted", listener, reason, %addr, times, "quiet connections closed");
+        }
+    }
+
+    fn begin(&mut self, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(event = "accept", listener = self.name, %error, "connection lost");
             return;
@@ -100,7 +109,9 @@ impl<S: Application> Port<S> {
             protocols: Arc::clone(&self.protocols),
             limits: self.limits,
             service: self.service.clone(),
-            lease,
+            activity: place.activity(),
+            evicted: place.evicted(),
+            lease: Lease::new(place, self.ending.tracker.token(), self.metrics.open()),
             ending: self.ending.clone(),
         };
         self.ending.tracker.spawn(connection.run(stream));

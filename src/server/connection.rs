@@ -16,6 +16,7 @@ use tracing::debug;
 use super::{
     driver::{Driver, Ending},
     exchange::{Application, Connected},
+    places::{Activity, Evicted},
     pulse::{Framing, Limits, Pulse},
     socket::{Lease, Socket},
     tls::{H2, Tls},
@@ -82,19 +83,22 @@ pub(super) struct Connection<S> {
     pub protocols: Arc<Protocols>,
     pub limits: Limits,
     pub service: S,
+    pub activity: Activity,
+    pub evicted: Evicted,
     pub lease: Lease,
     pub ending: Ending,
 }
 
 impl<S: Application> Connection<S> {
     /// Serves the connection until it ends, or is upgraded.
-    pub async fn run(self, stream: TcpStream) {
+    pub async fn run(mut self, stream: TcpStream) {
         let protocols = Arc::clone(&self.protocols);
         let Some((acceptor, limit)) = &protocols.tls else {
             return self.http1(&protocols.http1, stream).await;
         };
         let handshake = timeout(*limit, acceptor.accept(stream));
-        let Some(stream) = handshaken(self.peer, &self.ending, handshake).await else {
+        let Some(stream) = handshaken(self.peer, &self.ending, &mut self.evicted, handshake).await
+        else {
             return;
         };
         if stream.get_ref().1.alpn_protocol() == Some(H2) {
@@ -124,23 +128,34 @@ impl<S: Application> Connection<S> {
 
     fn split<T>(self, io: T, framing: Framing) -> (TokioIo<Socket<T>>, Connected<S>, Driver) {
         let pulse = Pulse::new(self.limits, framing, Instant::now());
-        let driver = Driver { pulse: Arc::clone(&pulse), peer: self.peer, ending: self.ending };
-        let service =
-            Connected { service: self.service, peer: self.peer, pulse: Arc::clone(&pulse) };
+        let driver = Driver {
+            pulse: Arc::clone(&pulse),
+            peer: self.peer,
+            evicted: self.evicted,
+            ending: self.ending,
+        };
+        let service = Connected {
+            service: self.service,
+            peer: self.peer,
+            pulse: Arc::clone(&pulse),
+            activity: self.activity,
+        };
         (TokioIo::new(Socket::new(io, pulse, self.lease)), service, driver)
     }
 }
 
-/// Waits for a handshake, its time limit, or the ending.
+/// Waits for a handshake, its time limit, the loss of its place, or the ending.
 async fn handshaken(
     peer: SocketAddr,
     ending: &Ending,
+    evicted: &mut Evicted,
     handshake: Timeout<Accept<TcpStream>>,
 ) -> Option<TlsStream<TcpStream>> {
     let result = select! {
         biased;
         // Nothing was asked yet, so nothing is lost.
         () = ending.closing.cancelled() => return None,
+        _ = evicted.wait() => return None,
         result = handshake => result,
     };
     match result {

@@ -15,7 +15,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-use super::pulse::{Overdue, Pulse};
+use super::{
+    places::{Evicted, Eviction},
+    pulse::{Overdue, Pulse},
+};
 use crate::lifecycle::Shutdown;
 
 /// The tokens that end connections, and the tracker that waits for them.
@@ -39,6 +42,7 @@ impl Ending {
 pub(super) struct Driver {
     pub pulse: Arc<Pulse>,
     pub peer: SocketAddr,
+    pub evicted: Evicted,
     pub ending: Ending,
 }
 
@@ -46,11 +50,12 @@ enum Event {
     Done(hyper::Result<()>),
     Overdue(Overdue),
     Close,
+    Evicted(Eviction),
 }
 
 impl Driver {
     /// Drives `conn` to its end; `close` tells it to finish what is under way and end then.
-    pub async fn drive<C>(self, conn: C, close: impl Fn(Pin<&mut C>))
+    pub async fn drive<C>(mut self, conn: C, close: impl Fn(Pin<&mut C>))
     where
         C: Future<Output = hyper::Result<()>>,
     {
@@ -63,14 +68,18 @@ impl Driver {
                 biased;
                 () = self.ending.hard.cancelled() => return,
                 () = self.ending.closing.cancelled(), if !closing => Event::Close,
-                event = poll_fn(|cx| self.poll(conn.as_mut(), alarm.as_mut(), cx)) => event,
+                eviction = self.evicted.wait() => Event::Evicted(eviction),
+                event = poll_fn(|cx| poll(&self.pulse, conn.as_mut(), alarm.as_mut(), cx)) => event,
             };
             match event {
                 Event::Done(Ok(())) => return,
                 Event::Done(Err(error)) => {
                     return debug!(event = "disconnect", %peer, %error, "connection failed");
                 }
-                Event::Overdue(Overdue::Idle) | Event::Close => {
+                Event::Evicted(Eviction::AtOnce) => {
+                    return debug!(event = "disconnect", %peer, "connection gave its place");
+                }
+                Event::Overdue(Overdue::Idle) | Event::Close | Event::Evicted(Eviction::Gently) => {
                     closing = true;
                     self.pulse.closing(Instant::now());
                     close(conn.as_mut());
@@ -81,31 +90,32 @@ impl Driver {
             }
         }
     }
+}
 
-    fn poll<C>(
-        &self,
-        conn: Pin<&mut C>,
-        mut alarm: Pin<&mut Sleep>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Event>
-    where
-        C: Future<Output = hyper::Result<()>>,
-    {
-        if let Poll::Ready(result) = conn.poll(cx) {
-            return Poll::Ready(Event::Done(result));
+/// Polls the connection, and asks its pulse whether it is overdue.
+fn poll<C>(
+    pulse: &Pulse,
+    conn: Pin<&mut C>,
+    mut alarm: Pin<&mut Sleep>,
+    cx: &mut Context<'_>,
+) -> Poll<Event>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    if let Poll::Ready(result) = conn.poll(cx) {
+        return Poll::Ready(Event::Done(result));
+    }
+    // The alarm is only ever moved forward here, and asked again when it rings too early:
+    // most requests do not touch it.
+    loop {
+        let now = Instant::now();
+        let (due, reason) = pulse.due(now);
+        if due <= now {
+            return Poll::Ready(Event::Overdue(reason));
         }
-        // The alarm is only ever moved forward here, and asked again when it rings too early:
-        // most requests do not touch it.
-        loop {
-            let now = Instant::now();
-            let (due, reason) = self.pulse.due(now);
-            if due <= now {
-                return Poll::Ready(Event::Overdue(reason));
-            }
-            if due < alarm.deadline() || alarm.is_elapsed() {
-                alarm.as_mut().reset(due);
-            }
-            ready!(alarm.as_mut().poll(cx));
+        if due < alarm.deadline() || alarm.is_elapsed() {
+            alarm.as_mut().reset(due);
         }
+        ready!(alarm.as_mut().poll(cx));
     }
 }

@@ -1,4 +1,5 @@
-//! Between hyper and the application: the peer's address in, the pulse on both ways.
+//! Between hyper and the application: the peer's address in, the pulse on both ways, answers in
+//! slices.
 
 use std::{
     convert::Infallible,
@@ -9,22 +10,29 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
 use super::{
     Peer,
-    pulse::{Exchange, Pulse},
+    places::{Activity, Busy},
+    pulse::{Exchange, Framing, Pulse},
+    upload::{RequestBody, Upload},
 };
+
+/// The most of an answer that is handed to hyper at once. h2 queues what it is handed, whether or
+/// not the client reads.
+const SLICE: usize = 16 << 10;
 
 /// A service that can stand behind a listener.
 ///
 /// Implemented for every tower service of this shape; it only saves repeating the bounds.
 pub trait Application:
     Service<
-        Request<Incoming>,
+        Request<RequestBody>,
         Response = Response<Self::Body>,
         Error = Infallible,
         Future: Send + 'static,
@@ -33,20 +41,19 @@ pub trait Application:
     + 'static
 {
     /// The body of its answers.
-    type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
         + 'static;
 }
 
 impl<S, B> Application for S
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     type Body = B;
@@ -57,6 +64,7 @@ pub(super) struct Connected<S> {
     pub service: S,
     pub peer: SocketAddr,
     pub pulse: Arc<Pulse>,
+    pub activity: Activity,
 }
 
 impl<S: Application> hyper::service::Service<Request<Incoming>> for Connected<S> {
@@ -64,46 +72,119 @@ impl<S: Application> hyper::service::Service<Request<Incoming>> for Connected<S>
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let mut exchange = self.pulse.begin(!request.body().is_end_stream());
-        request.extensions_mut().insert(Peer(self.peer));
-        let answer = self.service.clone().oneshot(request);
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let mut busy = self.activity.begin();
+        let mut exchange = self.pulse.begin();
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(Peer(self.peer));
+        let (upload, body) = Upload::begin(&head.headers, body);
+        let answer = self.service.clone().oneshot(Request::from_parts(head, body));
+        let framing = self.pulse.framing();
         Box::pin(async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            match framing {
+                Framing::Frames => upload.settle_stream(),
+                // A client that was too slow with its body gets no more time for it.
+                Framing::Heads => {
+                    let in_time = response.status() != StatusCode::REQUEST_TIMEOUT;
+                    if !upload.settle(in_time).await {
+                        exchange.leaves_unread();
+                        close(&mut response);
+                    }
+                }
+            }
             exchange.answer();
-            Ok(response.map(|body| Answer { body: Box::pin(body), exchange }))
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                busy.upgrade();
+            }
+            let under_way = Arc::new(UnderWay { exchange, _busy: busy });
+            Ok(response.map(|body| Answer { body: Box::pin(body), rest: Bytes::new(), under_way }))
         })
     }
 }
 
-/// A body that notes when it moves and when it ends.
-pub(super) struct Answer<B> {
-    body: Pin<Box<B>>,
-    exchange: Exchange,
+/// Announces that the connection ends with this answer (RFC 9112, 9.6).
+fn close<B>(response: &mut Response<B>) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
-impl<B: Body> Body for Answer<B> {
-    type Data = B::Data;
+/// A request that is answered and whose answer has not left completely.
+struct UnderWay {
+    exchange: Exchange,
+    _busy: Busy,
+}
+
+/// A body that notes when it moves and when it ends, and is handed over in slices.
+///
+/// The request is under way until its last slice has left for the client's socket: a slice that
+/// h2 keeps for a client that does not read still counts.
+pub(super) struct Answer<B> {
+    body: Pin<Box<B>>,
+    /// What of the latest frame is not handed over.
+    rest: Bytes,
+    under_way: Arc<UnderWay>,
+}
+
+/// Bytes that hyper has, and the request that they answer.
+struct Slice {
+    bytes: Bytes,
+    _under_way: Arc<UnderWay>,
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<B> Answer<B> {
+    /// The next of what is left of the latest frame.
+    fn slice(&mut self) -> Bytes {
+        let bytes = self.rest.split_to(self.rest.len().min(SLICE));
+        self.under_way.exchange.handed_over(bytes.len());
+        Bytes::from_owner(Slice { bytes, _under_way: Arc::clone(&self.under_way) })
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Answer<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = self.body.as_mut().poll_frame(cx);
-        if frame.is_pending() {
-            self.exchange.waits();
-        } else {
-            self.exchange.moved();
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.under_way.exchange.wanted();
+        if self.rest.is_empty() {
+            let frame = self.body.as_mut().poll_frame(cx);
+            if frame.is_pending() {
+                self.under_way.exchange.waits();
+                return Poll::Pending;
+            }
+            self.under_way.exchange.moved();
+            match frame {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                ended => return ended,
+            }
         }
-        frame
+        Poll::Ready(Some(Ok(Frame::data(self.slice()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }

@@ -13,40 +13,55 @@ mod driver;
 pub mod edge;
 mod exchange;
 mod listeners;
+mod places;
 mod pulse;
 mod redirect;
 mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upload;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use tokio::{net::TcpListener, select, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use self::{
-    accept::Port, connection::Protocols, driver::Ending, pulse::Limits, redirect::Redirect,
+    accept::Port,
+    connection::Protocols,
+    driver::Ending,
+    places::{PlaceLimits, Places},
+    pulse::Limits,
+    redirect::Redirect,
 };
 pub use self::{
     certificates::{CertificateError, TlsFiles},
     exchange::Application,
     listeners::{Addresses, BindError, Listeners},
     tls::Tls,
+    upload::RequestBody,
 };
 use crate::lifecycle::Shutdown;
 use crate::metrics::{ListenerMetrics, Metrics};
 
+/// One of so many places is for connections that have not asked anything yet.
+const UNUSED_SHARE: usize = 4;
+
 /// Connections that the redirect listener holds at once; each lasts one request.
-const REDIRECT_CONNECTIONS: usize = 256;
+const REDIRECT_PLACES: PlaceLimits = PlaceLimits { all: 256, per_address: 64, unused: 256 };
 
 /// The most that the redirect listener grants a client for its request head.
 const REDIRECT_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections that the admin listener holds at once, apart from those of the application, so
 /// that probes and metrics still answer when those are all taken.
-const ADMIN_CONNECTIONS: usize = 64;
+const ADMIN_PLACES: PlaceLimits = PlaceLimits { all: 64, per_address: 32, unused: 16 };
+
+/// How far a client may fall behind the least rate at which it reads an answer.
+pub const SLOW_CLIENT: Duration = Duration::from_secs(30);
 
 /// How long the admin listener outlives the last request of the application.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -63,9 +78,13 @@ pub struct Peer(pub SocketAddr);
 pub struct ServerOptions {
     /// Where clients reach the HTTPS listener, for redirects: `https://host[:port][/path]`.
     pub public_url: String,
-    /// HTTPS connections held at once, handshakes and sockets included. One above it is closed
-    /// as soon as it is accepted.
+    /// HTTPS connections held at once, handshakes and sockets included. A newcomer above it takes
+    /// the place of the longest quiet one, or is closed as soon as it is accepted.
     pub max_connections: usize,
+    /// HTTPS connections held at once from one address, of IPv6 from one /64.
+    pub connections_per_address: usize,
+    /// Proxies in front, whose connections are not limited by address.
+    pub trusted_proxies: Arc<[IpNet]>,
     /// For the whole TLS handshake.
     pub handshake_timeout: Duration,
     /// For a request head, from its first byte to its last. The first head of a connection must
@@ -73,6 +92,8 @@ pub struct ServerOptions {
     pub header_timeout: Duration,
     /// Between two requests of a connection, and for a client that does not read its answer.
     pub idle_timeout: Duration,
+    /// How far a client may fall behind the least rate at which it reads an answer.
+    pub slow_client: Duration,
     /// How often the certificate files are looked at for changes.
     pub certificate_interval: Duration,
 }
@@ -93,18 +114,29 @@ pub async fn serve<S, A>(
     S: Application,
     A: Application,
 {
-    let limits = Limits { header: options.header_timeout, idle: options.idle_timeout };
+    let limits = Limits {
+        header: options.header_timeout,
+        idle: options.idle_timeout,
+        behind: options.slow_client,
+    };
+    let all = options.max_connections;
+    let places = PlaceLimits {
+        all,
+        per_address: options.connections_per_address,
+        unused: (all / UNUSED_SHARE).max(1),
+    };
+    let counts = metrics.listener("https");
     let public = TaskTracker::new();
     let ending = Ending::new(shutdown.closing(), &shutdown, &public);
     let https = Port {
         name: "https",
         listener: listeners.https,
-        connections: options.max_connections,
+        places: Places::new(places, options.trusted_proxies.clone(), counts.clone()),
         protocols: Arc::new(Protocols::tls(&tls, options.handshake_timeout)),
         limits,
         service: app,
         ending: ending.clone(),
-        metrics: metrics.listener("https"),
+        metrics: counts,
     };
     public.spawn(https.run());
     if let Some(listener) = listeners.redirect {
@@ -131,7 +163,7 @@ fn redirect(
     Port {
         name: "redirect",
         listener,
-        connections: REDIRECT_CONNECTIONS,
+        places: Places::new(REDIRECT_PLACES, options.trusted_proxies.clone(), metrics.clone()),
         protocols: Arc::new(Protocols::plain().without_keep_alive()),
         limits: Limits { header: limits.header.min(REDIRECT_HEADER_TIMEOUT), ..limits },
         service: Redirect::to(&options.public_url),
@@ -160,7 +192,7 @@ impl Operators {
             let port = Port {
                 name: "admin",
                 listener,
-                connections: ADMIN_CONNECTIONS,
+                places: Places::new(ADMIN_PLACES, Arc::default(), metrics.clone()),
                 protocols: Arc::new(Protocols::plain()),
                 limits,
                 service,

@@ -5,6 +5,7 @@
 //! protocols: [`Driver`](super::driver::Driver) asks [`Pulse::due`] and closes what is overdue.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,6 +21,10 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// carries.
 const PROGRESS: usize = 1024;
 
+/// Bytes a second that a client takes of all answers on a connection together; each answer has an
+/// equal share of it to keep. A mobile link at its slowest carries as much.
+pub(super) const LEAST_RATE: u64 = 4 << 10;
+
 /// Time limits of a connection after its TLS handshake.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -29,6 +34,8 @@ pub(super) struct Limits {
     /// From one request's end to the next one's first byte; also for an answer that the client
     /// does not read.
     pub idle: Duration,
+    /// How far an answer may fall behind [`LEAST_RATE`].
+    pub behind: Duration,
 }
 
 /// Why a connection is overdue.
@@ -40,6 +47,8 @@ pub(super) enum Overdue {
     Idle,
     /// The client stopped reading its answer.
     Stalled,
+    /// The client reads one of its answers too slowly.
+    Slow,
     /// The client ignores that the connection is closing.
     Lingering,
 }
@@ -65,10 +74,10 @@ pub(super) struct Pulse {
 struct State {
     /// Requests that wait for their answer's head.
     handling: usize,
-    /// Answers whose body is not handed over completely.
-    answering: usize,
-    /// Those of them that have nothing to send now.
-    waiting: usize,
+    /// Answers that have not left completely, by the number of their request.
+    answers: BTreeMap<u64, Progress>,
+    /// The number of the next request.
+    next: u64,
     /// Whether the client has yet to take what was written.
     blocked: bool,
     /// Begin of the request head that is being read.
@@ -78,7 +87,31 @@ struct State {
     /// Bytes written since `moved`.
     written: usize,
     closing: bool,
-    uploading: bool,
+    /// Whether the client may still be sending bytes that nobody will read: the rest of a body,
+    /// or of a head that is refused.
+    unread: bool,
+}
+
+/// How far an answer has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Whether it has nothing to send now.
+    waiting: bool,
+    /// Bytes handed over.
+    bytes: u64,
+    /// How long the client has let them wait, and since when it does now.
+    owed: Duration,
+    since: Option<Instant>,
+}
+
+impl Progress {
+    /// The moment at which the client has fallen too far behind, with so many answers to read at
+    /// once; `None` while it is the server's turn.
+    fn due(&self, answers: usize, behind: Duration) -> Option<Instant> {
+        let millis = self.bytes.saturating_mul(1000) / LEAST_RATE;
+        let granted = Duration::from_millis(millis.saturating_mul(answers as u64));
+        Some(self.since? + (behind + granted).saturating_sub(self.owed))
+    }
 }
 
 impl Pulse {
@@ -89,14 +122,14 @@ impl Pulse {
             framing,
             state: Mutex::new(State {
                 handling: 0,
-                answering: 0,
-                waiting: 0,
+                answers: BTreeMap::new(),
+                next: 0,
                 blocked: false,
                 head: Some(now),
                 moved: now,
                 written: 0,
                 closing: false,
-                uploading: false,
+                unread: false,
             }),
         })
     }
@@ -107,15 +140,27 @@ impl Pulse {
 
     /// The moment at which the connection is overdue if nothing happens, and why it will be.
     ///
-    /// While a request is being handled the connection is never overdue: layers above limit that.
-    /// Nor is it while answers have nothing to send and the client has taken all that they had: a
-    /// stream of events may be quiet for long. The moment returned then, and generally, is one to ask again at.
+    /// A request that is being handled does not make the connection overdue: layers above limit
+    /// that. Nor do answers that have nothing to send, once the client has taken all that they had:
+    /// a stream of events may be quiet for long. The moment returned then, and generally, is one
+    /// to ask again at.
     pub fn due(&self, now: Instant) -> (Instant, Overdue) {
         let state = self.state();
-        let is_quiet = state.answering > 0 && state.waiting == state.answering && !state.blocked;
-        if state.handling > 0 || is_quiet {
+        let answers = state.answers.values();
+        let slow = answers.filter_map(|it| it.due(state.answers.len(), self.limits.behind)).min();
+        let other = self.due_as_a_whole(&state, now);
+        match slow {
+            Some(slow) if slow < other.0 => (slow, Overdue::Slow),
+            _ => other,
+        }
+    }
+
+    fn due_as_a_whole(&self, state: &State, now: Instant) -> (Instant, Overdue) {
+        let is_answering = !state.answers.is_empty();
+        let is_quiet = is_answering && state.answers.values().all(|it| it.waiting);
+        if state.handling > 0 || (is_quiet && !state.blocked) {
             (now + self.limits.idle, Overdue::Stalled)
-        } else if state.answering > 0 {
+        } else if is_answering {
             (state.moved + self.limits.idle, Overdue::Stalled)
         } else if state.closing {
             (state.moved + CLOSE_GRACE, Overdue::Lingering)
@@ -130,8 +175,9 @@ impl Pulse {
     pub fn read(&self, now: Instant) {
         if self.framing == Framing::Heads {
             let mut state = self.state();
-            if state.handling == 0 && state.answering == 0 {
+            if state.handling == 0 && state.answers.is_empty() {
                 state.head.get_or_insert(now);
+                state.unread = true;
             }
         }
     }
@@ -141,7 +187,7 @@ impl Pulse {
     /// Without an answer under way they are pongs, and do not keep a connection from being idle.
     pub fn wrote(&self, bytes: usize, now: Instant) {
         let mut state = self.state();
-        if state.answering == 0 && !state.closing {
+        if state.answers.is_empty() && !state.closing {
             return;
         }
         state.written = state.written.saturating_add(bytes);
@@ -162,20 +208,37 @@ impl Pulse {
         state.move_on(now);
     }
 
-    /// Whether the latest request came with a body, of which some may still arrive.
-    pub fn uploading(&self) -> bool {
-        self.state().uploading
+    /// Whether the client may still be sending bytes that nobody will read.
+    pub fn has_unread(&self) -> bool {
+        self.state().unread
+    }
+
+    /// Notes that the client may still be sending bytes that nobody will read.
+    pub fn leaves_unread(&self) {
+        self.state().unread = true;
+    }
+
+    /// How the connection is framed.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The connection's time limits.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Notes a complete request head; the exchange lasts until it is dropped.
-    pub fn begin(self: &Arc<Self>, with_body: bool) -> Exchange {
+    pub fn begin(self: &Arc<Self>) -> Exchange {
         let mut state = self.state();
         state.head = None;
         state.handling += 1;
-        state.uploading = with_body;
+        let number = state.next;
+        state.next += 1;
+        state.unread = false;
         state.move_on(Instant::now());
         drop(state);
-        Exchange { pulse: Arc::clone(self), answering: false, waiting: false }
+        Exchange { pulse: Arc::clone(self), number, answering: false }
     }
 }
 
@@ -186,12 +249,12 @@ impl State {
     }
 }
 
-/// A request under way, from its complete head to the end of its answer's body.
+/// A request under way, from its complete head until its answer has left.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pulse: Arc<Pulse>,
+    number: u64,
     answering: bool,
-    waiting: bool,
 }
 
 impl Exchange {
@@ -201,22 +264,49 @@ impl Exchange {
             self.answering = true;
             let mut state = self.pulse.state();
             state.handling -= 1;
-            state.answering += 1;
-            state.move_on(Instant::now());
+            let now = Instant::now();
+            let progress = Progress { since: Some(now), ..Progress::default() };
+            state.answers.insert(self.number, progress);
+            state.move_on(now);
         }
     }
 
-    /// Notes that a piece of the body was taken.
-    pub fn moved(&mut self) {
-        let mut state = self.pulse.state();
-        state.waiting -= usize::from(std::mem::take(&mut self.waiting));
-        state.move_on(Instant::now());
+    /// Notes that the rest of the request's body will not be read.
+    pub fn leaves_unread(&self) {
+        self.pulse.leaves_unread();
+    }
+
+    /// Notes that the connection has room for more of the body.
+    pub fn wanted(&self) {
+        self.progress(|progress, now| {
+            let since = progress.since.take().unwrap_or(now);
+            progress.owed += now.saturating_duration_since(since);
+        });
+    }
+
+    /// Notes that the body went on.
+    pub fn moved(&self) {
+        self.progress(|progress, _| progress.waiting = false);
+        self.pulse.state().move_on(Instant::now());
     }
 
     /// Notes that the body has nothing to send now, though the connection would take it.
-    pub fn waits(&mut self) {
-        if !std::mem::replace(&mut self.waiting, true) {
-            self.pulse.state().waiting += 1;
+    pub fn waits(&self) {
+        self.progress(|progress, _| progress.waiting = true);
+    }
+
+    /// Notes bytes of the body that are on their way to the client.
+    pub fn handed_over(&self, bytes: usize) {
+        self.progress(|progress, now| {
+            progress.bytes = progress.bytes.saturating_add(bytes as u64);
+            progress.since = Some(now);
+        });
+    }
+
+    fn progress(&self, change: impl FnOnce(&mut Progress, Instant)) {
+        let mut state = self.pulse.state();
+        if let Some(progress) = state.answers.get_mut(&self.number) {
+            change(progress, Instant::now());
         }
     }
 }
@@ -224,9 +314,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let mut state = self.pulse.state();
-        state.waiting -= usize::from(self.waiting);
         if self.answering {
-            state.answering -= 1;
+            state.answers.remove(&self.number);
         } else {
             state.handling -= 1;
         }
@@ -238,7 +327,11 @@ impl Drop for Exchange {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { header: Duration::from_secs(10), idle: Duration::from_mins(1) };
+    const LIMITS: Limits = Limits {
+        header: Duration::from_secs(10),
+        idle: Duration::from_mins(1),
+        behind: Duration::from_mins(5),
+    };
 
     fn pulse(framing: Framing) -> (Arc<Pulse>, Instant) {
         let start = Instant::now();
@@ -258,7 +351,7 @@ mod tests {
     #[test]
     fn later_heads_are_due_from_their_first_byte() {
         let (pulse, start) = pulse(Framing::Heads);
-        drop(pulse.begin(false));
+        drop(pulse.begin());
         let (idle, why) = pulse.due(start);
         assert_eq!(why, Overdue::Idle);
         assert!(idle >= start + LIMITS.idle);
@@ -271,7 +364,7 @@ mod tests {
     #[test]
     fn frames_between_requests_leave_an_h2_connection_idle() {
         let (pulse, start) = pulse(Framing::Frames);
-        drop(pulse.begin(false));
+        drop(pulse.begin());
         let before = pulse.due(start);
         let later = start + Duration::from_secs(30);
         pulse.read(later);
@@ -282,7 +375,7 @@ mod tests {
     #[test]
     fn a_request_being_handled_is_never_overdue() {
         let (pulse, start) = pulse(Framing::Heads);
-        let _exchange = pulse.begin(true);
+        let _exchange = pulse.begin();
         let late = start + Duration::from_hours(1);
         assert!(pulse.due(late).0 > late);
         pulse.read(late);
@@ -292,7 +385,7 @@ mod tests {
     #[test]
     fn an_answer_is_due_unless_it_moves() {
         let (pulse, start) = pulse(Framing::Frames);
-        let mut exchange = pulse.begin(false);
+        let mut exchange = pulse.begin();
         exchange.answer();
         let later = start + Duration::from_secs(40);
         pulse.wrote(PROGRESS - 1, later);
@@ -304,7 +397,7 @@ mod tests {
     #[test]
     fn closing_waits_for_answers_and_then_only_briefly() {
         let (pulse, start) = pulse(Framing::Frames);
-        let exchange = pulse.begin(false);
+        let exchange = pulse.begin();
         pulse.closing(start);
         let late = start + Duration::from_hours(1);
         assert!(pulse.due(late).0 > late);
@@ -312,5 +405,51 @@ mod tests {
         let (due, why) = pulse.due(late);
         assert_eq!(why, Overdue::Lingering);
         assert!(due < start + CLOSE_GRACE + LIMITS.header);
+    }
+
+    /// A pulse that lets a client fall behind for less time than it may be idle.
+    fn impatient() -> Arc<Pulse> {
+        let limits = Limits { behind: Duration::from_secs(30), ..LIMITS };
+        Pulse::new(limits, Framing::Frames, Instant::now())
+    }
+
+    #[test]
+    fn an_answer_is_slow_once_it_is_behind_the_least_rate() {
+        let pulse = impatient();
+        let mut exchange = pulse.begin();
+        exchange.answer();
+        exchange.handed_over(40 << 10);
+        let (due, why) = pulse.due(Instant::now());
+        assert_eq!(why, Overdue::Slow);
+        // Ten seconds for the bytes, thirty to be behind.
+        let left = due - Instant::now();
+        assert!(left > Duration::from_secs(39) && left <= Duration::from_secs(40), "{left:?}");
+        // Another request that is handled does not save it.
+        let _other = pulse.begin();
+        assert_eq!(pulse.due(Instant::now()), (due, Overdue::Slow));
+    }
+
+    #[test]
+    fn answers_share_the_least_rate() {
+        let pulse = impatient();
+        let mut exchanges: Vec<_> = (0..2).map(|_| pulse.begin()).collect();
+        for exchange in &mut exchanges {
+            exchange.answer();
+            exchange.handed_over(40 << 10);
+        }
+        let left = pulse.due(Instant::now()).0 - Instant::now();
+        assert!(left > Duration::from_secs(49), "{left:?}");
+    }
+
+    #[test]
+    fn an_answer_that_waits_for_the_server_is_not_slow() {
+        let (pulse, _) = pulse(Framing::Frames);
+        let mut exchange = pulse.begin();
+        exchange.answer();
+        exchange.handed_over(1);
+        exchange.wanted();
+        exchange.waits();
+        let late = Instant::now() + Duration::from_hours(1);
+        assert!(pulse.due(late).0 > late);
     }
 }

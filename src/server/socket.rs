@@ -10,31 +10,37 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::pulse::Pulse;
+use super::{
+    places::Place,
+    pulse::{Limits, Pulse},
+};
 use crate::metrics::Counted;
 
 /// How long, and how many bytes, a client that is still sending is listened to after its answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 8 << 20;
+/// The idle limit bounds the time as well.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_BYTES: usize = 64 << 20;
+
+/// How long such a client may pause. The limit on heads bounds it as well.
+const LINGER_PAUSE: Duration = Duration::from_secs(5);
 
 /// A connection's place under the limit, in what a stop waits for, and among those counted.
 ///
 /// It travels with the socket, so that an upgraded connection keeps its place.
 #[derive(Debug)]
 pub(super) struct Lease {
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
     _token: TaskTrackerToken,
     _open: Counted,
 }
 
 impl Lease {
-    pub fn new(permit: OwnedSemaphorePermit, token: TaskTrackerToken, open: Counted) -> Self {
-        Self { _permit: permit, _token: token, _open: open }
+    pub fn new(place: Place, token: TaskTrackerToken, open: Counted) -> Self {
+        Self { _place: place, _token: token, _open: open }
     }
 }
 
@@ -49,8 +55,31 @@ pub(super) struct Socket<T> {
 
 #[derive(Debug)]
 struct Linger {
-    until: Pin<Box<Sleep>>,
+    /// The end of the present pause.
+    alarm: Pin<Box<Sleep>>,
+    until: Instant,
     left: usize,
+}
+
+impl Linger {
+    fn begin(limits: Limits) -> Self {
+        let now = Instant::now();
+        let until = now + LINGER.min(limits.idle);
+        let alarm = Box::pin(sleep_until(until.min(now + Self::pause(limits))));
+        Self { alarm, until, left: LINGER_BYTES }
+    }
+
+    fn pause(limits: Limits) -> Duration {
+        LINGER_PAUSE.min(limits.header)
+    }
+
+    /// Notes discarded bytes. Returns whether there may be more.
+    fn discarded(&mut self, bytes: usize, limits: Limits) -> bool {
+        let end = Instant::now() + Self::pause(limits);
+        self.alarm.as_mut().reset(end.min(self.until));
+        self.left = self.left.saturating_sub(bytes);
+        bytes > 0 && self.left > 0
+    }
 }
 
 impl<T> Socket<T> {
@@ -68,22 +97,23 @@ impl<T> Socket<T> {
 }
 
 impl<T: AsyncRead + Unpin> Socket<T> {
-    /// Discards what an upload still sends, until it ends or patience does.
+    /// Discards what the client still sends, until it ends or patience does.
     ///
     /// Closing a socket that holds unread bytes resets it, and the reset can overtake an early
-    /// answer, a 413 for one, in the client.
+    /// answer, a 413 for one, in the client. Where nothing is expected any more, only bytes that
+    /// are there already are discarded.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let linger = self
-            .linger
-            .get_or_insert_with(|| Linger { until: Box::pin(sleep(LINGER)), left: LINGER_BYTES });
+        let limits = self.pulse.limits();
+        let linger = self.linger.get_or_insert_with(|| Linger::begin(limits));
         let mut space = [0; 8 << 10];
-        while linger.until.as_mut().poll(cx).is_pending() {
+        while linger.alarm.as_mut().poll(cx).is_pending() {
             let mut buf = ReadBuf::new(&mut space);
-            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() && linger.left > buf.filled().len() => {
-                    linger.left -= buf.filled().len();
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if linger.discarded(buf.filled().len(), limits) => {
+                    self.pulse.leaves_unread();
                 }
-                _ => break,
+                Poll::Pending if self.pulse.has_unread() => return Poll::Pending,
+                Poll::Ready(_) | Poll::Pending => break,
             }
         }
         Poll::Ready(())
@@ -138,9 +168,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
         }
-        if self.pulse.uploading() {
-            ready!(self.poll_linger(cx));
-        }
-        Poll::Ready(Ok(()))
+        self.poll_linger(cx).map(Ok)
     }
 }

@@ -84,7 +84,7 @@ impl Conversations {
         if message.conversation != id || !(1..=summary.last_seq).contains(&message.seq) {
             return Err(Error::not_found());
         }
-        let marks = self.marks.read_up_to(id, reader, message.seq, self.clock.now()).await?;
+        let marks = self.marks.read_up_to(&summary, reader, message.seq, self.clock.now()).await?;
         let marks = marks.ok_or_else(Error::not_found)?;
         // Not one step with the mark, but repeated with it: reading again mends what a crash left.
         self.notifications.read_mentions(reader, id, marks.read_seq).await?;

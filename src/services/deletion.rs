@@ -16,6 +16,7 @@ use crate::domain::groups::GroupPosition;
 use crate::domain::ids::UserId;
 use crate::error::{Kind, Result};
 use crate::repositories::Repositories;
+use crate::repositories::departures::Departed;
 
 /// How often accounts are looked for that have left something behind.
 const LOOK: Duration = Duration::from_secs(2);
@@ -29,6 +30,13 @@ const SETTLED: Duration = Duration::from_mins(1);
 
 /// Accounts and groups that are taken on in one go.
 const AT_ONCE: usize = 50;
+
+/// Steps of taking back reactions, of one account in one go: who has reacted to very much keeps
+/// neither the request that deletes the account waiting, nor the other accounts.
+const REACTION_STEPS: usize = 20;
+
+/// Steps in one go of noting whose the reactions of an earlier version are.
+const NAMING_STEPS: usize = 20;
 
 /// The rules of leaving for good.
 #[derive(Debug)]
@@ -79,31 +87,54 @@ impl Deletion {
         let now = self.clock.now();
         self.repositories.users.free_old_names(now).await?;
         let departures = &self.repositories.departures;
+        let all_named = self.name_reactions().await?;
         let count = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
         for left in departures.unfinished(now.minus(HEAD_START), count).await? {
             // One that cannot be cleaned must not keep the others from it.
-            if let Err(error) = self.clean_settled(left.user, left.at, now).await {
+            if let Err(error) = self.clean_settled(left, all_named, now).await {
                 tracing::warn!(event = "deletion_unfinished", user = %left.user, %error);
             }
         }
         Ok(())
     }
 
-    async fn clean_settled(&self, user: UserId, at: Timestamp, now: Timestamp) -> Result<()> {
-        self.clean(user).await?;
-        if now.since(at) >= SETTLED {
+    /// Whether it is known of all reactions whose they are.
+    async fn name_reactions(&self) -> Result<bool> {
+        for _ in 0..NAMING_STEPS {
+            if !self.repositories.departures.name_reactions().await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn clean_settled(
+        &self,
+        Departed { user, at }: Departed,
+        all_named: bool,
+        now: Timestamp,
+    ) -> Result<()> {
+        let is_clean = self.clean(user).await? && all_named;
+        if is_clean && now.since(at) >= SETTLED {
             self.repositories.departures.finish(user).await?;
             tracing::info!(event = "deletion_finished", %user);
         }
         Ok(())
     }
 
-    /// Removes what a deleted account has left; again changes nothing.
-    async fn clean(&self, user: UserId) -> Result<()> {
+    /// Removes what a deleted account has left; again changes nothing. `false` where there may be
+    /// more.
+    async fn clean(&self, user: UserId) -> Result<bool> {
         self.cache.forget(user).await;
         self.leave_groups(user).await?;
         self.repositories.departures.forget_relations(user, self.clock.now()).await?;
-        self.repositories.departures.forget_notifications(user).await
+        self.repositories.departures.forget_notifications(user).await?;
+        for _ in 0..REACTION_STEPS {
+            if !self.repositories.revisions.forget_reactions(user, self.clock.now()).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn leave_groups(&self, user: UserId) -> Result<()> {

@@ -19,6 +19,7 @@ use crate::domain::notifications::{Notification, NotificationId, NotificationPos
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::error::Result;
 use crate::repositories::Repositories;
+use crate::repositories::marks::{Marks, Noticed};
 
 /// A page of notifications and how many are unread in all.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -191,26 +192,39 @@ impl Notifications {
     /// # Errors
     /// When the store is away.
     pub async fn mark_read(&self, reader: UserId, which: Which) -> Result<u64> {
-        let Repositories { notifications, marks, .. } = &self.repositories;
+        let (marks, now) = (&self.repositories.marks, self.clock.now());
         match which {
             Which::All => {
-                notifications.mark_all_read(reader).await?;
-                marks.notice_all_direct(reader).await?;
-                for group in marks.groups(reader).await? {
-                    self.notice(reader, &group).await?;
-                }
+                let groups = marks.groups(reader).await?;
+                let noticed: Vec<Noticed> = groups.iter().filter_map(unnoticed).collect();
+                marks.read_all_notifications(reader, &noticed, now).await?;
             }
             Which::Some(ids) => {
-                notifications.mark_read(reader, &ids).await?;
+                let mut noticed = Vec::new();
                 let own = ids.iter().filter(|id| id.user() == reader);
                 for conversation in own.filter_map(|id| id.conversation()) {
-                    if let Some(found) = marks.of(conversation, reader).await? {
-                        self.notice(reader, &found).await?;
-                    }
+                    let found = marks.of(conversation, reader).await?;
+                    noticed.extend(found.as_ref().and_then(unnoticed));
                 }
+                marks.read_notifications(reader, &ids, &noticed, now).await?;
             }
         }
+        self.unread(reader).await
+    }
+
+    /// How many notifications of a reader are unread.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn unread(&self, reader: UserId) -> Result<u64> {
         let groups = self.groups(reader).await?;
         self.unread_count(reader, &groups).await
     }
+}
+
+/// Up to which message the notification of a conversation is to be marked as read; `None` where it
+/// is, or nothing waits.
+fn unnoticed(marks: &Marks) -> Option<Noticed> {
+    let last = marks.waiting().filter(|last| marks.noticed_seq < last.seq)?;
+    Some((marks.summary.id, last.seq))
 }

@@ -19,7 +19,8 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// What every floor stands on; it may know the domain and itself.
-const GROUND: [&str; 6] = ["error", "config", "telemetry", "lifecycle", "failpoint", "metrics"];
+const GROUND: [&str; 7] =
+    ["error", "config", "telemetry", "lifecycle", "failpoint", "metrics", "fuzzing"];
 
 /// Crates that only some modules may name.
 const CONFINED: [(&[&str], &[&str]); 5] = [

@@ -173,8 +173,13 @@ async fn connections_that_found_no_place_are_counted() {
     })
     .await;
     let address = app.url.replace("https://localhost", "127.0.0.1");
-    let _held = tokio::net::TcpStream::connect(&address).await.expect("a place");
-    let turned_away = r#"natter_connections_turned_away_total{listener="https"}"#;
+    let ada = app.user("ada").await;
+    // Takes the place of the connection that signed up, and is busy as long as it lasts.
+    let _held = ada.socket().await;
+    Scrape::of(&app)
+        .await
+        .is(r#"natter_connections_evicted_total{listener="https",reason="full"}"#, 1);
+    let turned_away = r#"natter_connections_turned_away_total{listener="https",reason="full"}"#;
     let counted = async {
         while Scrape::of(&app).await.sample(turned_away) < 1.0 {
             let _another = tokio::net::TcpStream::connect(&address).await;

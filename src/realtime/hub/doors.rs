@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Hub;
+use crate::domain::clients::subscriber;
 use crate::realtime::socket::Close;
 use crate::services::live::Ended;
 
@@ -26,8 +27,9 @@ impl Drop for Arrival {
 }
 
 impl Hub {
-    /// Counts a connection from an address, whoever's it will be.
+    /// Counts a connection from an address (of IPv6 the /64), whoever's it will be.
     pub(in crate::realtime) fn arrive(self: &Arc<Self>, addr: IpAddr) -> Result<Arrival, Close> {
+        let addr = subscriber(addr);
         let mut state = self.state();
         let count = state.addresses.entry(addr).or_default();
         if *count >= self.per_address {

@@ -230,13 +230,22 @@ fn marked(key: &[u8], fields: &Document) -> Result<Told> {
         let at = fields.get_datetime(field).ok();
         at.map(|at| Timestamp::from_millis(at.timestamp_millis()))
     };
+    // Under a block the other is not told.
+    let is_hidden = fields.contains_key("hidden_moves");
+    let told = |event| {
+        if is_hidden {
+            Happening::for_users([user], event)
+        } else {
+            Happening::among(conversation, event)
+        }
+    };
     if let Some(seq) = seq("read_seq") {
         let event = Event::Read { conversation, user, seq };
-        return Ok(Told::new(Happening::among(conversation, event), time("read_at")));
+        return Ok(Told::new(told(event), time("read_at")));
     }
     if let Some(seq) = seq("delivered_seq") {
         let event = Event::Delivered { conversation, user, seq };
-        return Ok(Told::new(Happening::among(conversation, event), time("delivered_at")));
+        return Ok(Told::new(told(event), time("delivered_at")));
     }
     let event = Event::Muted { conversation, until: time("muted_until") };
     Ok(Told::new(Happening::for_users([user], event), None))

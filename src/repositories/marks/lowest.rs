@@ -12,6 +12,7 @@ use crate::domain::messages::OthersMarks;
 use crate::error::Result;
 use crate::repositories::bson::id;
 use crate::repositories::members;
+use crate::repositories::members::shown::Shown;
 use crate::repositories::store::all;
 
 /// One of the two lowest marks of a conversation.
@@ -23,6 +24,9 @@ struct Lowest {
     user_id: UserId,
     read_seq: u64,
     delivered_seq: u64,
+    /// What is shown instead, under a block.
+    #[serde(default)]
+    shown: Option<Shown>,
     /// Which mark this row has among the lowest.
     #[serde(default)]
     of: String,
@@ -104,7 +108,9 @@ fn marks(rows: &[&Lowest], kind: Kind) -> OthersMarks {
         [marks.first().copied(), marks.get(1).copied()]
     };
     OthersMarks {
-        read: two("read_seq", |row| row.read_seq),
-        delivered: two("delivered_seq", |row| row.delivered_seq),
+        read: two("read_seq", |row| row.shown.map_or(row.read_seq, |shown| shown.read_seq)),
+        delivered: two("delivered_seq", |row| {
+            row.shown.map_or(row.delivered_seq, |shown| shown.delivered_seq)
+        }),
     }
 }

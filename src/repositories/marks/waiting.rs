@@ -4,7 +4,7 @@ use mongodb::bson::{Document, doc};
 
 use super::{Marks, MarksRepository};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{ConversationId, UserId};
+use crate::domain::ids::UserId;
 use crate::domain::notifications::NotificationPosition;
 use crate::error::Result;
 use crate::repositories::members;
@@ -55,25 +55,11 @@ impl MarksRepository {
     }
 
     /// Marks the notifications of all direct conversations as read, up to what waits there.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn notice_all_direct(&self, user: UserId) -> Result<()> {
+    pub(super) async fn notice_all_direct(&self, user: UserId) -> Result<()> {
         let waiting = doc! { "user_id": user, "waiting_at": { "$exists": true } };
         let noticed =
             vec![doc! { "$set": { "noticed_seq": { "$max": ["$noticed_seq", "$waiting_seq"] } } }];
         within(self.rows.update_many(waiting, noticed)).await.map(|_| ())
-    }
-
-    /// Marks the notification of a conversation as read, up to the message that it is about.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn notice(&self, conversation: ConversationId, user: UserId, seq: u64) -> Result<()> {
-        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
-        let row = doc! { "_id": members::key(conversation, user) };
-        let notice = self.rows.update_one(row, doc! { "$max": { "noticed_seq": seq } });
-        within(notice).await.map(|_| ())
     }
 }
 

@@ -3,6 +3,7 @@
 use mongodb::bson::doc;
 use serde::Deserialize;
 
+use super::shown::Shown;
 use super::{Members, key};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Receipt;
@@ -22,28 +23,31 @@ struct ReceiptRow {
     delivered_seq: u64,
     #[serde(with = "optional_date", default)]
     delivered_at: Option<Timestamp>,
+    /// What others are shown instead, under a block.
+    #[serde(default)]
+    shown: Option<Shown>,
 }
 
-impl From<ReceiptRow> for Receipt {
-    fn from(row: ReceiptRow) -> Self {
-        Self {
-            user: row.user_id,
-            read_seq: row.read_seq,
-            read_at: row.read_at,
-            delivered_seq: row.delivered_seq,
-            delivered_at: row.delivered_at,
-        }
+impl ReceiptRow {
+    fn seen_by(self, reader: UserId) -> Receipt {
+        let Self { user_id, read_seq, read_at, delivered_seq, delivered_at, shown } = self;
+        let own = Shown { read_seq, read_at, delivered_seq, delivered_at };
+        let Shown { read_seq, read_at, delivered_seq, delivered_at } =
+            shown.filter(|_| user_id != reader).unwrap_or(own);
+        Receipt { user: user_id, read_seq, read_at, delivered_seq, delivered_at }
     }
 }
 
 impl Members {
-    /// How far up to `count` members are, in the order of their ids, from after `after` on.
+    /// How far up to `count` members are, as a reader is shown it, in the order of their ids, from
+    /// after `after` on.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn receipts(
         &self,
         conversation: ConversationId,
+        reader: UserId,
         after: Option<UserId>,
         count: usize,
     ) -> Result<Vec<Receipt>> {
@@ -58,6 +62,6 @@ impl Members {
             .find(doc! { "_id": range })
             .sort(doc! { "_id": 1 })
             .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        Ok(all(rows).await?.into_iter().map(Receipt::from).collect())
+        Ok(all(rows).await?.into_iter().map(|row| row.seen_by(reader)).collect())
     }
 }

@@ -15,6 +15,9 @@ use crate::domain::relations::{Block, BlockPosition};
 use crate::error::{Error, Result};
 use crate::repositories::store::{Abort, all, within};
 
+/// Two users, in either order.
+pub type Pair = (UserId, UserId);
+
 impl Relations {
     /// Lets `user` block `other`: whatever was between the two ends, and nothing of `other` waits
     /// for `user` any more. Since when; again changes nothing.
@@ -79,7 +82,8 @@ impl Relations {
                     .await?;
                 if row.is_some_and(|row| row.has_no_block()) {
                     let empty = doc! { "_id": key(user, other) };
-                    this.rows.delete_one(empty).session(session).await?;
+                    this.rows.delete_one(empty).session(&mut *session).await?;
+                    this.members.show_marks(session, user, other).await?;
                 }
                 Ok::<_, Abort>(())
             })
@@ -102,6 +106,23 @@ impl Relations {
     pub async fn blocked_between(&self, one: UserId, other: UserId) -> Result<bool> {
         let row = self.rows.find_one(doc! { "_id": key(one, other), "status": "blocked" });
         Ok(within(row).await?.is_some())
+    }
+
+    /// Those of some pairs between whom there is a block, whoever made it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn blocked_pairs(&self, pairs: &[Pair]) -> Result<HashSet<Pair>> {
+        if pairs.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let keys: Vec<Bson> = pairs.iter().map(|pair| key(pair.0, pair.1)).collect();
+        let rows = self.rows.find(doc! { "_id": { "$in": keys }, "status": "blocked" });
+        let rows = all(rows).await?;
+        let is_blocked = |pair: &&Pair| {
+            rows.iter().any(|row| Bson::from(row.key.clone()) == key(pair.0, pair.1))
+        };
+        Ok(pairs.iter().filter(is_blocked).copied().collect())
     }
 
     /// Those of some others between whom and `user` there is a block, whoever made it.

@@ -67,7 +67,7 @@ impl Revisions {
                     return Ok(Changed { message: row.into(), changed: false });
                 }
                 let mut counts = row.reactions;
-                let ReactionCount { emoji, count } = one_less(&mut counts, &emoji);
+                let ReactionCount { emoji, count } = one_less(&mut counts, emoji.as_str());
                 let after = this.count(session, message, &counts).await?;
                 let removed = Event::ReactionRemoved { message, user, emoji, count };
                 this.announce(session, message, removed, at).await?;
@@ -104,10 +104,10 @@ fn one_more(counts: &mut Vec<ReactionCount>, emoji: &Emoji) -> Result<ReactionCo
 }
 
 /// Counts one reaction less; how the message counted it, and how many are left.
-fn one_less(counts: &mut Vec<ReactionCount>, emoji: &Emoji) -> ReactionCount {
-    let same = counts.iter().position(|one| fold(&one.emoji) == emoji.folded());
-    let Some(at) = same else {
-        return ReactionCount { emoji: emoji.as_str().to_owned(), count: 0 };
+pub(super) fn one_less(counts: &mut Vec<ReactionCount>, emoji: &str) -> ReactionCount {
+    let folded = fold(emoji);
+    let Some(at) = counts.iter().position(|one| fold(&one.emoji) == folded) else {
+        return ReactionCount { emoji: emoji.to_owned(), count: 0 };
     };
     counts[at].count = counts[at].count.saturating_sub(1);
     if counts[at].count > 0 { counts[at].clone() } else { counts.remove(at) }
@@ -134,10 +134,10 @@ mod tests {
         let mut counts = Vec::new();
         assert_eq!(one_more(&mut counts, &emoji("❤")).unwrap(), counted("❤", 1));
         assert_eq!(one_more(&mut counts, &emoji("❤\u{FE0F}")).unwrap(), counted("❤", 2));
-        assert_eq!(one_less(&mut counts, &emoji("❤\u{FE0F}")), counted("❤", 1));
+        assert_eq!(one_less(&mut counts, "❤\u{FE0F}"), counted("❤", 1));
         assert_eq!(counts, [counted("❤", 1)]);
-        assert_eq!(one_less(&mut counts, &emoji("❤\u{FE0F}")), counted("❤", 0));
+        assert_eq!(one_less(&mut counts, "❤\u{FE0F}"), counted("❤", 0));
         assert_eq!(counts, []);
-        assert_eq!(one_less(&mut counts, &emoji("❤")), counted("❤", 0));
+        assert_eq!(one_less(&mut counts, "❤"), counted("❤", 0));
     }
 }

@@ -24,7 +24,9 @@ const KEY_LIFETIME: Duration = Duration::from_hours(25);
 /// A row of `message_keys`: what a sender's `client_message_id` has led to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct KeyRow {
-    /// The sender's id, then the first 16 bytes of the SHA-256 of `client_message_id`.
+    /// The conversation's id, then the first 16 bytes of the SHA-256 over the sender's id and
+    /// `client_message_id`. Rows of natter before keys counted per conversation have the sender's
+    /// id first, then those of `client_message_id` alone.
     #[serde(rename = "_id")]
     pub key: Binary,
     pub message: Binary,
@@ -65,9 +67,8 @@ impl Plan {
         known: &mut HashMap<Vec<u8>, KeyRow>,
         totals: &HashMap<Vec<u8>, u64>,
     ) -> Result<Sent> {
-        let key = key_of(draft);
-        let before = key.as_ref().and_then(|key| known.get(key));
-        if let Some(row) = before.filter(|row| row.expires_at > draft.at) {
+        let keys = KeysOf::draft(draft);
+        if let Some(row) = keys.as_ref().and_then(|keys| keys.used(draft, |key| known.get(key))) {
             return same(row, draft).map(Sent::Before);
         }
         // Whatever was collected since the request was checked is not there any more.
@@ -93,7 +94,7 @@ impl Plan {
         let message = next(summary, draft);
         let nth = own.unwrap_or(0) + 1;
         self.own_totals.insert(member, (id, draft.sender, nth));
-        if let (Some(key), Some(once)) = (key, &draft.once) {
+        if let (Some(KeysOf { key, .. }), Some(once)) = (keys, &draft.once) {
             let row = key_row(&key, message, once.fingerprint, draft.at);
             self.keys.push(row.clone());
             known.insert(key, row);
@@ -120,10 +121,41 @@ impl Plan {
     }
 }
 
-pub(super) fn key_of(draft: &Draft) -> Option<Vec<u8>> {
-    let once = draft.once.as_ref()?;
-    let name = digest(&SHA256, once.client_message_id.as_bytes());
-    Some([draft.sender.bytes().as_slice(), &name.as_ref()[..16]].concat())
+/// Under which keys a draft may have been sent before.
+pub(super) struct KeysOf {
+    /// Its own: that of its sender in its conversation. It is the one that is written.
+    pub key: Vec<u8>,
+    /// What natter wrote before keys counted per conversation: the sender's, in all of them.
+    pub former: Vec<u8>,
+}
+
+impl KeysOf {
+    /// `None` where the sender gave it no name.
+    pub fn draft(draft: &Draft) -> Option<Self> {
+        let name = draft.once.as_ref()?.client_message_id.as_bytes();
+        let sender = draft.sender.bytes();
+        let key = |begin: [u8; 16], rest: &[u8]| {
+            [begin.as_slice(), &digest(&SHA256, rest).as_ref()[..16]].concat()
+        };
+        Some(Self {
+            key: key(draft.conversation().bytes(), &[sender.as_slice(), name].concat()),
+            former: key(sender, name),
+        })
+    }
+
+    /// The row that says what a draft has led to. One of the former kind counts only where its
+    /// message is of the draft's conversation.
+    pub fn used<'a>(
+        &self,
+        draft: &Draft,
+        known: impl Fn(&[u8]) -> Option<&'a KeyRow>,
+    ) -> Option<&'a KeyRow> {
+        let stands = |row: &&KeyRow| row.expires_at > draft.at;
+        let conversation = draft.conversation().bytes();
+        let is_here = |row: &&KeyRow| row.message.bytes.starts_with(&conversation);
+        let former = || known(&self.former).filter(stands).filter(is_here);
+        known(&self.key).filter(stands).or_else(former)
+    }
 }
 
 fn key_row(key: &[u8], message: MessageId, fingerprint: [u8; 32], at: Timestamp) -> KeyRow {

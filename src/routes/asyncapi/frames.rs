@@ -7,8 +7,8 @@ use crate::domain::ids::ConversationId;
 use crate::domain::messages::Message;
 use crate::routes::openapi::Parts;
 use crate::services::frames::data::{
-    FriendChange, GroupDeleted, Mark, MemberChange, MemberRemoved, MessageDeleted, Muted, Presence,
-    ReactionChange, Ready, SessionEnded, Typing,
+    FriendChange, GroupDeleted, Mark, MemberChange, MemberRemoved, MessageDeleted, Muted,
+    NotificationRead, Presence, ProfileChange, ReactionChange, Ready, SessionEnded, Typing,
 };
 use crate::services::groups::GroupOverview;
 use crate::services::notifications::Item;
@@ -103,6 +103,16 @@ pub(super) const SERVER: &[ServerFrame] = &[
         "notification.created",
         "One is told of something; never of type `message`.",
         Parts::refer::<Item>,
+    ),
+    event(
+        "notification.read",
+        "One has marked notifications as read; to one's own devices.",
+        Parts::refer::<NotificationRead>,
+    ),
+    event(
+        "profile.updated",
+        "One has, or a friend has, another name or picture.",
+        Parts::refer::<ProfileChange>,
     ),
     passing("typing", "Someone is typing, for the next six seconds.", Parts::refer::<Typing>),
     passing("presence", "Whether a friend is connected.", Parts::refer::<Presence>),

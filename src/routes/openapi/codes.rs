@@ -34,7 +34,7 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
     ("upgrade_required", 426, "The path takes only the opening handshake of a WebSocket."),
     ("validation_failed", 422, "Some fields are not as they must be: `errors` lists every one."),
     ("cannot_friend_self", 422, "One cannot be one's own friend."),
-    ("idempotency_key_reused", 422, "The `client_message_id` stands for another message."),
+    ("idempotency_key_reused", 422, "The `client_message_id` stands for another message here."),
     ("image_too_large", 422, "The image has more than 40 megapixels."),
     ("invalid_or_expired_token", 422, "The mailed token was used before, or is too old."),
     ("rate_limited", 429, "The quota is spent: come back after `Retry-After` seconds."),

@@ -5,5 +5,7 @@
 
 mod connections;
 mod limits;
+mod places;
+mod refusals;
 mod stop;
 pub(super) mod support;

@@ -18,7 +18,6 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -27,7 +26,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::Semaphore,
     task::JoinHandle,
     time::timeout,
@@ -39,7 +38,7 @@ use crate::{
     domain::{clock::Clock, ids::SessionId},
     lifecycle::{Drain, Shutdown},
     metrics::Metrics,
-    server::{Addresses, Listeners, Peer, ServerOptions, Tls, TlsFiles, serve},
+    server::{Addresses, Listeners, Peer, RequestBody, ServerOptions, Tls, TlsFiles, serve},
 };
 
 /// What must happen happens within this time, on the slowest machine.
@@ -111,7 +110,7 @@ pub struct Toy {
 }
 
 impl Toy {
-    async fn answer(self, mut request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self, mut request: Request<RequestBody>) -> Response<Body> {
         self.called.fetch_add(1, Ordering::SeqCst);
         let peer = request.extensions().get::<Peer>().unwrap().0;
         let mut response = Response::new(text(peer.to_string()));
@@ -149,7 +148,7 @@ async fn echo(upgrade: hyper::upgrade::OnUpgrade) {
     let _ = tokio::io::copy(&mut reader, &mut writer).await;
 }
 
-impl Service<Request<Incoming>> for Toy {
+impl Service<Request<RequestBody>> for Toy {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -158,7 +157,7 @@ impl Service<Request<Incoming>> for Toy {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let answer = self.clone().answer(request);
         Box::pin(async move { Ok(answer.await) })
     }
@@ -187,9 +186,12 @@ impl Rig {
         let mut options = ServerOptions {
             public_url: "https://chat.example".to_owned(),
             max_connections: 100,
+            connections_per_address: 100,
+            trusted_proxies: Arc::default(),
             handshake_timeout: NEVER,
             header_timeout: NEVER,
             idle_timeout: NEVER,
+            slow_client: NEVER,
             certificate_interval: NEVER,
         };
         change(&mut options);
@@ -225,6 +227,19 @@ impl Rig {
         TcpStream::connect(self.https).await.unwrap()
     }
 
+    /// A connection from another address of this machine: `127.0.0.2` and the like.
+    pub async fn tcp_from(&self, host: u8) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, host], 0))).unwrap();
+        socket.connect(self.https).await.unwrap()
+    }
+
+    /// A TLS connection from another address of this machine.
+    pub async fn tls_from(&self, host: u8, alpn: Option<&[u8]>) -> TlsStream<TcpStream> {
+        let tcp = self.tcp_from(host).await;
+        soon(handshake(&self.pair, rustls::ALL_VERSIONS, alpn, tcp)).await.unwrap()
+    }
+
     /// A TLS connection that offers one protocol, or none.
     pub async fn tls(&self, alpn: Option<&[u8]>) -> TlsStream<TcpStream> {
         soon(self.try_tls(&self.pair, rustls::ALL_VERSIONS, alpn)).await.unwrap()
@@ -237,16 +252,7 @@ impl Rig {
         versions: &[&'static rustls::SupportedProtocolVersion],
         alpn: Option<&[u8]>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(pair.der.clone()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, self.tcp().await).await
+        handshake(pair, versions, alpn, self.tcp().await).await
     }
 
     /// Waits until the limit leaves a place for another connection.
@@ -266,6 +272,24 @@ impl Rig {
     pub fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.https.port())
     }
+}
+
+async fn handshake(
+    pair: &Pair,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    alpn: Option<&[u8]>,
+    tcp: TcpStream,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(pair.der.clone()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
 pub const H1: Option<&[u8]> = Some(b"http/1.1");

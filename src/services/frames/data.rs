@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, GroupId, MessageId, SessionId, UserId};
 use crate::domain::messages::Message;
+use crate::domain::notifications::NotificationId;
 use crate::domain::users::PublicUser;
 use crate::services::groups::{GroupMember, GroupOverview};
 use crate::services::notifications::Item;
@@ -36,6 +37,29 @@ pub enum Data {
     MemberRemoved(MemberRemoved),
     /// `notification.created`.
     Notification(Box<Item>),
+    /// `notification.read`.
+    NotificationRead(NotificationRead),
+    /// `profile.updated`.
+    Profile(ProfileChange),
+}
+
+/// One has marked notifications as read, on any of one's devices.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotificationRead {
+    /// Which: those of the request that were unread; none where it was all.
+    pub ids: Vec<NotificationId>,
+    /// Whether it was all that there were.
+    pub all: bool,
+    /// How many notifications are unread now.
+    #[schema(example = 0)]
+    pub unread_count: u64,
+}
+
+/// Someone has another name or picture.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProfileChange {
+    /// Who, as they now are.
+    pub user: PublicUser,
 }
 
 /// A message was deleted.

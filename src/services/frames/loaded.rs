@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::Frames;
 use super::data::{
     Data, FriendChange, GroupDeleted, Mark, MemberChange, MemberRemoved, MessageDeleted, Muted,
-    ReactionChange,
+    NotificationRead, ProfileChange, ReactionChange,
 };
 use crate::domain::conversations::{Membership, Summary};
 use crate::domain::events::Event;
@@ -28,6 +28,11 @@ pub(super) struct Loaded {
     groups: HashMap<GroupId, GroupOverview>,
     members: HashMap<(GroupId, UserId), Membership>,
     notifications: HashMap<NotificationId, Item>,
+    /// How many notifications are unread, where that is asked.
+    unread: u64,
+    /// People whose profile has changed, as the store has them: what is remembered of them may be
+    /// of before.
+    changed: HashMap<UserId, PublicUser>,
 }
 
 /// The ids that events name.
@@ -38,6 +43,8 @@ struct Named {
     groups: HashSet<GroupId>,
     members: HashSet<(GroupId, UserId)>,
     notifications: HashSet<NotificationId>,
+    unread: bool,
+    changed: HashSet<UserId>,
 }
 
 impl Named {
@@ -62,6 +69,10 @@ impl Named {
                 }
                 Event::NotificationCreated { notification } => {
                     named.notifications.insert(*notification);
+                }
+                Event::NotificationRead { .. } => named.unread = true,
+                Event::ProfileUpdated { user } => {
+                    named.changed.insert(*user);
                 }
                 _ => {}
             }
@@ -94,6 +105,14 @@ impl Loaded {
             let ids: Vec<NotificationId> = named.notifications.into_iter().collect();
             let found = frames.notifications.some(reader, &ids).await?;
             loaded.notifications = found.into_iter().map(|item| (item.id, item)).collect();
+        }
+        if named.unread {
+            loaded.unread = frames.notifications.unread(reader).await?;
+        }
+        if !named.changed.is_empty() {
+            let changed: Vec<UserId> = named.changed.into_iter().collect();
+            let found = frames.repositories.users.public(&changed).await?;
+            loaded.changed = found.into_iter().map(|user| (user.id, user)).collect();
         }
         Ok(loaded)
     }
@@ -151,6 +170,13 @@ impl Loaded {
             Event::NotificationCreated { notification } => {
                 Data::Notification(Box::new(self.notifications.get(notification)?.clone()))
             }
+            Event::NotificationRead { ids, all } => {
+                let (ids, all, unread_count) = (ids.clone(), *all, self.unread);
+                Data::NotificationRead(NotificationRead { ids, all, unread_count })
+            }
+            Event::ProfileUpdated { user } => {
+                Data::Profile(ProfileChange { user: self.changed.get(user)?.clone() })
+            }
             _ => return None,
         })
     }
@@ -187,20 +213,22 @@ async fn messages(
     Ok(shown.into_iter().map(|message| (message.id, message)).collect())
 }
 
-/// Which conversations a reader is in.
+/// Which conversations a reader is in, and who of those that events name is a friend.
 #[derive(Debug)]
 pub(super) struct Seen {
     reader: UserId,
     places: HashSet<ConversationId>,
+    friends: HashSet<UserId>,
 }
 
 impl Seen {
     /// Whether the reader may see an event of their past: one of a conversation only while they
-    /// are in it, but for their own leaving and its end.
+    /// are in it, but for their own leaving and its end; another's profile, while they are friends.
     pub fn sees(&self, event: &Event) -> bool {
         match event {
             Event::MemberRemoved { user, .. } if *user == self.reader => true,
             Event::GroupDeleted { .. } => true,
+            Event::ProfileUpdated { user } => *user == self.reader || self.friends.contains(user),
             event => event.conversation().is_none_or(|it| self.places.contains(&it)),
         }
     }
@@ -215,6 +243,9 @@ impl Loaded {
         if !named.is_empty() {
             places = frames.repositories.members.places(reader, &named).await?;
         }
-        Ok(Seen { reader, places })
+        let others: Vec<UserId> =
+            self.changed.keys().copied().filter(|user| *user != reader).collect();
+        let friends = frames.repositories.relations.friends_among(reader, &others).await?;
+        Ok(Seen { reader, places, friends })
     }
 }

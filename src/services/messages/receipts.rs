@@ -48,7 +48,8 @@ impl Messages {
         let after = after.map(|position| position.user);
         // One more, because the sender is among them.
         let count = limit.get() + 2;
-        let mut found = self.repositories.members.receipts(conversation, after, count).await?;
+        let members = &self.repositories.members;
+        let mut found = members.receipts(conversation, reader, after, count).await?;
         found.retain(|receipt| receipt.user != stored.sender);
         found.truncate(limit.get() + 1);
         let page = self

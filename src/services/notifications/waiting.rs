@@ -77,14 +77,4 @@ impl Notifications {
             without.push(sender);
         }
     }
-
-    /// Marks the notification of a conversation as read, up to what is there now.
-    pub(super) async fn notice(&self, reader: UserId, marks: &Marks) -> Result<()> {
-        match marks.waiting() {
-            Some(last) if marks.noticed_seq < last.seq => {
-                self.repositories.marks.notice(marks.summary.id, reader, last.seq).await
-            }
-            _ => Ok(()),
-        }
-    }
 }

@@ -14,6 +14,10 @@ use crate::services::frames::Circle;
 /// Members of conversations known at most; past that all are forgotten.
 const MOST: usize = 500_000;
 
+/// Friends who are told of one change of a profile, those of the latest friendships: what one change
+/// makes natter write is bounded, as a group's size bounds it for a message.
+const FRIENDS_TOLD: usize = 5_000;
+
 /// Above this many members, how far each of them is concerns only themselves: a thousand marks for
 /// each message, each told to a thousand, would be a million.
 const TELLS_MARKS: usize = 100;
@@ -74,6 +78,9 @@ impl Circles {
             if let Some(circle) = self.known.get(&id) {
                 users.extend(concerned(&happening.event, circle));
             }
+        }
+        if let Some(user) = happening.audience.friends_of {
+            users.extend(self.repositories.relations.friends_of(user, FRIENDS_TOLD).await?);
         }
         let mut seen = HashSet::new();
         users.retain(|user| seen.insert(*user));

@@ -43,7 +43,10 @@ async fn a_mark_that_moves_is_told_once() {
     bob.post("/notifications/read", json!({"all": true})).await.ok(200);
     alice.post("/blocks", json!({"user_id": bob.id})).await.ok(201);
     let message = natter::domain::ids::MessageId::new(conversation, 4);
-    log.holds(among(conversation, [Event::MessageCreated { message }])).await;
+    let mut told = among(conversation, [Event::MessageCreated { message }]);
+    let event = Event::NotificationRead { ids: Vec::new(), all: true };
+    told.push(Happening::for_users([id(&bob)], event));
+    log.holds(told).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod groups;
 mod leaving;
 mod marks;
 mod messages;
+mod profiles;
 mod races;
 
 use mongodb::Database;

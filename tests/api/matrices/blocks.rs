@@ -16,6 +16,11 @@ const fn stopped(answer: &'static str) -> [&'static str; 5] {
     [answer, NO, NO, NO, answer]
 }
 
+/// What a block hides from either side.
+const fn stopped_shown() -> [&'static str; 5] {
+    ["shown", "hidden", "hidden", "hidden", "shown"]
+}
+
 /// What there was before the block, if there is one, and is not there after it.
 const fn ended(before: &'static str, gone: &'static str) -> [&'static str; 5] {
     [before, gone, gone, gone, gone]
@@ -92,6 +97,24 @@ pub(super) const ROWS: &[Row<5>] = &[
         ["200"; 5],
     ),
     row(
+        "see that the other has read since",
+        "GET /conversations/<conversation>/messages/<mine>",
+        "",
+        stopped_shown(),
+    ),
+    row(
+        "see when the other has read since",
+        "GET /conversations/<conversation>/messages/<mine>/receipts",
+        "",
+        stopped_shown(),
+    ),
+    row(
+        "see that the other has read since, in a common group",
+        "GET /conversations/<common>/messages/<grouped>/receipts",
+        "",
+        ["shown"; 5],
+    ),
+    row(
         "be told of what was written before",
         "GET /notifications",
         "",
@@ -134,6 +157,13 @@ pub(super) const ROWS: &[Row<5>] = &[
     row("unblock", "DELETE /blocks/<peer>", "", ["204"; 5]),
 ];
 
+impl Row<5> {
+    /// Whether the other reads everything once the blocks are made.
+    fn reads_first(&self) -> bool {
+        self.what.contains("has read since")
+    }
+}
+
 /// Two people in one column of the table.
 struct Pair {
     me: Actor,
@@ -168,9 +198,17 @@ impl Pair {
         let mine = me.send(peer, "hello").await["id"].clone();
         let text = |field: &str| message[field].as_str().expect("an id").to_owned();
         // In the common group the other has written, too.
-        let told = row.ask.starts_with("GET /notifications");
+        let marker = if row.ask.starts_with("GET /notifications") {
+            text("conversation_id")
+        } else if row.reads_first() {
+            r#""status":"read""#.to_owned()
+        } else {
+            peer.id.clone()
+        };
+        let grouped = me.tell(common, "hello").await["id"].clone();
         Names::from([
-            ("marker", if told { text("conversation_id") } else { peer.id.clone() }),
+            ("marker", marker),
+            ("grouped", grouped.as_str().expect("an id").to_owned()),
             ("peer", peer.id.clone()),
             ("asker", peer.id.clone()),
             ("friend", peer.id.clone()),
@@ -211,6 +249,14 @@ async fn a_block_stops_what_the_table_says() {
             for row in ROWS {
                 let names = pair.prepare(row).await;
                 pair.block(COLUMNS[n]).await;
+                if row.reads_first() {
+                    for (conversation, message) in [("conversation", "mine"), ("common", "grouped")]
+                    {
+                        let path = format!("/conversations/{}/read", names[conversation]);
+                        let read = json!({"message_id": names[message]});
+                        pair.peer.post(&path, read).await.ok(200);
+                    }
+                }
                 row.perform(COLUMNS[n], row.answers[n], &pair.me, &names).await;
             }
         }

@@ -62,6 +62,8 @@ async fn everything(alice: &Actor, bob: &Actor, sent: &Value) {
     bob.put(&format!("{conversation}/mute"), json!({"muted_until": null})).await.ok(200);
     alice.delete(&message).await.ok(204);
     alice.befriend(bob).await;
+    bob.post("/notifications/read", json!({"all": true})).await.ok(200);
+    bob.put("/profile", json!({"username": "bobby"})).await.ok(200);
     bob.post("/friends/remove", json!({"friend_user_id": alice.id})).await.ok(200);
     let group = alice.group("tea", &[]).await;
     let path = format!("/groups/{group}");

@@ -6,6 +6,7 @@ mod delivery;
 mod every_frame;
 mod limits;
 mod presence;
+mod profiles;
 mod protocol;
 mod sessions;
 mod slow;

@@ -163,7 +163,8 @@ impl Audit {
         }
     }
 
-    /// Every name of a message leads to it, and no two messages of a sender have the same name.
+    /// Every name of a message leads to it, and no two messages of a sender in one conversation
+    /// have the same name.
     fn check_keys(&self) {
         let all = self.messages.values().flatten();
         let by_id: HashMap<Vec<u8>, &Row> =
@@ -172,11 +173,13 @@ impl Audit {
         let mut named = BTreeSet::new();
         for row in all {
             let Some(name) = &row.client_message_id else { continue };
-            assert!(named.insert((row.sender.bytes(), name)), "sent twice: {row:?}");
+            let once = named.insert((row.id.conversation, row.sender.bytes(), name));
+            assert!(once, "sent twice: {row:?}");
         }
         for (key, message) in &self.keys {
             let row = by_id.get(message).unwrap_or_else(|| panic!("a key of nothing: {key:?}"));
-            assert!(row.client_message_id.is_some() && key.starts_with(&row.sender.bytes()));
+            let conversation = row.id.conversation.bytes();
+            assert!(row.client_message_id.is_some() && key.starts_with(&conversation));
         }
         assert_eq!(self.keys.len(), named.len(), "as many keys as names");
     }
