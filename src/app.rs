@@ -78,7 +78,7 @@ impl App {
         let files = settings.server.tls_files();
         let files = files.map(|(cert, key)| TlsFiles { cert: cert.into(), key: key.into() });
         let tls = Tls::load(files)?;
-        let composed = compose(&settings, &clock).await?;
+        let composed = Box::pin(compose(&settings, &clock)).await?;
         let Composed { store, redis, bus, repositories, services, dispatch, metrics } = composed;
         let counts = &metrics.realtime;
         let realtime =
@@ -87,7 +87,7 @@ impl App {
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
         let trusted = settings.server.trusted_proxies.clone().into();
         let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
-        let health = Health { store, redis, shutdown: shutdown.clone() };
+        let health = Health::new(store, redis, shutdown.clone());
         Ok(Self {
             settings,
             listeners,
@@ -160,8 +160,9 @@ struct Composed {
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
     let metrics = Metrics::new(clock.now())?;
     let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics)?;
-    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix)?;
-    let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
+    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics.pools)?;
+    let (uri, database) = (settings.mongodb.uri.expose(), &settings.mongodb.database);
+    let store = Store::measured(uri, database, &metrics.pools).await?;
     schema::apply(&store, settings.messages.shards, clock, By::Start).await?;
     let repositories = Repositories::new(&store, settings.messages.shards as usize);
     let signing_key = match &settings.auth.jwt_key {
@@ -229,7 +230,8 @@ pub async fn indexes(settings: Settings, action: cli::Indexes) -> Result<(), Fai
 pub async fn seed(settings: Settings, fixture: &Path, beside: Beside) -> Result<Made, Failure> {
     let fixture = Fixture::read(&Source::find(fixture))?;
     let clock = Clock::system();
-    let Composed { repositories, services, dispatch, .. } = compose(&settings, &clock).await?;
+    let composed = Box::pin(compose(&settings, &clock)).await?;
+    let Composed { repositories, services, dispatch, .. } = composed;
     if beside == Beside::OwnAccounts && repositories.users.any_but(&fixture.accounts()).await? {
         return Err(OtherAccounts::in_database(&settings.mongodb.database).into());
     }

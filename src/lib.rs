@@ -4,6 +4,7 @@
 //! `main → app → {server, routes, realtime} → filters → services → {repositories, cache, bus, mail}
 //! → domain`.
 
+pub mod admission;
 pub mod app;
 pub mod bus;
 pub mod cache;

@@ -7,6 +7,7 @@
 mod http;
 mod listeners;
 mod messages;
+mod pools;
 mod realtime;
 mod redis;
 mod register;
@@ -17,6 +18,7 @@ pub use self::http::HttpMetrics;
 pub use self::listeners::ListenerMetrics;
 use self::listeners::Listeners;
 pub use self::messages::MessageMetrics;
+pub use self::pools::{PoolMetrics, PoolsMetrics};
 pub use self::realtime::RealtimeMetrics;
 pub use self::redis::RedisMetrics;
 use self::register::{gauge, register};
@@ -32,6 +34,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Messages on their way to the store.
     pub messages: MessageMetrics,
+    /// The pools of connections to the stores.
+    pub pools: PoolsMetrics,
     /// Sockets.
     pub realtime: RealtimeMetrics,
     /// The way to Redis.
@@ -58,6 +62,7 @@ impl Metrics {
             listeners: Listeners::new(&registry)?,
             http: HttpMetrics::new(&registry)?,
             messages: MessageMetrics::new(&registry)?,
+            pools: PoolsMetrics::new(&registry)?,
             realtime: RealtimeMetrics::new(&registry)?,
             redis: RedisMetrics::new(&registry)?,
             registry,

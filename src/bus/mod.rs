@@ -17,13 +17,19 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, Pipeline, RedisError};
+use tokio::time::Instant;
 
 pub use self::bounds::{Bounds, Epoch};
 use self::presence::News;
+use crate::admission::Admission;
 use crate::domain::clock::random_bytes;
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
+use crate::metrics::PoolsMetrics;
+
+/// How many questions may be under way on the one connection for commands.
+const IN_FLIGHT: u32 = 64;
 
 /// How long a connection may take to come about, and again a command to be answered.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Bus {
     client: Client,
     commands: ConnectionManager,
+    admission: Admission,
     names: Names,
     /// What this instance is to others.
     holder: Arc<str>,
@@ -163,11 +170,16 @@ pub struct Typing {
 }
 
 impl Bus {
-    /// The bus of the server at `url`; connects when it is first used.
+    /// The bus of the server at `url`; connects when it is first used. Waits for its connection
+    /// are counted in `metrics`.
     ///
     /// # Errors
     /// When the URL cannot be understood.
-    pub fn new(url: &str, prefix: &str) -> std::result::Result<Self, RedisError> {
+    pub fn new(
+        url: &str,
+        prefix: &str,
+        metrics: &PoolsMetrics,
+    ) -> std::result::Result<Self, RedisError> {
         let client = Client::open(url)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(PATIENCE))
@@ -177,7 +189,8 @@ impl Bus {
         let commands = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
         let holder = u128::from_be_bytes(random_bytes()).to_string().into();
         let names = Names { prefix: prefix.into() };
-        Ok(Self { client, commands, names, holder, reached: Arc::default() })
+        let admission = Admission::new(IN_FLIGHT, metrics.pool("redis_bus"));
+        Ok(Self { client, commands, admission, names, holder, reached: Arc::default() })
     }
 
     /// Whether a user may be told of as typing now: not so soon after the last time. Over all
@@ -221,6 +234,7 @@ impl Bus {
     }
 
     async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T> {
+        let _place = self.admission.place(Instant::now() + PATIENCE).await?;
         commands.query_async(&mut self.commands.clone()).await.map_err(away)
     }
 }

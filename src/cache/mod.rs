@@ -17,7 +17,11 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use self::pool::{Era, Manager};
+use crate::admission::Admission;
 use crate::metrics::{Metrics, RedisMetrics};
+
+/// Connections for commands; one more is there for the question whether Redis answers.
+const CONNECTIONS: u32 = 32;
 
 /// How long a command may wait for a connection, and again for its answer.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -29,6 +33,7 @@ const TIME_OUT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Redis {
     pool: bb8::Pool<Manager>,
+    admission: Admission,
     prefix: Arc<str>,
     away_until: Arc<Mutex<Option<Instant>>>,
     era: Era,
@@ -44,7 +49,7 @@ impl Redis {
     pub fn new(url: &str, prefix: &str, metrics: &Metrics) -> Result<Self, RedisError> {
         let era = Era::default();
         let pool = bb8::Pool::builder()
-            .max_size(32)
+            .max_size(CONNECTIONS + 1)
             .connection_timeout(PATIENCE)
             .test_on_check_out(false)
             .error_sink(Box::new(bb8::NopErrorSink))
@@ -54,6 +59,7 @@ impl Redis {
             });
         Ok(Self {
             pool,
+            admission: Admission::new(CONNECTIONS, metrics.pools.pool("redis")),
             prefix: prefix.into(),
             away_until: Arc::new(Mutex::new(None)),
             era,
@@ -130,11 +136,13 @@ impl Redis {
         }
     }
 
-    /// Asks, unless Redis failed a moment ago.
+    /// Asks, unless Redis failed a moment ago or too many ask already.
     async fn attempt<T: FromRedisValue>(&self, command: &impl Question) -> Result<T, Failure> {
         if self.away_until().is_some_and(|until| Instant::now() < until) {
             return Err(Failure::Away);
         }
+        let place = self.admission.place(Instant::now() + PATIENCE).await;
+        let _place = place.map_err(|_| Failure::Away)?;
         match self.ask(command).await {
             Err(AskError::Away(error)) => {
                 if self.away_until().is_none_or(|until| until < Instant::now()) {

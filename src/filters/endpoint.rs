@@ -248,12 +248,16 @@ fn answer(
     path: &str,
     context: &RequestContext,
 ) -> Option<Response> {
-    let rows: Vec<&Endpoint> = table.iter().filter(|row| row.takes(path)).collect();
+    // OPTIONS for the server as a whole (RFC 9110 §9.3.7).
+    let is_for_all = method == Method::OPTIONS && path == "*";
+    let rows: Vec<&Endpoint> = table.iter().filter(|row| is_for_all || row.takes(path)).collect();
     let Some(first) = rows.first() else {
         return Some(problem::response(Error::not_found()));
     };
-    // Set once, by this front: no request passes another.
-    let _ = context.route.set(first.path);
+    if !is_for_all {
+        // Set once, by this front: no request passes another.
+        let _ = context.route.set(first.path);
+    }
     let mut verbs: Vec<Verb> = rows.iter().map(|row| row.verb).collect();
     if method != Method::OPTIONS && verbs.iter().any(|verb| verb.as_str() == method) {
         return None;
@@ -266,6 +270,7 @@ fn answer(
         problem::response(Error::method_not_allowed())
     };
     verbs.sort_unstable();
+    verbs.dedup();
     let mut names: Vec<&str> = verbs.iter().map(|verb| verb.as_str()).collect();
     if names.contains(&"GET") {
         names.push("HEAD");
@@ -318,6 +323,9 @@ mod tests {
         let allow = "GET, PUT, HEAD, OPTIONS".to_owned();
         assert_eq!(ask("OPTIONS", group).await, Some((204, allow.clone())));
         assert_eq!(ask("DELETE", group).await, Some((405, allow)));
+        let all = "GET, POST, PUT, HEAD, OPTIONS".to_owned();
+        assert_eq!(ask("OPTIONS", "*").await, Some((204, all)));
+        assert_eq!(ask("GET", "*").await, Some((404, String::new())));
         let missing = [
             "/",
             "/./login",

@@ -21,9 +21,10 @@ use warp::Filter;
 use warp::reply::Response;
 
 use super::context::{RequestContext, context};
+use super::frame_limit::FrameLimited;
 
-/// An open WebSocket.
-pub type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
+/// An open WebSocket, whose frames are counted.
+pub type WebSocket = WebSocketStream<FrameLimited<TokioIo<Upgraded>>>;
 
 /// A client that wants to change the protocol.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl Handshake {
         tokio::spawn(async move {
             // Who goes before the protocol has changed was never here.
             let Ok(upgraded) = upgrade.await else { return };
-            let io = TokioIo::new(upgraded);
+            let io = FrameLimited::new(TokioIo::new(upgraded));
             serve(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await).await;
         });
         let mut response = Response::default();

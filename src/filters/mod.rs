@@ -7,6 +7,7 @@ pub mod body;
 pub mod client;
 pub mod context;
 pub mod endpoint;
+pub mod frame_limit;
 pub mod guards;
 pub mod handshake;
 pub mod input;

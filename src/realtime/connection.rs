@@ -1,11 +1,9 @@
 //! One connection, from its first frame to its last.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Realtime;
@@ -27,9 +25,6 @@ pub(super) const READ_WITHIN: Duration = Duration::from_secs(10);
 /// How long one that was too slow may take to read on, and that it was.
 const SLOW_READS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Frames of one client in a second.
-const PER_SECOND: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
-
 /// Someone at the door.
 #[derive(Debug, Clone)]
 pub struct Entrance {
@@ -45,7 +40,6 @@ pub struct Entrance {
 struct Connection<'a> {
     realtime: &'a Realtime,
     wire: Wire,
-    frames: DefaultDirectRateLimiter,
     heard: Instant,
 }
 
@@ -59,8 +53,7 @@ pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, entrance: Entrance) {
             return wire.close(close, READ_WITHIN).await;
         }
     };
-    let frames = RateLimiter::direct(Quota::per_second(PER_SECOND));
-    let mut connection = Connection { realtime: &realtime, wire, frames, heard: Instant::now() };
+    let mut connection = Connection { realtime: &realtime, wire, heard: Instant::now() };
     match connection.run(entrance).await {
         Ok(()) => connection.wire.finish().await,
         Err(ending) => connection.close(ending).await,
@@ -170,9 +163,6 @@ impl Connection<'_> {
                 Err(close) => return Some(Err(close.into())),
             };
             self.heard = Instant::now();
-            if self.frames.check().is_err() {
-                return Some(Err(Close::TooMany.into()));
-            }
             let frame = match said {
                 Said::Beat => continue,
                 Said::Binary => Err(Malformed),

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::socket::Close;
+use crate::filters::frame_limit::TooManyFrames;
 use crate::filters::handshake::WebSocket;
 
 /// Longest message of a client, in bytes, in however many frames it comes.
@@ -83,6 +84,9 @@ impl Wire {
             Ok(Message::Binary(_)) => Some(Ok(Said::Binary)),
             Ok(Message::Ping(_) | Message::Pong(_)) => Some(Ok(Said::Beat)),
             Err(Error::Capacity(_)) => Some(Err(Close::TooBig)),
+            Err(Error::Io(error)) if TooManyFrames::is_cause_of(&error) => {
+                Some(Err(Close::TooMany))
+            }
             Err(Error::Utf8(_)) => Some(Err(Close::NotText)),
             Err(Error::Protocol(error)) if error != ProtocolError::ResetWithoutClosingHandshake => {
                 Some(Err(Close::Protocol))

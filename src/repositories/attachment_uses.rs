@@ -6,14 +6,14 @@ mod unused;
 
 use std::collections::BTreeSet;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::attachments::Storage;
 use super::bson::{binary, raw};
-use super::store::{Store, within};
+use super::store::{Collection, Store, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId};
 use crate::error::{Error, Result};
@@ -144,7 +144,7 @@ impl AttachmentUses {
             range.insert("$gt", binary(last.key()));
         }
         let first = self.rows.find_one(doc! { "_id": range }).sort(doc! { "_id": 1 });
-        let Some(row) = within(first).await? else { return Ok(None) };
+        let Some(row) = within(&self.rows, first).await? else { return Ok(None) };
         let conversation = row.key.bytes.get(16..32).and_then(|bytes| bytes.try_into().ok());
         let conversation = conversation.map(ConversationId::from_bytes);
         conversation.ok_or_else(|| Error::internal("a use of another length")).map(Some)

@@ -5,14 +5,14 @@ mod storage;
 
 use std::fmt::Write;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::options::ReturnDocument;
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 pub(super) use self::storage::Storage;
 use super::bson::{binary, date, id};
-use super::store::{Store, all, within};
+use super::store::{Collection, Store, all, within};
 use super::turns::Turns;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
@@ -107,7 +107,7 @@ impl Attachments {
     /// # Errors
     /// When the store is away.
     pub async fn is_full(&self, uploader: UserId, quota: u64) -> Result<bool> {
-        Ok(within(self.storage.counted(uploader)).await? >= quota)
+        Ok(self.storage.counted(uploader).await? >= quota)
     }
 
     /// Notes that bytes will follow.
@@ -125,7 +125,7 @@ impl Attachments {
             "_id": id, "uploader": uploader, "state": "uploading",
             "filename": filename, "created_at": now,
         };
-        within(self.rows.clone_with_type::<Document>().insert_one(row)).await?;
+        within(&self.rows, self.rows.clone_with_type::<Document>().insert_one(row)).await?;
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl Attachments {
     /// # Errors
     /// When the store is away.
     pub async fn forget(&self, id: AttachmentId) -> Result<()> {
-        within(self.rows.delete_one(doc! { "_id": id, "state": "uploading" })).await?;
+        within(&self.rows, self.rows.delete_one(doc! { "_id": id, "state": "uploading" })).await?;
         Ok(())
     }
 
@@ -192,7 +192,7 @@ impl Attachments {
     /// # Errors
     /// When the store is away.
     pub async fn erase(&self, id: AttachmentId) -> Result<()> {
-        within(self.rows.delete_one(doc! { "_id": id, "state": "deleting" })).await?;
+        within(&self.rows, self.rows.delete_one(doc! { "_id": id, "state": "deleting" })).await?;
         Ok(())
     }
 
@@ -204,7 +204,7 @@ impl Attachments {
         }
         let keys = self.rows.clone_with_type::<Key>();
         let keys = keys.find(filter).projection(doc! { "_id": 1 }).limit(limit);
-        Ok(all(keys).await?.into_iter().map(|key| key.id).collect())
+        Ok(all(&self.rows, keys).await?.into_iter().map(|key| key.id).collect())
     }
 
     /// A file that is ready.
@@ -212,7 +212,8 @@ impl Attachments {
     /// # Errors
     /// When the store is away.
     pub async fn find(&self, id: AttachmentId) -> Result<Option<StoredFile>> {
-        let row = within(self.rows.find_one(doc! { "_id": id, "state": "ready" })).await?;
+        let row =
+            within(&self.rows, self.rows.find_one(doc! { "_id": id, "state": "ready" })).await?;
         row.map(StoredFile::try_from).transpose()
     }
 
@@ -223,7 +224,7 @@ impl Attachments {
     pub async fn own(&self, uploader: UserId, ids: &[AttachmentId]) -> Result<Vec<Attachment>> {
         let own: Document =
             doc! { "_id": { "$in": ids.to_vec() }, "uploader": uploader, "state": "ready" };
-        let mut rows = all(self.rows.find(own)).await?;
+        let mut rows = all(&self.rows, self.rows.find(own)).await?;
         rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
         let files = rows.into_iter().map(StoredFile::try_from);
         files.map(|file| file.map(|file| file.attachment)).collect()
@@ -244,7 +245,8 @@ impl Attachments {
         if let Some(after) = after {
             own.insert("_id", doc! { "$gt": after });
         }
-        let rows = all(self.rows.find(own).sort(doc! { "_id": 1 }).limit(count)).await?;
+        let rows =
+            all(&self.rows, self.rows.find(own).sort(doc! { "_id": 1 }).limit(count)).await?;
         let files = rows.into_iter().map(StoredFile::try_from);
         files.map(|file| file.map(|file| file.attachment)).collect()
     }

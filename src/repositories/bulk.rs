@@ -8,7 +8,6 @@
 pub(super) mod insert;
 mod progress;
 
-use mongodb::Collection;
 use mongodb::bson::Document;
 
 pub use self::progress::Begun;
@@ -18,7 +17,7 @@ use super::groups;
 use super::messages::Messages;
 use super::notifications;
 use super::relations::Relations;
-use super::store::Store;
+use super::store::{Collection, Store};
 use super::users;
 use super::writer::{SendRow, TalkRows};
 use crate::domain::clock::Timestamp;

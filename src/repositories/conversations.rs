@@ -1,11 +1,11 @@
 //! Conversation summaries: what the inbox shows and the writer counts on, one row each.
 
+use mongodb::ClientSession;
 use mongodb::bson::doc;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Store, all, all_in, within};
+use super::store::{Collection, Store, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{InboxPosition, Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, UserId};
@@ -100,7 +100,7 @@ impl Conversations {
     /// # Errors
     /// When the store is away.
     pub async fn find(&self, id: ConversationId) -> Result<Option<Summary>> {
-        Ok(within(self.rows.find_one(doc! { "_id": id })).await?.map(Into::into))
+        Ok(within(&self.rows, self.rows.find_one(doc! { "_id": id })).await?.map(Into::into))
     }
 
     /// Several summaries, in no order.
@@ -108,7 +108,7 @@ impl Conversations {
     /// # Errors
     /// When the store is away.
     pub async fn many(&self, ids: &[ConversationId]) -> Result<Vec<Summary>> {
-        let rows = all(self.rows.find(doc! { "_id": { "$in": ids.to_vec() } })).await?;
+        let rows = all(&self.rows, self.rows.find(doc! { "_id": { "$in": ids.to_vec() } })).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 

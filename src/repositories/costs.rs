@@ -1,12 +1,11 @@
 //! The highest cost of bcrypt that a database was ever used with, in `meta`: no hash in it costs
 //! more.
 
-use mongodb::Collection;
 use mongodb::bson::doc;
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-use super::store::{Store, duplicate, failed, within_raw};
+use super::store::{Collection, Store, duplicate, failed, within_raw};
 use crate::error::{Error, Result};
 
 /// The row `passwords` of `meta`.
@@ -38,7 +37,7 @@ impl Costs {
             let higher = doc! { "$max": { "highest_cost": cost } };
             let raised = self.rows.find_one_and_update(doc! { "_id": "passwords" }, higher);
             let raised = raised.upsert(true).return_document(ReturnDocument::After);
-            match within_raw(raised).await? {
+            match within_raw(&self.rows, raised).await? {
                 // Two made the row at once: the other one is there now.
                 Err(error) if duplicate(&error).is_some() => {}
                 row => {

@@ -3,14 +3,14 @@
 
 use std::collections::HashSet;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, doc};
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use super::bson::{binary, date, id};
 use super::reactions::{self, Reactions};
 use super::relations::Relations;
-use super::store::{Abort, Store, all, within};
+use super::store::{Abort, Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
@@ -73,7 +73,7 @@ impl Departures {
         let flagged = doc! { "cleanup": true, "deleted_at": { "$lte": before } };
         let fields = doc! { "deleted_at": 1 };
         let rows = self.users.find(flagged).sort(doc! { "deleted_at": 1 });
-        all(rows.projection(fields).limit(limit)).await
+        all(&self.users, rows.projection(fields).limit(limit)).await
     }
 
     /// Notes that nothing is left.
@@ -82,7 +82,8 @@ impl Departures {
     /// When the store is away.
     pub async fn finish(&self, user: UserId) -> Result<()> {
         let done = doc! { "$unset": { "cleanup": "" } };
-        within(self.users.update_one(doc! { "_id": user, "cleanup": true }, done)).await?;
+        within(&self.users, self.users.update_one(doc! { "_id": user, "cleanup": true }, done))
+            .await?;
         Ok(())
     }
 
@@ -96,7 +97,7 @@ impl Departures {
         let own = doc! { "views": { "$elemMatch": { "$gte": view(0), "$lte": view(u8::MAX) } } };
         loop {
             let find = self.pairs.find(own.clone()).projection(doc! { "_id": 1 });
-            let pairs = all(find.limit(AT_ONCE)).await?;
+            let pairs = all(&self.pairs, find.limit(AT_ONCE)).await?;
             if pairs.is_empty() {
                 return Ok(());
             }
@@ -133,7 +134,7 @@ impl Departures {
         let users: Vec<UserId> = users.into_iter().collect();
         let gone = doc! { "_id": { "$in": users }, "deleted_at": { "$type": "date" } };
         let flag = doc! { "$set": { "cleanup": true } };
-        within(self.users.update_many(gone, flag)).await?;
+        within(&self.users, self.users.update_many(gone, flag)).await?;
         self.reactions.name(&self.store, &keys).await?;
         Ok(true)
     }
@@ -143,7 +144,7 @@ impl Departures {
     /// # Errors
     /// When the store is away.
     pub async fn forget_notifications(&self, user: UserId) -> Result<()> {
-        within(self.told.delete_many(doc! { "user_id": user })).await?;
+        within(&self.told, self.told.delete_many(doc! { "user_id": user })).await?;
         Ok(())
     }
 }

@@ -3,13 +3,13 @@
 
 pub mod stream;
 
+use mongodb::ClientSession;
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, optional_id};
 use super::conversations::Member;
-use super::store::Store;
+use super::store::{Collection, Store};
 use crate::domain::clock::Timestamp;
 use crate::domain::events::{Audience, Event, Happening};
 use crate::domain::ids::{ConversationId, UserId};

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use mongodb::Collection;
 use mongodb::bson::doc;
 use serde::Deserialize;
 
 use super::bson::id;
 use super::conversations::Member;
 use super::sends::{self, SendKey};
-use super::store::{Store, all};
+use super::store::{Collection, Store, all};
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::Result;
@@ -56,7 +55,7 @@ impl Exports {
         };
         let keys = self.sends.find(doc! { "_id": own }).projection(doc! { "_id": 1 });
         let keys = keys.sort(doc! { "_id": 1 }).limit(i64::try_from(count).unwrap_or(i64::MAX));
-        all(keys).await?.iter().map(|row| sends::message_of(&row.key)).collect()
+        all(&self.sends, keys).await?.iter().map(|row| sends::message_of(&row.key)).collect()
     }
 
     /// Whom direct conversations are with, those among `conversations` that are direct: the other
@@ -71,7 +70,8 @@ impl Exports {
     ) -> Result<HashMap<ConversationId, UserId>> {
         let which = doc! { "_id": { "$in": conversations.to_vec() } };
         let fields = doc! { "kind": 1, "members": 1 };
-        let rows = all(self.conversations.find(which).projection(fields)).await?;
+        let rows =
+            all(&self.conversations, self.conversations.find(which).projection(fields)).await?;
         let direct = rows.into_iter().filter(|row| row.kind == Kind::Direct);
         let peer = |row: &Partners| row.members.iter().map(|it| it.0).find(|it| *it != user);
         Ok(direct.map(|row| (row.id, peer(&row).unwrap_or(user))).collect())

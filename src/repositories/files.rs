@@ -3,12 +3,11 @@
 //! behind a dropped upload while its last write may still be under way, and cannot seek.
 
 use bytes::Bytes;
-use mongodb::Collection;
 use mongodb::bson::{Bson, Document, doc};
 use serde::Deserialize;
 
 use super::bson::binary;
-use super::store::{Store, within};
+use super::store::{Collection, Store, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::files::Rendition;
 use crate::domain::ids::AttachmentId;
@@ -48,7 +47,7 @@ impl Files {
         bytes: Vec<u8>,
     ) -> Result<()> {
         let chunk = doc! { "files_id": key(id, part), "n": number(n)?, "data": binary(bytes) };
-        within(self.chunks.insert_one(chunk)).await?;
+        within(&self.chunks, self.chunks.insert_one(chunk)).await?;
         Ok(())
     }
 
@@ -69,7 +68,7 @@ impl Files {
             "chunkSize": i32::try_from(CHUNK).map_err(Error::internal)?,
             "uploadDate": now,
         };
-        within(self.files.insert_one(file)).await?;
+        within(&self.files, self.files.insert_one(file)).await?;
         Ok(())
     }
 
@@ -80,7 +79,8 @@ impl Files {
     pub async fn chunk(&self, id: AttachmentId, part: Rendition, n: u32) -> Result<Bytes> {
         let chunks = self.chunks.clone_with_type::<Chunk>();
         let wanted = doc! { "files_id": key(id, part), "n": number(n)? };
-        let chunk = within(chunks.find_one(wanted).projection(doc! { "_id": 0, "data": 1 }));
+        let chunk =
+            within(&self.chunks, chunks.find_one(wanted).projection(doc! { "_id": 0, "data": 1 }));
         match chunk.await? {
             Some(chunk) => Ok(chunk.data.bytes.into()),
             None => Err(Error::internal(format!("chunk {n} of file {id} is missing"))),
@@ -93,8 +93,9 @@ impl Files {
     /// When the store is away.
     pub async fn remove(&self, id: AttachmentId) -> Result<()> {
         let keys = vec![key(id, Rendition::Original), key(id, Rendition::Thumbnail)];
-        within(self.files.delete_many(doc! { "_id": { "$in": keys.clone() } })).await?;
-        within(self.chunks.delete_many(doc! { "files_id": { "$in": keys } })).await?;
+        within(&self.files, self.files.delete_many(doc! { "_id": { "$in": keys.clone() } }))
+            .await?;
+        within(&self.chunks, self.chunks.delete_many(doc! { "files_id": { "$in": keys } })).await?;
         Ok(())
     }
 }

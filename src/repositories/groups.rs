@@ -7,9 +7,9 @@ mod quota;
 mod roles;
 mod summary;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::attachment_uses::{AttachmentUses, Use};
@@ -19,7 +19,7 @@ use super::events::Events;
 use super::members::Members;
 use super::notifications::Notifications;
 use super::relations::Relations;
-use super::store::{Abort, Store, all, within};
+use super::store::{Abort, Collection, Store, all, within};
 use super::turns::Turns;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Membership;
@@ -135,7 +135,7 @@ impl Groups {
     /// When the store is away.
     pub async fn find(&self, group: GroupId) -> Result<Option<Group>> {
         let row = self.rows.find_one(doc! { "_id": group });
-        Ok(within(row).await?.map(Group::from))
+        Ok(within(&self.rows, row).await?.map(Group::from))
     }
 
     /// Those of some groups that exist, in no order.
@@ -144,7 +144,7 @@ impl Groups {
     /// When the store is away.
     pub async fn find_all(&self, groups: &[GroupId]) -> Result<Vec<Group>> {
         let rows = self.rows.find(doc! { "_id": { "$in": groups.to_vec() } });
-        Ok(all(rows).await?.into_iter().map(Group::from).collect())
+        Ok(all(&self.rows, rows).await?.into_iter().map(Group::from).collect())
     }
 
     /// Changes name or picture on behalf of a member who may: the group after. What is so already

@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
+use mongodb::ClientSession;
 use mongodb::bson::doc;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::username_taken;
 use super::bson::{date, id};
-use super::store::{Abort, Store, all_in, within};
+use super::store::{Abort, Collection, Store, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::text::Username;
@@ -57,7 +57,7 @@ impl HeldNames {
     /// When the store is away.
     pub async fn is_held(&self, name: &Username, now: Timestamp) -> Result<bool> {
         let held = doc! { "_id": name.key(), "until": { "$gt": now } };
-        Ok(within(self.rows.find_one(held)).await?.is_some())
+        Ok(within(&self.rows, self.rows.find_one(held)).await?.is_some())
     }
 
     /// Takes a name for an account, in the transaction that gives it the name.

@@ -7,14 +7,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use super::bson::{date, id, optional_date};
 use super::messages::{Messages, range};
-use super::store::{Abort, Store, all, duplicate, failed, within, within_raw};
+use super::store::{Abort, Collection, Store, all, duplicate, failed, within, within_raw};
 pub use super::unindexed::Marker;
 use super::unindexed::Unindexed;
 use crate::domain::clock::Timestamp;
@@ -105,7 +105,7 @@ impl Indexing {
     /// # Errors
     /// When the store is away.
     pub async fn take(&self, now: Timestamp) -> Result<Option<Lease>> {
-        let row = within(self.leases.find_one(doc! { "_id": "search" })).await?;
+        let row = within(&self.leases, self.leases.find_one(doc! { "_id": "search" })).await?;
         if row.is_some_and(|row| row.until.is_some_and(|until| until > now)) {
             return Ok(None);
         }
@@ -115,7 +115,7 @@ impl Indexing {
         ] };
         let change = doc! { "$inc": { "fence": 1_i64 }, "$set": { "until": now.plus(TERM) } };
         let take = self.leases.find_one_and_update(free, change).upsert(true);
-        match within_raw(take.return_document(ReturnDocument::After)).await? {
+        match within_raw(&self.leases, take.return_document(ReturnDocument::After)).await? {
             Ok(row) => Ok(row.map(|row| Lease { fence: row.fence })),
             // Someone else was first, so that the upsert tried to insert a second row.
             Err(error) if duplicate(&error).is_some() => Ok(None),
@@ -129,7 +129,7 @@ impl Indexing {
     /// When the store is away.
     pub async fn renew(&self, lease: Lease, now: Timestamp) -> Result<bool> {
         let (own, change) = renewal(lease, now);
-        Ok(within(self.leases.update_one(own, change)).await?.matched_count == 1)
+        Ok(within(&self.leases, self.leases.update_one(own, change)).await?.matched_count == 1)
     }
 
     /// Gives the lease back, so that others need not wait for its end.
@@ -138,7 +138,8 @@ impl Indexing {
     /// When the store is away.
     pub async fn give_back(&self, lease: Lease) -> Result<()> {
         let own = doc! { "_id": "search", "fence": lease.fence };
-        within(self.leases.update_one(own, doc! { "$unset": { "until": "" } })).await?;
+        within(&self.leases, self.leases.update_one(own, doc! { "$unset": { "until": "" } }))
+            .await?;
         Ok(())
     }
 
@@ -166,7 +167,8 @@ impl Indexing {
         pipeline.extend(stages.map(|(shard, stages)| {
             doc! { "$unionWith": { "coll": shard, "pipeline": stages } }
         }));
-        let texts = all(shard(first).aggregate(pipeline).with_type::<Text>()).await?;
+        let first = shard(first);
+        let texts = all(first, first.aggregate(pipeline).with_type::<Text>()).await?;
         Ok(texts.into_iter().map(|text| (text.message, text)).collect())
     }
 

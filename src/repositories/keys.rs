@@ -2,11 +2,10 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::Ed25519KeyPair;
-use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 
 use super::bson::binary;
-use super::store::{Store, duplicate, failed, within, within_raw};
+use super::store::{Collection, Store, duplicate, failed, within, within_raw};
 use crate::error::{Error, Result};
 
 /// The collection `keys`.
@@ -34,7 +33,7 @@ impl Keys {
         let fresh = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
             .map_err(|error| Error::internal(error.to_string()))?;
         let row = doc! { "_id": "signing", "pkcs8": binary(fresh.as_ref()) };
-        match within_raw(self.rows.insert_one(row)).await? {
+        match within_raw(&self.rows, self.rows.insert_one(row)).await? {
             Err(error) if duplicate(&error).is_none() => return Err(failed(error)),
             _ => {}
         }
@@ -42,7 +41,7 @@ impl Keys {
     }
 
     async fn stored(&self) -> Result<Option<Vec<u8>>> {
-        let row = within(self.rows.find_one(doc! { "_id": "signing" })).await?;
+        let row = within(&self.rows, self.rows.find_one(doc! { "_id": "signing" })).await?;
         row.map(|row| row.get_binary_generic("pkcs8").cloned().map_err(Error::internal)).transpose()
     }
 }

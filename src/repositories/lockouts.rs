@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, optional_date, raw};
-use super::store::{Store, duplicate, failed, within, within_raw};
+use super::store::{Collection, Store, duplicate, failed, within, within_raw};
 use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::lockouts::{FREE, REMEMBERED, pauses};
 use crate::error::{Error, Result};
@@ -114,7 +113,7 @@ impl Lockouts {
         let alone = doc! {
             "_id": binary(attempt.key), "taken": { "$size": 1 }, "taken.id": id,
         };
-        if within(self.rows.delete_one(alone)).await?.deleted_count == 0 {
+        if within(&self.rows, self.rows.delete_one(alone)).await?.deleted_count == 0 {
             let none = doc! {
                 "wrong": 0_i64, "locked_until": null, "taken": others(attempt.place),
             };
@@ -141,7 +140,7 @@ impl Lockouts {
         loop {
             let row = doc! { "_id": binary(key) };
             let update = self.rows.find_one_and_update(row, change.clone()).upsert(upsert);
-            match within_raw(update.return_document(ReturnDocument::After)).await? {
+            match within_raw(&self.rows, update.return_document(ReturnDocument::After)).await? {
                 // Two made the row at once: the other one is there now.
                 Err(error) if duplicate(&error).is_some() => {}
                 outcome => return outcome.map_err(failed),

@@ -11,7 +11,6 @@ mod waiting;
 pub use self::delivered::Delivery;
 use self::hidden::peer_among;
 pub use self::notified::Noticed;
-use mongodb::Collection;
 use mongodb::bson::{Bson, Document, doc};
 use serde::Deserialize;
 
@@ -22,7 +21,7 @@ use super::events::Events;
 use super::members::{Members, shown};
 use super::notifications::Notifications;
 use super::relations::{Pair, Relations};
-use super::store::{Store, within};
+use super::store::{Collection, Store, within};
 use super::{members, sends};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, LastMessage, Summary};
@@ -206,7 +205,7 @@ impl MarksRepository {
         ];
         let row = doc! { "_id": members::key(conversation, user) };
         let change: Vec<Document> = before.into_iter().chain(moves).collect();
-        Ok(within(self.rows.update_one(row, change)).await?.matched_count == 1)
+        Ok(within(&self.rows, self.rows.update_one(row, change)).await?.matched_count == 1)
     }
 
     /// How many messages a user had sent in a conversation up to and including one.
@@ -215,6 +214,6 @@ impl MarksRepository {
         let (first, last) = (sends::key(user, first), sends::key(user, up_to));
         let own = doc! { "_id": { "$gte": first, "$lte": last } };
         let last = self.sends.find_one(own).sort(doc! { "_id": -1 });
-        Ok(within(last).await?.map_or(0, |row| row.n))
+        Ok(within(&self.sends, last).await?.map_or(0, |row| row.n))
     }
 }

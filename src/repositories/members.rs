@@ -7,13 +7,13 @@ mod users;
 
 use std::collections::HashSet;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id, optional_date, pair, raw};
-use super::store::{Store, all, within};
+use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Role};
 use crate::domain::groups::GroupPosition;
@@ -135,7 +135,7 @@ impl Members {
         user: UserId,
     ) -> Result<Option<Membership>> {
         let row = self.rows.find_one(doc! { "_id": key(conversation, user) });
-        Ok(within(row).await?.map(Membership::from))
+        Ok(within(&self.rows, row).await?.map(Membership::from))
     }
 
     /// Everyone in a conversation, the first to join first.
@@ -144,7 +144,7 @@ impl Members {
     /// When the store is away.
     pub async fn all(&self, conversation: ConversationId) -> Result<Vec<Membership>> {
         let everyone = doc! { "conversation_id": conversation };
-        let rows = all(self.rows.find(everyone).sort(seniority())).await?;
+        let rows = all(&self.rows, self.rows.find(everyone).sort(seniority())).await?;
         Ok(rows.into_iter().map(Membership::from).collect())
     }
 
@@ -172,7 +172,7 @@ impl Members {
             .find(wanted)
             .sort(doc! { "joined_at": -1, "conversation_id": -1 })
             .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        Ok(all(rows).await?.into_iter().map(Membership::from).collect())
+        Ok(all(&self.rows, rows).await?.into_iter().map(Membership::from).collect())
     }
 
     /// Those of some users who are in a conversation, in no order.
@@ -185,7 +185,7 @@ impl Members {
         users: &[UserId],
     ) -> Result<Vec<Membership>> {
         let keys: Vec<Binary> = users.iter().map(|user| key(conversation, *user)).collect();
-        let rows = all(self.rows.find(doc! { "_id": { "$in": keys } })).await?;
+        let rows = all(&self.rows, self.rows.find(doc! { "_id": { "$in": keys } })).await?;
         Ok(rows.into_iter().map(Membership::from).collect())
     }
 
@@ -197,7 +197,7 @@ impl Members {
         let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
         let rows = self.rows.clone_with_type::<Document>();
         let row = rows.find_one(doc! { "_id": { "$in": keys } }).projection(doc! { "_id": 1 });
-        Ok(within(row).await?.is_some())
+        Ok(within(&rows, row).await?.is_some())
     }
 
     /// Which of some conversations a user has a place in.
@@ -210,7 +210,7 @@ impl Members {
         conversations: &[ConversationId],
     ) -> Result<HashSet<ConversationId>> {
         let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
-        let rows = all(self.rows.find(doc! { "_id": { "$in": keys } })).await?;
+        let rows = all(&self.rows, self.rows.find(doc! { "_id": { "$in": keys } })).await?;
         Ok(rows.into_iter().map(|row| Membership::from(row).conversation).collect())
     }
 
@@ -237,7 +237,7 @@ impl Members {
     ) -> Result<bool> {
         let row = doc! { "_id": key(conversation, user) };
         let set = doc! { "$set": { "muted_until": until } };
-        Ok(within(self.rows.update_one(row, set)).await?.matched_count == 1)
+        Ok(within(&self.rows, self.rows.update_one(row, set)).await?.matched_count == 1)
     }
 
     /// Lets people in.

@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::TryStreamExt;
-use mongodb::Collection;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, id, optional_date, raw};
 use super::conversations::Member;
 use super::embedded::EmbeddedAttachment;
-use super::store::{Store, all, within};
+use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{ReactionCount, StoredMessage};
@@ -129,8 +127,8 @@ impl Messages {
     /// # Errors
     /// When the store is away.
     pub async fn find(&self, id: MessageId) -> Result<Option<StoredMessage>> {
-        let row = self.shard(id.conversation).find_one(doc! { "_id": id });
-        Ok(within(row).await?.map(Into::into))
+        let shard = self.shard(id.conversation);
+        Ok(within(shard, shard.find_one(doc! { "_id": id })).await?.map(Into::into))
     }
 
     /// Several messages, those that exist, in no order. One command that looks each up by its
@@ -147,8 +145,9 @@ impl Messages {
             let shard = self.shard(id.conversation).name();
             doc! { "$unionWith": { "coll": shard, "pipeline": [is(id)] } }
         }));
-        let find = self.shard(first.conversation).aggregate(stages).with_type::<MessageRow>();
-        Ok(all(find).await?.into_iter().map(Into::into).collect())
+        let shard = self.shard(first.conversation);
+        let find = shard.aggregate(stages).with_type::<MessageRow>();
+        Ok(all(shard, find).await?.into_iter().map(Into::into).collect())
     }
 
     /// Up to `limit` messages with numbers from `first` to `last`, the newest of them, newest
@@ -195,8 +194,9 @@ impl Messages {
         let mut wanted = range(conversation, first, last);
         wanted.insert("sender", doc! { "$nin": without.to_vec() });
         wanted.insert("deleted_at", doc! { "$exists": false });
-        let row = self.shard(conversation).find_one(wanted).sort(doc! { "_id": -1 });
-        Ok(within(row).await?.map(Into::into))
+        let shard = self.shard(conversation);
+        let row = shard.find_one(wanted).sort(doc! { "_id": -1 });
+        Ok(within(shard, row).await?.map(Into::into))
     }
 
     async fn scan(
@@ -209,12 +209,12 @@ impl Messages {
         if first > last || limit == 0 {
             return Ok(Vec::new());
         }
-        let find = self
-            .shard(conversation)
+        let shard = self.shard(conversation);
+        let find = shard
             .find(range(conversation, first, last))
             .sort(doc! { "_id": direction })
             .limit(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows: Vec<MessageRow> = within(async { find.await?.try_collect().await }).await?;
+        let rows: Vec<MessageRow> = all(shard, find).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 }

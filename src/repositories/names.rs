@@ -36,7 +36,7 @@ impl Users {
     /// When the store is away.
     pub async fn free_name(&self, name: &Username, now: Timestamp) -> Result<()> {
         let kept = old(doc! { "username_key": name.key() }, now);
-        within(self.rows.update_many(kept, freed())).await?;
+        within(&self.rows, self.rows.update_many(kept, freed())).await?;
         self.forget_unverified(doc! { "username_key": name.key() }, now).await
     }
 
@@ -48,14 +48,14 @@ impl Users {
         let kept = old(doc! { "username_key": { "$gt": "" } }, now);
         // Otherwise it might walk along the names of everyone.
         let index = Hint::Name("kept_name".to_owned());
-        within(self.rows.update_many(kept, freed()).hint(index)).await?;
+        within(&self.rows, self.rows.update_many(kept, freed()).hint(index)).await?;
         Ok(())
     }
 
     async fn forget_unverified(&self, mut stale: Document, now: Timestamp) -> Result<()> {
         stale.insert("verified", false);
         stale.insert("created_at", doc! { "$lte": now.minus(UNVERIFIED) });
-        within(self.rows.delete_one(stale)).await?;
+        within(&self.rows, self.rows.delete_one(stale)).await?;
         Ok(())
     }
 }

@@ -3,13 +3,13 @@
 
 use std::collections::HashSet;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id, optional_id};
-use super::store::{Store, all, all_in, within};
+use super::store::{Collection, Store, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, GroupId, MessageId, UserId};
 use crate::domain::notifications::{
@@ -170,7 +170,7 @@ impl Notifications {
             .find(wanted)
             .sort(doc! { "created_at": -1, "_id": -1 })
             .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        Ok(all(rows).await?.into_iter().map(Notification::from).collect())
+        Ok(all(&self.rows, rows).await?.into_iter().map(Notification::from).collect())
     }
 
     /// How many of a user's notifications are unread.
@@ -178,7 +178,7 @@ impl Notifications {
     /// # Errors
     /// When the store is away.
     pub async fn unread_count(&self, user: UserId) -> Result<u64> {
-        within(self.rows.count_documents(doc! { "user_id": user, "read": false })).await
+        within(&self.rows, self.rows.count_documents(doc! { "user_id": user, "read": false })).await
     }
 
     /// Those of some of a user's notifications that are there, in no order.
@@ -189,7 +189,7 @@ impl Notifications {
         let own: Vec<Bson> =
             ids.iter().filter(|id| id.user() == user).map(|id| Bson::from(*id)).collect();
         let rows = self.rows.find(doc! { "_id": { "$in": own } });
-        Ok(all(rows).await?.into_iter().map(Notification::from).collect())
+        Ok(all(&self.rows, rows).await?.into_iter().map(Notification::from).collect())
     }
 
     /// Marks some of a user's notifications as read; which of them were not. Ids of others' are
@@ -236,7 +236,7 @@ impl Notifications {
         let (first, last) = (MessageId::new(conversation, 0), MessageId::new(conversation, seq));
         let range = doc! { "$gte": first, "$lte": last };
         let unread = doc! { "user_id": user, "message_id": range, "read": false };
-        within(self.rows.update_many(unread, read())).await.map(|_| ())
+        within(&self.rows, self.rows.update_many(unread, read())).await.map(|_| ())
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Binary, doc};
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, optional_id, raw};
-use super::store::{Store, within};
+use super::store::{Collection, Store, within};
 use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::ids::UserId;
 use crate::domain::mails::{Mail, MailKind};
@@ -102,7 +101,7 @@ impl Outbox {
     /// # Errors
     /// When the store is away.
     pub async fn queue(&self, mail: &Mail, now: Timestamp, expires_at: Timestamp) -> Result<()> {
-        within(self.rows.insert_one(Row::new(mail, None, now, expires_at))).await?;
+        within(&self.rows, self.rows.insert_one(Row::new(mail, None, now, expires_at))).await?;
         Ok(())
     }
 
@@ -120,7 +119,7 @@ impl Outbox {
             )
             .sort(doc! { "next_attempt_at": 1 })
             .return_document(ReturnDocument::After);
-        within(claimed).await?.map(Claim::try_from).transpose()
+        within(&self.rows, claimed).await?.map(Claim::try_from).transpose()
     }
 
     /// Forgets a mail that was sent, or never will be.
@@ -128,7 +127,7 @@ impl Outbox {
     /// # Errors
     /// When the store is away.
     pub async fn remove(&self, claim: &Claim) -> Result<()> {
-        within(self.rows.delete_one(doc! { "_id": claim.id.clone() })).await?;
+        within(&self.rows, self.rows.delete_one(doc! { "_id": claim.id.clone() })).await?;
         Ok(())
     }
 
@@ -138,7 +137,8 @@ impl Outbox {
     /// When the store is away.
     pub async fn retry_at(&self, claim: &Claim, at: Timestamp) -> Result<()> {
         let mine = doc! { "_id": claim.id.clone(), "attempts": claim.attempts };
-        within(self.rows.update_one(mine, doc! { "$set": { "next_attempt_at": at } })).await?;
+        within(&self.rows, self.rows.update_one(mine, doc! { "$set": { "next_attempt_at": at } }))
+            .await?;
         Ok(())
     }
 }

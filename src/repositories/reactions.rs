@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::options::Hint;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, optional_id};
-use super::store::{Store, all, within};
+use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::emoji::{Emoji, fold};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
@@ -75,7 +75,7 @@ impl Reactions {
                 doc! { "_id": { "$gte": bound(first, [0; 8]), "$lte": bound(last, [0xff; 8]) } }
             })
             .collect();
-        let rows = all(self.rows.find(doc! { "$or": ranges })).await?;
+        let rows = all(&self.rows, self.rows.find(doc! { "$or": ranges })).await?;
         rows.iter().map(|row| Ok((message_of(&row.key)?, fold(&row.emoji)))).collect()
     }
 
@@ -97,7 +97,7 @@ impl Reactions {
             return Ok(HashMap::new());
         }
         let mut by: HashMap<UserId, Reacted> = HashMap::new();
-        for row in all(self.rows.find(doc! { "$or": ranges })).await? {
+        for row in all(&self.rows, self.rows.find(doc! { "$or": ranges })).await? {
             let user = user_of(&row.key)?;
             by.entry(user).or_default().insert((message, fold(&row.emoji)));
         }
@@ -136,7 +136,7 @@ impl Reactions {
     /// Up to `count` reactions of a user, those in one conversation together.
     pub(super) async fn some_of(&self, user: UserId, count: i64) -> Result<Vec<Own>> {
         let rows = self.rows.find(doc! { "user_id": user }).sort(doc! { "_id": 1 });
-        let rows = all(rows.limit(count)).await?;
+        let rows = all(&self.rows, rows.limit(count)).await?;
         let own =
             |row: Row| Ok(Own { message: message_of(&row.key)?, key: row.key, emoji: row.emoji });
         rows.into_iter().map(own).collect()
@@ -155,7 +155,7 @@ impl Reactions {
     /// The keys of up to `count` reactions of which an earlier natter has not stored whose they are.
     pub(super) async fn unnamed(&self, count: i64) -> Result<Vec<Binary>> {
         let unnamed = self.rows.find(doc! { "user_id": null }).hint(Hint::Name("user_id".into()));
-        Ok(all(unnamed.limit(count)).await?.into_iter().map(|row| row.key).collect())
+        Ok(all(&self.rows, unnamed.limit(count)).await?.into_iter().map(|row| row.key).collect())
     }
 
     /// Notes whose some reactions are.
@@ -169,7 +169,7 @@ impl Reactions {
             "update": self.rows.name(), "updates": updates, "ordered": false,
             "writeConcern": { "w": "majority" },
         };
-        within(store.database().run_command(command)).await.map(|_| ())
+        within(store, store.database().run_command(command)).await.map(|_| ())
     }
 }
 

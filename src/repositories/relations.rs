@@ -7,15 +7,15 @@ mod telling;
 
 use std::collections::HashSet;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
-use mongodb::{ClientSession, Collection};
 
 pub use self::blocks::Pair;
 use super::events::Events;
 use super::members::Members;
 use super::notifications::Notifications;
-use super::store::{Abort, Store, all, within};
+use super::store::{Abort, Collection, Store, all, within};
 use super::turns::Turns;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
@@ -177,7 +177,7 @@ impl Relations {
     /// When the store is away.
     pub async fn are_friends(&self, user: UserId, other: UserId) -> Result<bool> {
         let row = self.rows.find_one(doc! { "_id": key(user, other), "status": "accepted" });
-        Ok(within(row).await?.is_some())
+        Ok(within(&self.rows, row).await?.is_some())
     }
 
     /// Up to `count` of a user's friends, those of the latest friendships first.
@@ -199,7 +199,7 @@ impl Relations {
         }
         let keys: Vec<Bson> = others.iter().map(|other| key(user, *other)).collect();
         let rows = self.rows.find(doc! { "_id": { "$in": keys }, "status": "accepted" });
-        Ok(all(rows).await?.iter().filter_map(|row| row.other_than(user)).collect())
+        Ok(all(&self.rows, rows).await?.iter().filter_map(|row| row.other_than(user)).collect())
     }
 
     /// How `other` stands with `user`; `None` where there is nothing between them, or a block.
@@ -208,7 +208,7 @@ impl Relations {
     /// When the store is away.
     pub async fn between(&self, user: UserId, other: UserId) -> Result<Option<Standing>> {
         let row = self.rows.find_one(doc! { "_id": key(user, other) });
-        Ok(within(row).await?.and_then(|row| row.standing(user)))
+        Ok(within(&self.rows, row).await?.and_then(|row| row.standing(user)))
     }
 
     /// Up to `count` of a user's relations of one standing, newest first, from after `before` on.
@@ -231,7 +231,7 @@ impl Relations {
             .find(wanted)
             .sort(doc! { "since": -1, "_id": -1 })
             .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        let rows = all(rows).await?;
+        let rows = all(&self.rows, rows).await?;
         rows.iter()
             .map(|row| row.seen_by(user).ok_or_else(|| Error::internal("a relation of no two")))
             .collect()

@@ -10,9 +10,9 @@ mod forgetting;
 mod pins;
 mod reacting;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
-use mongodb::{ClientSession, Collection};
 
 use super::attachment_uses::AttachmentUses;
 use super::conversations::ConversationRow;
@@ -22,7 +22,7 @@ use super::messages::{MessageRow, Messages};
 use super::notifications::Notifications;
 use super::reactions::Reactions;
 use super::sends::SendKey;
-use super::store::{Abort, Store};
+use super::store::{Abort, Collection, Store};
 use super::turns::Turns;
 use super::unindexed::Unindexed;
 use crate::domain::clock::Timestamp;

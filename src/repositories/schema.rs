@@ -49,8 +49,17 @@ pub enum SchemaError {
         database: String,
     },
     /// There are no transactions on a server of its own.
-    #[error("mongodb.uri leads to a single server: natter needs a replica set, or mongos")]
+    #[error("mongodb.uri: it leads to a single server; natter needs a replica set, or mongos")]
     SingleServer,
+    /// One server was asked for, and it cannot be written to.
+    #[error(
+        "mongodb.uri: with directConnection it leads to a server that is not the primary; name \
+         the replica set instead, by replicaSet"
+    )]
+    Secondary,
+    /// Nothing that can be used is there.
+    #[error("mongodb.uri: {}", reason(.0))]
+    Unreachable(#[source] Error),
     /// The server does not take a definition, or the data stands against it.
     #[error("MongoDB refuses to {what}: {source}")]
     Refused {
@@ -68,7 +77,9 @@ pub enum SchemaError {
 }
 
 fn reason(error: &Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+    let reason =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    reason.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What [`apply`] did, and what it left for a person to decide.
@@ -97,7 +108,7 @@ pub enum By {
 /// [`SchemaError::Shards`] for another `shards` than the database has, or it is not reachable.
 pub async fn plan(store: &Store, shards: u32) -> Result<Vec<Step>, SchemaError> {
     let topology = topology(store).await?;
-    Lease::new(store).state().await?.check(store, shards)?;
+    Lease::new(&store.for_background()).state().await?.check(store, shards)?;
     compare(store, shards, topology).await
 }
 
@@ -114,7 +125,7 @@ pub async fn apply(
     by: By,
 ) -> Result<Applied, SchemaError> {
     let topology = topology(store).await?;
-    let lease = Lease::new(store);
+    let lease = Lease::new(&store.for_background());
     let mut waits = false;
     loop {
         let state = lease.state().await?;
@@ -198,8 +209,13 @@ async fn compare_as(
 }
 
 async fn topology(store: &Store) -> Result<Topology, SchemaError> {
-    let hello = within(store.database().run_command(doc! { "hello": 1 })).await?;
-    Topology::of(&hello).ok_or(SchemaError::SingleServer)
+    let hello = within(store, store.database().run_command(doc! { "hello": 1 })).await;
+    let hello = hello.map_err(SchemaError::Unreachable)?;
+    let topology = Topology::of(&hello).ok_or(SchemaError::SingleServer)?;
+    if matches!(hello.get_bool("isWritablePrimary"), Ok(false)) {
+        return Err(SchemaError::Secondary);
+    }
+    Ok(topology)
 }
 
 impl State {

@@ -9,13 +9,13 @@ use std::collections::VecDeque;
 
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
+use mongodb::Cursor;
 use mongodb::bson::{Document, doc};
 use mongodb::options::Hint;
-use mongodb::{Collection, Cursor};
 use serde::Deserialize;
 
 use super::bson::{date, id};
-use super::store::{Store, all, within};
+use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::search::{Candidate, Found, Place};
@@ -105,7 +105,8 @@ impl Search {
     pub async fn places(&self, user: UserId) -> Result<Vec<Place>> {
         let direct = self.conversations.find(doc! { "members": user });
         let direct = direct.projection(doc! { "last_at": 1 });
-        let (mut rows, groups) = tokio::try_join!(all(direct), self.groups(user))?;
+        let (mut rows, groups) =
+            tokio::try_join!(all(&self.conversations, direct), self.groups(user))?;
         rows.extend(groups);
         let place = |row: PlaceRow| Place { id: row.id, last_at: row.last_at };
         let mut places: Vec<Place> = rows.into_iter().map(place).collect();
@@ -115,13 +116,14 @@ impl Search {
 
     async fn groups(&self, user: UserId) -> Result<Vec<PlaceRow>> {
         let groups = self.members.find(doc! { "user_id": user, "kind": "group" });
-        let groups = all(groups.projection(doc! { "_id": 0, "conversation_id": 1 })).await?;
+        let groups =
+            all(&self.members, groups.projection(doc! { "_id": 0, "conversation_id": 1 })).await?;
         if groups.is_empty() {
             return Ok(Vec::new());
         }
         let ids: Vec<ConversationId> = groups.into_iter().map(|row| row.conversation_id).collect();
         let summaries = self.conversations.find(doc! { "_id": { "$in": ids } });
-        all(summaries.projection(doc! { "last_at": 1 })).await
+        all(&self.conversations, summaries.projection(doc! { "last_at": 1 })).await
     }
 
     /// That of some words which is said least in the most active of these places: an estimate
@@ -136,7 +138,7 @@ impl Search {
         let round = &places[..places.len().min(ROUND)];
         let counts = words.iter().take(TRIED).map(|word| async move {
             let said = self.words.count_documents(said(*word, round)).limit(SAMPLE);
-            within(said.hint(index())).await.map(|count| (count, *word))
+            within(&self.words, said.hint(index())).await.map(|count| (count, *word))
         });
         let counts = try_join_all(counts).await?;
         Ok(counts.into_iter().min_by_key(|(count, _)| *count).map(|(_, word)| word))
@@ -192,7 +194,7 @@ impl Walk {
             best = newest(&self.open);
         }
         let Some((n, best)) = best else { return Ok(None) };
-        match within(self.open[n].rest.try_next()).await? {
+        match within(&self.words, self.open[n].rest.try_next()).await? {
             Some(row) => self.open[n].head = row.into(),
             None => drop(self.open.swap_remove(n)),
         }
@@ -213,9 +215,9 @@ impl Walk {
         let find = self.words.find(filter).projection(projection);
         let find = find.sort(doc! { "at": -1, "_id": -1 }).hint(index());
         let batch = u32::try_from(*count).unwrap_or(u32::MAX).max(2);
-        let mut rest = within(find.batch_size(batch)).await?;
+        let mut rest = within(&self.words, find.batch_size(batch)).await?;
         // Those of the very same moment, which the bound lets in.
-        while let Some(row) = within(rest.try_next()).await? {
+        while let Some(row) = within(&self.words, rest.try_next()).await? {
             let head = Candidate::from(row);
             if before.is_none_or(|before| head.message < before) {
                 self.open.push(Round { head, rest });

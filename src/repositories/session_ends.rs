@@ -9,7 +9,7 @@ use mongodb::change_stream::event::ChangeStreamEvent;
 
 use super::bson::StoredId;
 use super::sessions::Sessions;
-use super::store::within;
+use super::store::{Store, within};
 use crate::domain::ids::SessionId;
 use crate::error::{Error, Result};
 
@@ -27,13 +27,15 @@ impl Sessions {
             doc! { "$match": { "operationType": { "$nin": ["insert", "update", "replace"] } } };
         let rows = self.rows.clone_with_type::<Document>();
         let stream = rows.watch().pipeline([ends]).max_await_time(MAX_AWAIT);
-        Ok(Ends { stream: within(stream).await? })
+        let background = self.background.clone();
+        Ok(Ends { stream: within(&background, stream).await?, background })
     }
 }
 
 /// The stream of ended sessions.
 pub struct Ends {
     stream: ChangeStream<ChangeStreamEvent<Document>>,
+    background: Store,
 }
 
 impl Ends {
@@ -43,7 +45,7 @@ impl Ends {
     /// # Errors
     /// When the stream has ended, or the store is away: what was told no longer holds.
     pub async fn next(&mut self) -> Result<Option<SessionId>> {
-        let Some(event) = within(self.stream.next_if_any()).await? else {
+        let Some(event) = within(&self.background, self.stream.next_if_any()).await? else {
             return if self.stream.is_alive() { Ok(None) } else { Err(Error::unavailable()) };
         };
         let key = event.document_key.ok_or_else(Error::unavailable)?;

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::options::{ReadConcern, ReturnDocument};
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Store, all, all_in, within};
+use super::store::{Collection, Store, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
@@ -27,6 +27,8 @@ const ROTATIONS: i32 = 8;
 #[derive(Debug, Clone)]
 pub struct Sessions {
     pub(super) rows: Collection<Row>,
+    /// For those who follow their ends.
+    pub(super) background: Store,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -126,7 +128,7 @@ impl Sessions {
     /// The sessions of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("sessions") }
+        Self { rows: store.collection("sessions"), background: store.for_background() }
     }
 
     /// Whose session it is and how long it stands; `None` once it has ended.
@@ -137,7 +139,7 @@ impl Sessions {
         let fields = doc! { "user_id": 1, "last_used_at": 1, "expires_at": 1 };
         let rows = self.rows.clone_with_type::<Standing>();
         let find = || rows.find_one(standing(session, now)).projection(fields.clone());
-        within(async {
+        within(&self.rows, async {
             match find().await? {
                 Some(standing) => Ok(Some(standing)),
                 // A primary elected a moment ago may not show yet what the majority has, and would
@@ -174,7 +176,7 @@ impl Sessions {
             "$push": { "rotations": { "$each": [rotation], "$slice": -ROTATIONS } },
         };
         let row = self.rows.find_one_and_update(newest, next);
-        let row = within(row.return_document(ReturnDocument::After)).await?;
+        let row = within(&self.rows, row.return_document(ReturnDocument::After)).await?;
         Ok(row.map(Session::from))
     }
 
@@ -188,7 +190,7 @@ impl Sessions {
         generation: u32,
         now: Timestamp,
     ) -> Result<Option<Replaced>> {
-        let row = within(self.rows.find_one(standing(session, now))).await?;
+        let row = within(&self.rows, self.rows.find_one(standing(session, now))).await?;
         Ok(row.map(|row| {
             let replaced =
                 row.rotations.iter().find(|it| it.generation.try_into() == Ok(generation));
@@ -215,7 +217,7 @@ impl Sessions {
         }
         let rows = self.rows.find(filter).sort(doc! { "created_at": -1, "_id": -1 });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(all(rows.limit(limit)).await?.into_iter().map(Session::from).collect())
+        Ok(all(&self.rows, rows.limit(limit)).await?.into_iter().map(Session::from).collect())
     }
 
     /// Ends sessions of a user, those used longest ago first, until there is room for one: which.
@@ -257,7 +259,7 @@ impl Sessions {
     /// When the store is away.
     pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
         let others = doc! { "user_id": user, "_id": { "$ne": kept } };
-        within(self.rows.delete_many(others)).await?;
+        within(&self.rows, self.rows.delete_many(others)).await?;
         Ok(())
     }
 
@@ -267,7 +269,8 @@ impl Sessions {
     /// When the store is away.
     pub async fn mark_used(&self, sessions: &[SessionId], now: Timestamp) -> Result<()> {
         let used = doc! { "_id": { "$in": sessions.to_vec() } };
-        within(self.rows.update_many(used, doc! { "$max": { "last_used_at": now } })).await?;
+        within(&self.rows, self.rows.update_many(used, doc! { "$max": { "last_used_at": now } }))
+            .await?;
         Ok(())
     }
 
@@ -277,7 +280,7 @@ impl Sessions {
     /// When the store is away.
     pub async fn end(&self, session: SessionId, user: UserId) -> Result<bool> {
         let row = self.rows.delete_one(doc! { "_id": session, "user_id": user });
-        Ok(within(row).await?.deleted_count > 0)
+        Ok(within(&self.rows, row).await?.deleted_count > 0)
     }
 }
 

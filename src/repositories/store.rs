@@ -1,6 +1,9 @@
 //! The connection to MongoDB: its options, one deadline for every call, and transactions.
 
+mod pool;
 mod transaction;
+mod unit;
+mod uri;
 
 use std::fmt;
 use std::time::Duration;
@@ -8,25 +11,33 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use mongodb::bson::doc;
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
-use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
-use mongodb::{Client, ClientSession, Collection, Cursor, Database, SessionCursor};
+use mongodb::options::{Acknowledgment, WriteConcern};
+use mongodb::{Client, ClientSession, Cursor, Database, SessionCursor};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
+use self::pool::Pool;
+use self::pool::observe_checkouts;
+pub(super) use self::pool::{Collection, Pooled};
 pub(super) use self::transaction::Abort;
 use self::transaction::is_transient;
+pub use self::uri::UriError;
 use crate::error::{Error, Result};
+use crate::metrics::PoolsMetrics;
+
+/// Connections of each of the two pools, where the URI does not say how many.
+const CONNECTIONS: u32 = 64;
 
 /// How long one call may take, a frozen server included; then the answer is 503.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The database and its client; cloning is cheap.
+/// The database and its pools of connections; cloning is cheap.
 #[derive(Clone)]
 pub struct Store {
-    client: Client,
     database: Database,
+    pool: Pool,
     /// Has connections of its own; see [`Store::for_writers`].
-    writers: Client,
+    writers: Pool,
+    background: Pool,
 }
 
 impl fmt::Debug for Store {
@@ -35,33 +46,58 @@ impl fmt::Debug for Store {
     }
 }
 
+impl Pooled for Store {
+    fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
+
 impl Store {
     /// A client for `uri`; it connects when it is first used. Reads see what a majority has
     /// acknowledged, writes wait for it.
     ///
     /// # Errors
-    /// When the URI cannot be understood.
-    pub async fn new(uri: &str, database: &str) -> Result<Self> {
-        let mut options = ClientOptions::parse(uri).await.map_err(Error::internal)?;
-        options.app_name = Some("natter".to_owned());
-        options.max_pool_size = options.max_pool_size.or(Some(64));
-        options.server_selection_timeout = Some(Duration::from_secs(2));
-        options.connect_timeout = Some(Duration::from_secs(2));
-        options.read_concern = Some(ReadConcern::majority());
-        options.write_concern = Some(majority());
-        let writers = Client::with_options(options.clone()).map_err(Error::internal)?;
-        let client = Client::with_options(options).map_err(Error::internal)?;
+    /// When the URI cannot be understood, or asks for what natter cannot do.
+    pub async fn new(uri: &str, database: &str) -> Result<Self, UriError> {
+        let metrics = PoolsMetrics::unseen().map_err(UriError::other)?;
+        Box::pin(Self::measured(uri, database, &metrics)).await
+    }
+
+    /// The same, its pools counted in `metrics`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub async fn measured(
+        uri: &str,
+        database: &str,
+        metrics: &PoolsMetrics,
+    ) -> Result<Self, UriError> {
+        let mut options = uri::options(uri).await?;
+        let connections = options.max_pool_size.unwrap_or(CONNECTIONS);
+        observe_checkouts(&mut options);
+        let writers = Client::with_options(options.clone()).map_err(|e| UriError::new(uri, &e))?;
+        let client = Client::with_options(options).map_err(|e| UriError::new(uri, &e))?;
         let database = client.database(database);
-        Ok(Self { client, database, writers })
+        Ok(Self {
+            database,
+            pool: Pool::new(&client, connections, metrics.pool("mongodb")),
+            writers: Pool::new(&writers, connections, metrics.pool("mongodb_writers")),
+            background: Pool::background(&client, metrics.pool("mongodb_background")),
+        })
     }
 
     /// The same database over connections that readers do not use. A writer's transaction is a
     /// dozen commands one after the other; where each waited for a connection behind every
     /// reader, it passed its deadline while single reads were still answered.
     pub(super) fn for_writers(&self) -> Self {
-        let client = self.writers.clone();
-        let database = client.database(self.database.name());
-        Self { client, database, writers: self.writers.clone() }
+        let database = self.writers.client.database(self.database.name());
+        Self { database, pool: self.writers.clone(), ..self.clone() }
+    }
+
+    /// The same database over connections that no request waits for: for what follows changes,
+    /// and holds a connection for as long as it waits for the next one, and for leases.
+    pub(super) fn for_background(&self) -> Self {
+        Self { pool: self.background.clone(), ..self.clone() }
     }
 
     /// The database itself, for schema and administration.
@@ -71,27 +107,29 @@ impl Store {
 
     /// Where commands about the whole server or cluster go.
     pub(super) fn admin(&self) -> Database {
-        self.client.database("admin")
+        self.pool.client.database("admin")
     }
 
     /// What a sharded cluster keeps about itself.
     pub(super) fn config(&self) -> Database {
-        self.client.database("config")
+        self.pool.client.database("config")
     }
 
     pub(super) fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
-        self.database.collection(name)
+        Collection::new(&self.database, name, &self.pool)
     }
 
     /// Whether the database takes commands now: answers within a second, and has a primary.
     pub async fn is_up(&self) -> bool {
-        let ping = self.database.run_command(doc! { "ping": 1 });
-        matches!(timeout(Duration::from_secs(1), ping).await, Ok(Ok(_)))
+        let ping = self.admin();
+        let ping = async { ping.run_command(doc! { "ping": 1 }).await };
+        matches!(self.background.run(Duration::from_secs(1), ping).await, Ok(Ok(_)))
     }
 
-    /// A session whose reads all see one and the same moment.
+    /// A session whose reads all see one and the same moment. All its commands belong in one
+    /// [`within`].
     pub(super) async fn snapshot(&self) -> Result<ClientSession, DriverError> {
-        self.client.start_session().snapshot(true).await
+        self.pool.client.start_session().snapshot(true).await
     }
 }
 
@@ -101,28 +139,43 @@ fn majority() -> WriteConcern {
     concern
 }
 
-/// Runs one call under the deadline.
-pub(super) async fn within<T>(call: impl IntoFuture<Output = Result<T, DriverError>>) -> Result<T> {
-    within_raw(call).await?.map_err(failed)
+/// Runs one call under the deadline, in a place of the pool that it goes through. The call uses
+/// one connection at a time, and waits for no other place.
+pub(super) fn within<T>(
+    at: &impl Pooled,
+    call: impl IntoFuture<Output = Result<T, DriverError>>,
+) -> impl Future<Output = Result<T>> {
+    let outcome = within_raw(at, call);
+    async { outcome.await?.map_err(failed) }
 }
 
 /// As [`within`], leaving the driver's error to be looked at.
-pub(super) async fn within_raw<T>(
+pub(super) fn within_raw<T>(
+    at: &impl Pooled,
     call: impl IntoFuture<Output = Result<T, DriverError>>,
-) -> Result<Result<T, DriverError>> {
-    // Boxed: the driver's futures are large, and handlers hold many.
-    let outcome = timeout(DEADLINE, Box::pin(call.into_future())).await;
-    outcome.map_err(|_| Error::unavailable().with_source("the database did not answer in time"))
+) -> impl Future<Output = Result<Result<T, DriverError>>> {
+    within_limit(at, DEADLINE, call)
+}
+
+/// As [`within_raw`], for work that no request waits for and that has a time limit of its own.
+pub(super) fn within_limit<T>(
+    at: &impl Pooled,
+    limit: Duration,
+    call: impl IntoFuture<Output = Result<T, DriverError>>,
+) -> impl Future<Output = Result<Result<T, DriverError>>> {
+    // Boxed at once: the driver's futures are large, and handlers hold many.
+    Box::pin(at.pool().run(limit, call.into_future()))
 }
 
 /// All documents of a cursor; the query bounds how many.
-pub(super) async fn all<T>(
+pub(super) fn all<T>(
+    at: &impl Pooled,
     find: impl IntoFuture<Output = Result<Cursor<T>, DriverError>>,
-) -> Result<Vec<T>>
+) -> impl Future<Output = Result<Vec<T>>>
 where
     T: DeserializeOwned + Unpin + Send + Sync,
 {
-    within(async { find.await?.try_collect().await }).await
+    within(at, async { find.await?.try_collect().await })
 }
 
 /// All documents of a cursor of a session; the query bounds how many.

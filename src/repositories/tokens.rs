@@ -1,11 +1,10 @@
 //! Mailed tokens: a row for each that is unused, under its hash.
 
-use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, id};
-use super::store::{Store, within};
+use super::store::{Collection, Store, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::text::Email;
@@ -44,7 +43,7 @@ impl Tokens {
     /// When the store is away.
     pub async fn is_good(&self, digest: [u8; 32], now: Timestamp) -> Result<bool> {
         let token = doc! { "_id": binary(digest), "expires_at": { "$gt": now } };
-        Ok(within(self.rows.find_one(token)).await?.is_some())
+        Ok(within(&self.rows, self.rows.find_one(token)).await?.is_some())
     }
 
     /// The key of the address that a token to set a new password was mailed to; `None` if it
@@ -53,7 +52,7 @@ impl Tokens {
     /// # Errors
     /// When the store is away.
     pub async fn reset_for(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<String>> {
-        let token = within(self.rows.find_one(good(RESET, digest, now))).await?;
+        let token = within(&self.rows, self.rows.find_one(good(RESET, digest, now))).await?;
         Ok(token.map(|token| token.email_key))
     }
 
@@ -65,7 +64,7 @@ impl Tokens {
         let token = doc! {
             "user_id": user, "kind": VERIFY, "email_key": email.key(), "expires_at": { "$gt": at },
         };
-        Ok(within(self.rows.find_one(token)).await?.is_some())
+        Ok(within(&self.rows, self.rows.find_one(token)).await?.is_some())
     }
 }
 

@@ -1,12 +1,12 @@
 //! Markers of messages that search has yet to take up: one for each change, written with it.
 
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::{Deserialize, Serialize};
 
 use super::bson::binary;
-use super::store::{Store, all};
+use super::store::{Collection, Store, all};
 use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::ids::MessageId;
 use crate::error::{Error, Result};
@@ -85,7 +85,8 @@ impl Unindexed {
         let last = binary([0xff; LENGTH]);
         let wanted = doc! { "_id": { "$gte": stored(&Marker::first_at(at)), "$lte": last } };
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let rows = all(self.rows.find(wanted).sort(doc! { "_id": 1 }).limit(count)).await?;
+        let rows =
+            all(&self.rows, self.rows.find(wanted).sort(doc! { "_id": 1 }).limit(count)).await?;
         let marker = |row: Row| row.key.bytes.try_into().map(Marker);
         let markers: Result<_, Vec<u8>> = rows.into_iter().map(marker).collect();
         markers.map_err(|_| Error::internal("a marker of another length"))

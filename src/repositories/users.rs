@@ -4,13 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, id, optional_date};
 use super::embedded::EmbeddedAttachment;
-use super::store::{Store, all, within};
+use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::text::Email;
@@ -96,7 +95,7 @@ impl Users {
     /// When the store is away.
     pub async fn find(&self, user: UserId, now: Timestamp) -> Result<Option<User>> {
         let row = self.rows.find_one(present(doc! { "_id": user }, now));
-        Ok(within(row).await?.map(User::from))
+        Ok(within(&self.rows, row).await?.map(User::from))
     }
 
     /// The account that signs in with this address.
@@ -126,7 +125,7 @@ impl Users {
     pub async fn renew_hash(&self, known: &Credentials, renewed: &str) -> Result<()> {
         let old = doc! { "_id": known.user.id, "password_hash": &known.password_hash };
         let new = doc! { "$set": { "password_hash": renewed } };
-        within(self.rows.update_one(old, new)).await.map(|_| ())
+        within(&self.rows, self.rows.update_one(old, new)).await.map(|_| ())
     }
 
     /// Whether an account has signed in with this address from this network before.
@@ -144,7 +143,7 @@ impl Users {
     }
 
     async fn credentials(&self, filter: Document) -> Result<Option<Credentials>> {
-        Ok(within(self.rows.find_one(filter)).await?.map(|row| {
+        Ok(within(&self.rows, self.rows.find_one(filter)).await?.map(|row| {
             let password_hash = row.password_hash.clone();
             Credentials { user: row.into(), password_hash }
         }))
@@ -176,7 +175,7 @@ impl Users {
 
     pub(super) async fn exists(&self, filter: Document) -> Result<bool> {
         let rows = self.rows.clone_with_type::<Document>();
-        Ok(within(rows.find_one(filter).projection(doc! { "_id": 1 })).await?.is_some())
+        Ok(within(&self.rows, rows.find_one(filter).projection(doc! { "_id": 1 })).await?.is_some())
     }
 
     /// Verified accounts whose name begins with `prefix`, which is in lower case, in the order of
@@ -199,7 +198,7 @@ impl Users {
         let named = doc! { "username_key": range, "verified": true, "deleted_at": null };
         let rows = self.rows.find(named).sort(doc! { "username_key": 1 });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(all(rows.limit(limit)).await?.into_iter().map(PublicUser::from).collect())
+        Ok(all(&self.rows, rows.limit(limit)).await?.into_iter().map(PublicUser::from).collect())
     }
 
     /// How these accounts look to others, in no order; those that do not exist are missing.
@@ -208,7 +207,11 @@ impl Users {
     /// When the store is away.
     pub async fn public(&self, users: &[UserId]) -> Result<Vec<PublicUser>> {
         let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true };
-        Ok(all(self.rows.find(known)).await?.into_iter().map(PublicUser::from).collect())
+        Ok(all(&self.rows, self.rows.find(known))
+            .await?
+            .into_iter()
+            .map(PublicUser::from)
+            .collect())
     }
 
     /// Whether a file is the profile picture of this account, which uploaded it: nobody else can
@@ -221,7 +224,7 @@ impl Users {
             "_id": uploader, "verified": true, "deleted_at": null, "picture.id": file,
         };
         let rows = self.rows.clone_with_type::<Document>();
-        Ok(within(rows.find_one(shown).projection(doc! { "_id": 1 })).await?.is_some())
+        Ok(within(&self.rows, rows.find_one(shown).projection(doc! { "_id": 1 })).await?.is_some())
     }
 
     /// Whose names these are, of those who can be found; by the key (lower case) of the name.
@@ -241,7 +244,8 @@ impl Users {
             "deleted_at": null,
         };
         let rows = self.rows.clone_with_type::<Named>();
-        let found = all(rows.find(named).projection(doc! { "username_key": 1 })).await?;
+        let found =
+            all(&self.rows, rows.find(named).projection(doc! { "username_key": 1 })).await?;
         Ok(found.into_iter().map(|row| (row.username_key, row.id)).collect())
     }
 
@@ -258,7 +262,7 @@ impl Users {
         let active =
             doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null };
         let rows = self.rows.clone_with_type::<Active>();
-        let found = all(rows.find(active).projection(doc! { "_id": 1 })).await?;
+        let found = all(&self.rows, rows.find(active).projection(doc! { "_id": 1 })).await?;
         Ok(found.into_iter().map(|row| row.id).collect())
     }
 }

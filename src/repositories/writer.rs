@@ -15,9 +15,9 @@ mod updates;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use self::batch::{Part, Tries};
@@ -30,7 +30,7 @@ use super::bson::binary;
 use super::conversations::ConversationRow;
 use super::messages::Messages;
 use super::notifications::Notifications;
-use super::store::{Abort, Store, all, all_in};
+use super::store::{Abort, Collection, Store, all, all_in};
 use super::unindexed::Unindexed;
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Draft, Sent};
@@ -85,7 +85,7 @@ impl Writer {
     pub async fn sent_before(&self, draft: &Draft) -> Result<Option<MessageId>> {
         let Some(keys) = KeysOf::draft(draft) else { return Ok(None) };
         let either = vec![binary(keys.key.as_slice()), binary(keys.former.as_slice())];
-        let rows = all(self.keys.find(doc! { "_id": { "$in": either } })).await?;
+        let rows = all(&self.keys, self.keys.find(doc! { "_id": { "$in": either } })).await?;
         let used = keys.used(draft, |key| rows.iter().find(|row| row.key.bytes == key));
         used.map(|row| same(row, draft)).transpose()
     }

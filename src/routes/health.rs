@@ -1,7 +1,12 @@
 //! GET /healthz and GET /readyz: is the process alive, can it take requests.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::StatusCode;
 use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -24,15 +29,44 @@ const READYZ: Endpoint = Endpoint::get("/readyz", Class::Read).public().unlimite
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[HEALTHZ, READYZ];
 
+/// A store is asked no more often than this, however many ask.
+const INTERVAL: Duration = Duration::from_secs(1);
+
 /// What readiness asks.
 #[derive(Debug, Clone)]
 pub struct Health {
-    /// MongoDB: without it nothing works.
-    pub store: Store,
-    /// Redis: without it everything works, slower.
-    pub redis: Redis,
-    /// Whether the process is leaving.
-    pub shutdown: Shutdown,
+    /// Without it nothing works.
+    mongodb: (Store, Probe),
+    /// Without it everything works, slower.
+    redis: (Redis, Probe),
+    shutdown: Shutdown,
+}
+
+impl Health {
+    /// The readiness of an instance on these stores, until its stop begins.
+    #[must_use]
+    pub fn new(store: Store, redis: Redis, shutdown: Shutdown) -> Self {
+        Self { mongodb: (store, Probe::default()), redis: (redis, Probe::default()), shutdown }
+    }
+}
+
+/// The last answer to whether a store is up; cloning shares it.
+#[derive(Debug, Clone, Default)]
+struct Probe(Arc<Mutex<Option<(Instant, bool)>>>);
+
+impl Probe {
+    /// The last answer, or a new one when that is old. Those who come meanwhile share it.
+    async fn ask(&self, is_up: impl Future<Output = bool> + Send + 'static) -> bool {
+        let mut last = self.0.lock().await;
+        if let Some((_, answer)) = last.filter(|(asked, _)| asked.elapsed() < INTERVAL) {
+            return answer;
+        }
+        let asked = Instant::now();
+        // A task of its own: a caller who goes away must not end it for all others.
+        let answer = tokio::spawn(is_up).await.unwrap_or(false);
+        *last = Some((asked, answer));
+        answer
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -72,7 +106,11 @@ pub(super) fn describe(docs: &mut Docs) {
 const ALIVE: Alive = Alive { status: "ok" };
 
 async fn readyz((): (), _client: Client, health: Health) -> Response {
-    let (mongodb, redis) = tokio::join!(health.store.is_up(), health.redis.is_up());
+    let Health { mongodb: (store, mongodb), redis: (cache, redis), .. } = health.clone();
+    let (mongodb, redis) = tokio::join!(
+        mongodb.ask(async move { store.is_up().await }),
+        redis.ask(async move { cache.is_up().await }),
+    );
     let leaving = health.shutdown.is_draining();
     let (code, status) = match (mongodb && !leaving, redis) {
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -81,4 +119,45 @@ async fn readyz((): (), _client: Client, health: Health) -> Response {
     };
     let word = |up| if up { "ok" } else { "down" };
     json(code, &Ready { status, mongodb: word(mongodb), redis: word(redis) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_is_asked_once_a_second_however_many_ask() {
+        let (probe, asked) = (Probe::default(), Arc::new(AtomicU32::new(0)));
+        let ask = |is_up: bool| {
+            let asked = asked.clone();
+            probe.ask(async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                asked.fetch_add(1, Ordering::SeqCst);
+                is_up
+            })
+        };
+        assert_eq!(join_all((0..100).map(|_| ask(true))).await, vec![true; 100]);
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert!(ask(false).await, "what was found less than a second ago");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(join_all((0..100).map(|_| ask(false))).await, vec![false; 100]);
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_goes_away_ends_the_question_for_nobody() {
+        let probe = Probe::default();
+        let slow = || async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            true
+        };
+        let gone = tokio::time::timeout(Duration::from_millis(10), probe.ask(slow()));
+        assert!(gone.await.is_err());
+        assert!(probe.ask(slow()).await);
+    }
 }

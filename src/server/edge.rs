@@ -23,6 +23,8 @@ use warp::filters::BoxedFilter;
 
 use super::Peer;
 use super::cross_origin::CrossOrigin;
+use super::detached::detached;
+use super::head;
 use crate::error::{Error, Kind};
 use crate::filters::context::RequestContext;
 use crate::filters::problem;
@@ -73,7 +75,7 @@ fn compressible() -> impl Predicate {
     SizeAbove::new(COMPRESS_ABOVE).and(is_json)
 }
 
-/// The routes, with a panic caught and a time limit kept.
+/// The routes, with refused heads kept from them, a panic caught and a time limit kept.
 #[derive(Clone)]
 struct Inner {
     routes: BoxedFilter<(warp::reply::Response,)>,
@@ -93,9 +95,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if let Some(error) = head::refusal(&request) {
+            return Box::pin(async { Ok(problem::response(error)) });
+        }
         let Self { routes, request_timeout } = self.clone();
         Box::pin(async move {
+            let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
             let answer = AssertUnwindSafe(warp::service(routes).oneshot(request)).catch_unwind();
+            let answer = detached(is_read, answer);
             Ok(match tokio::time::timeout(request_timeout, answer).await {
                 Ok(Ok(Ok(response))) => response,
                 // The panic hook has logged where and what.

@@ -82,11 +82,11 @@ impl<S: Application> hyper::service::Service<Request<Incoming>> for Connected<S>
         let framing = self.pulse.framing();
         Box::pin(async move {
             let mut response = answer.await?;
+            // A client that was too slow with its body gets no more time for it.
+            let in_time = response.status() != StatusCode::REQUEST_TIMEOUT;
             match framing {
-                Framing::Frames => upload.settle_stream(),
-                // A client that was too slow with its body gets no more time for it.
+                Framing::Frames => upload.settle_stream(in_time).await,
                 Framing::Heads => {
-                    let in_time = response.status() != StatusCode::REQUEST_TIMEOUT;
                     if !upload.settle(in_time).await {
                         exchange.leaves_unread();
                         close(&mut response);

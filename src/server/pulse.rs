@@ -51,6 +51,8 @@ pub(super) enum Overdue {
     Slow,
     /// The client ignores that the connection is closing.
     Lingering,
+    /// The client sends more control frames of h2 than it may.
+    Flooding,
 }
 
 /// Whether bytes that arrive between requests begin a request head.
@@ -60,6 +62,16 @@ pub(super) enum Framing {
     Heads,
     /// HTTP/2: pings and settings arrive at any time.
     Frames,
+}
+
+/// What the client sent that nobody will read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Excess {
+    Nothing,
+    /// The rest of a body, or of a head that is refused; more may come.
+    Unread,
+    /// More control frames of h2 than it may send.
+    Flood,
 }
 
 /// The activity of one connection, shared by its socket, its requests and its driver.
@@ -87,9 +99,7 @@ struct State {
     /// Bytes written since `moved`.
     written: usize,
     closing: bool,
-    /// Whether the client may still be sending bytes that nobody will read: the rest of a body,
-    /// or of a head that is refused.
-    unread: bool,
+    excess: Excess,
 }
 
 /// How far an answer has come.
@@ -129,7 +139,7 @@ impl Pulse {
                 moved: now,
                 written: 0,
                 closing: false,
-                unread: false,
+                excess: Excess::Nothing,
             }),
         })
     }
@@ -146,6 +156,9 @@ impl Pulse {
     /// to ask again at.
     pub fn due(&self, now: Instant) -> (Instant, Overdue) {
         let state = self.state();
+        if state.excess == Excess::Flood {
+            return (now, Overdue::Flooding);
+        }
         let answers = state.answers.values();
         let slow = answers.filter_map(|it| it.due(state.answers.len(), self.limits.behind)).min();
         let other = self.due_as_a_whole(&state, now);
@@ -177,7 +190,7 @@ impl Pulse {
             let mut state = self.state();
             if state.handling == 0 && state.answers.is_empty() {
                 state.head.get_or_insert(now);
-                state.unread = true;
+                state.note(Excess::Unread);
             }
         }
     }
@@ -210,12 +223,17 @@ impl Pulse {
 
     /// Whether the client may still be sending bytes that nobody will read.
     pub fn has_unread(&self) -> bool {
-        self.state().unread
+        self.state().excess == Excess::Unread
+    }
+
+    /// Notes that the client sends too many control frames. The connection is overdue at once.
+    pub fn flooded(&self) {
+        self.state().note(Excess::Flood);
     }
 
     /// Notes that the client may still be sending bytes that nobody will read.
     pub fn leaves_unread(&self) {
-        self.state().unread = true;
+        self.state().note(Excess::Unread);
     }
 
     /// How the connection is framed.
@@ -235,7 +253,7 @@ impl Pulse {
         state.handling += 1;
         let number = state.next;
         state.next += 1;
-        state.unread = false;
+        state.note(Excess::Nothing);
         state.move_on(Instant::now());
         drop(state);
         Exchange { pulse: Arc::clone(self), number, answering: false }
@@ -243,6 +261,13 @@ impl Pulse {
 }
 
 impl State {
+    /// A flood stays one: streams that came before it may still begin.
+    fn note(&mut self, excess: Excess) {
+        if self.excess != Excess::Flood {
+            self.excess = excess;
+        }
+    }
+
     fn move_on(&mut self, now: Instant) {
         self.moved = now;
         self.written = 0;
@@ -392,6 +417,16 @@ mod tests {
         assert!(pulse.due(later).0 < later + LIMITS.idle);
         pulse.wrote(1, later);
         assert_eq!(pulse.due(later), (later + LIMITS.idle, Overdue::Stalled));
+    }
+
+    #[test]
+    fn a_flood_is_overdue_whatever_begins_beside_it() {
+        let (pulse, start) = pulse(Framing::Frames);
+        let exchange = pulse.begin();
+        pulse.flooded();
+        let _other = pulse.begin();
+        exchange.leaves_unread();
+        assert_eq!(pulse.due(start), (start, Overdue::Flooding));
     }
 
     #[test]

@@ -11,7 +11,11 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, header::LOCATION};
 use http_body_util::Empty;
 use tower::Service;
 
-/// Answers every request with 308 to the public URL, its path and query kept.
+use super::head;
+use crate::filters::problem;
+
+/// Answers every request with 308 to the public URL, its path and query kept. A head that is
+/// refused everywhere is refused here, too.
 ///
 /// The host always comes from the settings: one from the request would let whoever can make a
 /// client send it lead that client, or a cache behind it, anywhere.
@@ -46,6 +50,10 @@ impl<B> Service<Request<B>> for Redirect {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut response = Response::new(Empty::new());
+        if let Some(error) = head::refusal(&request) {
+            *response.status_mut() = problem::status(error.kind());
+            return ready(Ok(response));
+        }
         *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
         match self.location(request.uri()) {
             Some(location) => drop(response.headers_mut().insert(LOCATION, location)),

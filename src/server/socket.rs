@@ -15,8 +15,9 @@ use tokio::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
+    frames::FrameMeter,
     places::Place,
-    pulse::{Limits, Pulse},
+    pulse::{Framing, Limits, Pulse},
 };
 use crate::metrics::Counted;
 
@@ -50,6 +51,8 @@ pub(super) struct Socket<T> {
     io: T,
     pulse: Arc<Pulse>,
     linger: Option<Linger>,
+    /// Over h2 only.
+    meter: Option<FrameMeter>,
     _lease: Lease,
 }
 
@@ -84,13 +87,18 @@ impl Linger {
 
 impl<T> Socket<T> {
     pub fn new(io: T, pulse: Arc<Pulse>, lease: Lease) -> Self {
-        Self { io, pulse, linger: None, _lease: lease }
+        let is_h2 = pulse.framing() == Framing::Frames;
+        let meter = is_h2.then(|| FrameMeter::new(Instant::now()));
+        Self { io, pulse, linger: None, meter, _lease: lease }
     }
 
-    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.pulse.blocked(result.is_pending());
         if let Poll::Ready(Ok(bytes)) = result {
             self.pulse.wrote(bytes, Instant::now());
+            if let Some(meter) = &mut self.meter {
+                meter.wrote(bytes);
+            }
         }
         result
     }
@@ -129,7 +137,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.io).poll_read(cx, buf);
         if result.is_ready() && buf.filled().len() > before {
-            self.pulse.read(Instant::now());
+            let now = Instant::now();
+            self.pulse.read(now);
+            let frames = &buf.filled()[before..];
+            if self.meter.as_mut().is_some_and(|meter| !meter.read(frames, now)) {
+                // The driver sees it when the connection has been polled, and drops it.
+                self.pulse.flooded();
+                return Poll::Pending;
+            }
         }
         result
     }

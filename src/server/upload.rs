@@ -26,9 +26,11 @@ const REST: u64 = (128 << 10) + (1 << 20);
 /// How long a client may take to send that rest.
 const REST_TIME: Duration = Duration::from_secs(5);
 
-/// The longest rest that is read after an answer over h2, and for how long: three times the
+/// The longest rest that is read over h2, before an answer and once more after it: three times the
 /// longest body of any route.
 const STREAM_REST: u64 = 16 << 20;
+
+/// How long a client may take after the answer.
 const STREAM_REST_TIME: Duration = Duration::from_secs(30);
 
 /// The body of a request, as the application reads it.
@@ -96,25 +98,33 @@ impl Upload {
         match self.left() {
             Left::Nothing => true,
             Left::Held | Left::Broken => false,
-            Left::Rest(rest) => {
-                let is_wanted = in_time && (rest.is_touched || !self.expects_continue);
-                let is_short = rest.body.size_hint().lower() <= REST;
-                is_wanted && is_short && rest.discard(REST, REST_TIME).await
+            Left::Rest(mut rest) => {
+                in_time && self.wants(&rest, REST) && rest.discard(REST, REST_TIME).await
             }
         }
     }
 
-    /// Reads a rest on after an answer over h2, so that the stream ends without a reset.
-    pub fn settle_stream(self) {
-        if let Left::Rest(rest) = self.left() {
-            tokio::spawn(rest.discard(STREAM_REST, STREAM_REST_TIME));
+    /// Reads a rest over h2, so that the stream ends without a reset. What does not come before
+    /// the answer is read after it: a client that has its answer may go on to the next request
+    /// while it still sends this one, which some do badly.
+    pub async fn settle_stream(self, in_time: bool) {
+        let Left::Rest(mut rest) = self.left() else { return };
+        if in_time && self.wants(&rest, STREAM_REST) && rest.discard(STREAM_REST, REST_TIME).await {
+            return;
         }
+        tokio::spawn(async move { rest.discard(STREAM_REST, STREAM_REST_TIME).await });
+    }
+
+    /// Whether a rest is worth waiting for. A client that waits for `100 Continue` sends none.
+    fn wants(&self, rest: &Rest, most: u64) -> bool {
+        let is_asked_for = rest.is_touched || !self.expects_continue;
+        is_asked_for && rest.body.size_hint().lower() <= most
     }
 }
 
 impl Rest {
     /// Reads `most` bytes at most, in `time` at most. Returns whether that was the whole rest.
-    async fn discard(mut self, most: u64, time: Duration) -> bool {
+    async fn discard(&mut self, most: u64, time: Duration) -> bool {
         let read = async {
             let mut left = most;
             while let Some(frame) = self.body.frame().await {

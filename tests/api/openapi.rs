@@ -57,6 +57,7 @@ fn what_follows_from_a_row_is_in_its_description() {
             Access::Later => 2,
         };
         let expected = [
+            (true, "malformed_request"),
             (true, "method_not_allowed"),
             (true, "request_timeout"),
             (true, "internal"),

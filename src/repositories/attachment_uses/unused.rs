@@ -121,7 +121,7 @@ impl AttachmentUses {
         let rows = self.files.clone_with_type::<Key>();
         let keys = rows.find(unused).sort(doc! { "unused_since": 1, "_id": 1 });
         let keys = keys.projection(doc! { "_id": 1 });
-        Ok(all(keys.limit(limit)).await?.into_iter().map(|key| key.id).collect())
+        Ok(all(&rows, keys.limit(limit)).await?.into_iter().map(|key| key.id).collect())
     }
 
     /// Ends a file that nothing has referred to since before `before`: from then on nobody can

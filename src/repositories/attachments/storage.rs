@@ -7,13 +7,14 @@
 //! that change the files of one account conflict and neither adds up what the other changes.
 
 use futures_util::TryStreamExt;
+use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use crate::domain::ids::UserId;
-use crate::repositories::store::Store;
+use crate::error::Result;
+use crate::repositories::store::{Collection, Store, within};
 
 /// The counts in `users`, and the files that they count.
 #[derive(Debug, Clone)]
@@ -60,9 +61,12 @@ impl Storage {
     }
 
     /// How many bytes are stored by the last count.
-    pub async fn counted(&self, user: UserId) -> Result<u64, DriverError> {
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn counted(&self, user: UserId) -> Result<u64> {
         let count = self.users.find_one(doc! { "_id": user });
-        let count = count.projection(doc! { "storage_bytes": 1 }).await?;
+        let count = within(&self.users, count.projection(doc! { "storage_bytes": 1 })).await?;
         Ok(count.and_then(|count| count.storage_bytes).unwrap_or(0).max(0).unsigned_abs())
     }
 

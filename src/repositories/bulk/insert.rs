@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::error::{Error as DriverError, ErrorKind, IndexedWriteError};
 use serde::Serialize;
-use tokio::time::timeout;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::repositories::accounts::{email_taken, username_taken};
-use crate::repositories::store::failed;
+use crate::repositories::store::{Collection, failed, within_limit};
 
 /// Rows of one command.
 const BATCH: usize = 1000;
@@ -25,9 +23,7 @@ pub(in crate::repositories) async fn absent<T: Serialize + Send + Sync>(
 ) -> Result<()> {
     for batch in rows.chunks(BATCH) {
         let insert = collection.insert_many(batch).ordered(false);
-        let done = timeout(DEADLINE, Box::pin(insert.into_future())).await;
-        let late = |_| Error::unavailable().with_source("the database did not answer in time");
-        match done.map_err(late)? {
+        match within_limit(collection, DEADLINE, insert).await? {
             Ok(_) => {}
             Err(error) => check(error)?,
         }

@@ -55,7 +55,10 @@ impl Bulk {
     /// # Errors
     /// When the store is away.
     pub async fn has_other_accounts(&self) -> Result<bool> {
-        Ok(self.begun().await?.is_none() && within(self.users.find_one(doc! {})).await?.is_some())
+        if self.begun().await?.is_some() {
+            return Ok(false);
+        }
+        Ok(within(&self.users, self.users.find_one(doc! {})).await?.is_some())
     }
 
     /// The population of this store, if one was begun.
@@ -63,7 +66,7 @@ impl Bulk {
     /// # Errors
     /// When the store is away.
     pub async fn begun(&self) -> Result<Option<Begun>> {
-        let row = within(self.progress.find_one(doc! { "_id": ID })).await?;
+        let row = within(&self.progress, self.progress.find_one(doc! { "_id": ID })).await?;
         Ok(row.map(Begun::from))
     }
 
@@ -82,7 +85,7 @@ impl Bulk {
             password_hash: begun.password_hash,
             done: begun.done,
         };
-        match within_raw(self.progress.insert_one(row)).await? {
+        match within_raw(&self.progress, self.progress.insert_one(row)).await? {
             Err(error) if duplicate(&error).is_none() => return Err(failed(error)),
             _ => {}
         }
@@ -96,6 +99,8 @@ impl Bulk {
     pub async fn reached(&self, done: u64) -> Result<()> {
         let done = i64::try_from(done).unwrap_or(i64::MAX);
         let further = doc! { "$max": { "done": done } };
-        within(self.progress.update_one(doc! { "_id": ID }, further)).await.map(|_| ())
+        within(&self.progress, self.progress.update_one(doc! { "_id": ID }, further))
+            .await
+            .map(|_| ())
     }
 }

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::repositories::bson::StoredId;
 use crate::repositories::messages::MessageRow;
 use crate::repositories::notifications::Row as NotificationRow;
-use crate::repositories::store::within;
+use crate::repositories::store::{Store, within};
 
 /// How long the server holds an answer back that would say that nothing has happened.
 const MAX_AWAIT: Duration = Duration::from_millis(500);
@@ -45,6 +45,7 @@ pub struct Occurrence {
 pub struct EventStream {
     stream: ChangeStream<ChangeStreamEvent<Document>>,
     last: Position,
+    background: Store,
 }
 
 impl fmt::Debug for EventStream {
@@ -69,7 +70,7 @@ impl Events {
             "singleBatch": true,
             "readConcern": { "level": "majority" },
         };
-        let reply = within(self.store.database().run_command(read)).await?;
+        let reply = within(&self.store, self.store.database().run_command(read)).await?;
         match reply.get("operationTime") {
             Some(Bson::Timestamp(at)) => Ok(Position { nth: u32::MAX, ..of_commit(*at) }),
             _ => Err(Error::internal("a server that is not of a replica set")),
@@ -86,12 +87,14 @@ impl Events {
             time: u32::try_from(from.seconds()).unwrap_or(u32::MAX),
             increment: u32::try_from(from.commit & u64::from(u32::MAX)).unwrap_or(u32::MAX),
         };
-        let watch = self.store.database().watch().pipeline([wanted()]).max_await_time(MAX_AWAIT);
-        let opened = within(async { Ok(watch.start_at_operation_time(at).await) }).await?;
+        let background = self.store.for_background();
+        let watch = background.database().watch().pipeline([wanted()]).max_await_time(MAX_AWAIT);
+        let opened =
+            within(&background, async { Ok(watch.start_at_operation_time(at).await) }).await?;
         match opened {
             Ok(stream) => {
                 let stream = stream.with_type();
-                Ok(Some(EventStream { stream, last: Position::default() }))
+                Ok(Some(EventStream { stream, last: Position::default(), background }))
             }
             Err(error) if is_lost(&error) => Ok(None),
             Err(error) => Err(Error::unavailable().with_source(error)),
@@ -106,7 +109,7 @@ impl EventStream {
     /// When the stream has ended or the store is away: it is to be followed anew.
     pub async fn next(&mut self) -> Result<Option<Occurrence>> {
         loop {
-            let Some(change) = within(self.stream.next_if_any()).await? else {
+            let Some(change) = within(&self.background, self.stream.next_if_any()).await? else {
                 return if self.stream.is_alive() { Ok(None) } else { Err(Error::unavailable()) };
             };
             let commit = change.cluster_time.ok_or_else(Error::unavailable)?;

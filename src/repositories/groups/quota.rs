@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::options::ReturnDocument;
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use crate::domain::clock::Timestamp;
@@ -14,7 +14,7 @@ use crate::domain::groups::MAX_GROUPS_OF_A_USER;
 use crate::domain::ids::UserId;
 use crate::error::Error;
 use crate::repositories::bson::optional_date;
-use crate::repositories::store::{Abort, Store};
+use crate::repositories::store::{Abort, Collection, Store};
 
 /// The time in which groups that someone makes are counted together; it begins with the first.
 const DAY: Duration = Duration::from_hours(24);

@@ -1,14 +1,14 @@
 //! What a group needs of its conversation: a summary to begin with, and its end to join at.
 
+use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
-use mongodb::{ClientSession, Collection};
 use serde::Deserialize;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::repositories::sends;
-use crate::repositories::store::Store;
+use crate::repositories::store::{Collection, Store};
 
 /// Where someone who joins now begins.
 #[derive(Debug, Clone, Copy)]

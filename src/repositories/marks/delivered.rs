@@ -86,7 +86,7 @@ impl MarksRepository {
             "ordered": false,
             "writeConcern": { "w": "majority" },
         };
-        let reply = within(self.store.database().run_command(command)).await?;
+        let reply = within(&self.store, self.store.database().run_command(command)).await?;
         match (reply.get_array("writeErrors"), reply.get("writeConcernError")) {
             (Err(_), None) => Ok(()),
             (errors, concern) => {
@@ -105,6 +105,6 @@ impl MarksRepository {
         let rows = self.store.collection::<Length>("conversations");
         let fields = doc! { "last_seq": 1, "members": 1 };
         let find = rows.find(doc! { "_id": { "$in": ids } }).projection(fields);
-        Ok(all(find).await?.into_iter().map(|row| (row.id, row)).collect())
+        Ok(all(&rows, find).await?.into_iter().map(|row| (row.id, row)).collect())
     }
 }

@@ -27,7 +27,7 @@ impl MarksRepository {
         before: Option<InboxPosition>,
         count: usize,
     ) -> Result<Vec<Marks>> {
-        within(async {
+        within(&self.store, async {
             let mut session = self.store.snapshot().await?;
             let limit = i64::try_from(count).unwrap_or(i64::MAX);
             let mut found: Vec<Summary> = self

@@ -75,7 +75,8 @@ impl MarksRepository {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        all(self.rows.clone_with_type::<Lowest>().find(doc! { "_id": { "$in": keys } })).await
+        all(&self.rows, self.rows.clone_with_type::<Lowest>().find(doc! { "_id": { "$in": keys } }))
+            .await
     }
 
     async fn lowest_of_groups(&self, groups: &[ConversationId]) -> Result<Vec<Lowest>> {
@@ -86,7 +87,7 @@ impl MarksRepository {
         let others = pipelines
             .map(|pipeline| doc! { "$unionWith": { "coll": "members", "pipeline": pipeline } });
         pipeline.extend(others);
-        all(self.rows.aggregate(pipeline).with_type::<Lowest>()).await
+        all(&self.rows, self.rows.aggregate(pipeline).with_type::<Lowest>()).await
     }
 }
 

@@ -41,7 +41,7 @@ impl MarksRepository {
         sort: Document,
         limit: i64,
     ) -> Result<Vec<Marks>> {
-        within(async {
+        within(&self.store, async {
             let mut session = self.store.snapshot().await?;
             let rows = self.rows_in(&mut session, rows, sort, limit).await?;
             if rows.is_empty() {

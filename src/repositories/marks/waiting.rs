@@ -51,7 +51,7 @@ impl MarksRepository {
     pub async fn count_waiting(&self, user: UserId, now: Timestamp) -> Result<u64> {
         let mut waiting = waiting(user, now);
         waiting.insert("$expr", unnoticed_rows());
-        within(self.rows.count_documents(waiting)).await
+        within(&self.rows, self.rows.count_documents(waiting)).await
     }
 
     /// Marks the notifications of all direct conversations as read, up to what waits there.
@@ -59,7 +59,7 @@ impl MarksRepository {
         let waiting = doc! { "user_id": user, "waiting_at": { "$exists": true } };
         let noticed =
             vec![doc! { "$set": { "noticed_seq": { "$max": ["$noticed_seq", "$waiting_seq"] } } }];
-        within(self.rows.update_many(waiting, noticed)).await.map(|_| ())
+        within(&self.rows, self.rows.update_many(waiting, noticed)).await.map(|_| ())
     }
 }
 

@@ -62,6 +62,6 @@ impl Members {
             .find(doc! { "_id": range })
             .sort(doc! { "_id": 1 })
             .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        Ok(all(rows).await?.into_iter().map(|row| row.seen_by(reader)).collect())
+        Ok(all(&self.rows, rows).await?.into_iter().map(|row| row.seen_by(reader)).collect())
     }
 }

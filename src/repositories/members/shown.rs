@@ -77,7 +77,7 @@ impl Members {
         user: UserId,
     ) -> Result<()> {
         let row = doc! { "_id": key(conversation, user) };
-        within(self.rows.update_one(row, shown())).await.map(|_| ())
+        within(&self.rows, self.rows.update_one(row, shown())).await.map(|_| ())
     }
 }
 

@@ -24,7 +24,7 @@ impl Members {
     pub async fn users(&self, conversation: ConversationId) -> Result<Vec<UserId>> {
         let rows = self.rows.clone_with_type::<Whose>();
         let everyone = rows.find(doc! { "conversation_id": conversation });
-        let rows = all(everyone.projection(doc! { "user_id": 1 })).await?;
+        let rows = all(&rows, everyone.projection(doc! { "user_id": 1 })).await?;
         Ok(rows.into_iter().map(|row| row.user_id).collect())
     }
 }

@@ -96,7 +96,7 @@ impl Relations {
     /// When the store is away.
     pub async fn blocked_since(&self, user: UserId, other: UserId) -> Result<Option<Timestamp>> {
         let row = self.rows.find_one(doc! { "_id": key(user, other), "status": "blocked" });
-        Ok(within(row).await?.and_then(|row| row.blocked_by(user)))
+        Ok(within(&self.rows, row).await?.and_then(|row| row.blocked_by(user)))
     }
 
     /// Whether one of the two has blocked the other.
@@ -105,7 +105,7 @@ impl Relations {
     /// When the store is away.
     pub async fn blocked_between(&self, one: UserId, other: UserId) -> Result<bool> {
         let row = self.rows.find_one(doc! { "_id": key(one, other), "status": "blocked" });
-        Ok(within(row).await?.is_some())
+        Ok(within(&self.rows, row).await?.is_some())
     }
 
     /// Those of some pairs between whom there is a block, whoever made it.
@@ -118,7 +118,7 @@ impl Relations {
         }
         let keys: Vec<Bson> = pairs.iter().map(|pair| key(pair.0, pair.1)).collect();
         let rows = self.rows.find(doc! { "_id": { "$in": keys }, "status": "blocked" });
-        let rows = all(rows).await?;
+        let rows = all(&self.rows, rows).await?;
         let is_blocked = |pair: &&Pair| {
             rows.iter().any(|row| Bson::from(row.key.clone()) == key(pair.0, pair.1))
         };
@@ -148,7 +148,7 @@ impl Relations {
         if others.is_empty() {
             return Ok(Vec::new());
         }
-        all(self.rows.find(blocks_of(user, others))).await
+        all(&self.rows, self.rows.find(blocks_of(user, others))).await
     }
 
     /// Whether there is a block between `user` and any of the others, as a transaction sees it.
@@ -209,7 +209,7 @@ impl Relations {
             .find(own)
             .sort(doc! { at: -1, "_id": -1 })
             .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        let rows = all(rows).await?;
+        let rows = all(&self.rows, rows).await?;
         let blocks = rows.into_iter().map(|row| {
             let (other, at) = (row.other_than(user), row.blocked_by(user));
             let (Some(other), Some(at)) = (other, at) else {

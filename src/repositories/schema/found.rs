@@ -73,7 +73,7 @@ impl Found {
 
 async fn collections(store: &Store) -> Result<BTreeMap<String, Existing>> {
     let list = doc! { "listCollections": 1, "cursor": { "batchSize": 1000 } };
-    let rows: Vec<Document> = all(store.database().run_cursor_command(list)).await?;
+    let rows: Vec<Document> = all(store, store.database().run_cursor_command(list)).await?;
     let named = rows.into_iter().filter_map(|row| {
         let name = row.get_str("name").ok().filter(|name| !name.starts_with("system."))?;
         let options = row.get_document("options").cloned().unwrap_or_default();
@@ -84,7 +84,7 @@ async fn collections(store: &Store) -> Result<BTreeMap<String, Existing>> {
 
 async fn indexes(store: &Store, collection: &str) -> Result<Vec<Document>> {
     let list = doc! { "listIndexes": collection, "cursor": { "batchSize": 100 } };
-    let mut rows: Vec<Document> = all(store.database().run_cursor_command(list)).await?;
+    let mut rows: Vec<Document> = all(store, store.database().run_cursor_command(list)).await?;
     rows.retain(|index| name_of(index) != "_id_");
     for index in &mut rows {
         for added in ADDED_BY_THE_SERVER {
@@ -104,7 +104,7 @@ async fn shard_keys(store: &Store) -> Result<Vec<(String, Document)>> {
         "filter": { "_id": { "$gte": &prefix, "$lt": end } },
         "batchSize": 1000,
     };
-    let rows: Vec<Document> = all(store.config().run_cursor_command(find)).await?;
+    let rows: Vec<Document> = all(store, store.config().run_cursor_command(find)).await?;
     let keys = rows.iter().filter_map(|row| {
         let name = row.get_str("_id").ok()?.strip_prefix(&prefix)?;
         Some((name.to_owned(), row.get_document("key").ok()?.clone()))

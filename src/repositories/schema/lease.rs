@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use super::{Applied, By, SchemaError};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::repositories::bson::{binary, optional_date};
-use crate::repositories::store::{Store, duplicate, failed, within, within_raw};
+use crate::repositories::store::{Collection, Store, duplicate, failed, within, within_raw};
 
 /// How long a silent holder keeps the lease.
 const TERM: Duration = Duration::from_secs(30);
@@ -84,7 +83,7 @@ impl Lease {
 
     /// The row as it is.
     pub async fn state(&self) -> Result<State> {
-        let row = within(self.rows.find_one(doc! { "_id": "schema" })).await?;
+        let row = within(&self.rows, self.rows.find_one(doc! { "_id": "schema" })).await?;
         Ok(row.unwrap_or_default())
     }
 
@@ -101,7 +100,7 @@ impl Lease {
             "$set": { "until": now.plus(TERM) },
         };
         let take = self.rows.find_one_and_update(free, change).upsert(true);
-        match within_raw(take.return_document(ReturnDocument::After)).await? {
+        match within_raw(&self.rows, take.return_document(ReturnDocument::After)).await? {
             Ok(Some(row)) => {
                 let (rows, fence) = (self.rows.clone(), row.fence);
                 let is_outdated = by == By::Start && row.is_superseded();
@@ -170,7 +169,7 @@ impl Held {
     /// Changes the row, provided that nobody has taken the lease since.
     async fn write(&self, change: Document) -> Result<(), SchemaError> {
         let own = doc! { "_id": "schema", "fence": self.fence };
-        let written = within(self.rows.update_one(own, change)).await?;
+        let written = within(&self.rows, self.rows.update_one(own, change)).await?;
         if written.matched_count == 0 { Err(SchemaError::Overtaken) } else { Ok(()) }
     }
 }

@@ -1,11 +1,14 @@
 //! The commands that make collections and indexes, and change validators.
 
+use std::time::Duration;
+
 use mongodb::bson::{Document, doc};
+use mongodb::error::Error as DriverError;
 
 use super::SchemaError;
 use super::definition::{Wanted, validation};
 use super::step::Step;
-use crate::repositories::store::{Store, server_code};
+use crate::repositories::store::{Store, server_code, within_limit};
 
 /// Makes what the steps say about one collection.
 pub(super) async fn make(
@@ -38,7 +41,7 @@ pub(super) async fn make(
         let name = format!("{}.{}", store.database().name(), wanted.name);
         let shard = doc! { "shardCollection": name, "key": key.clone() };
         let what = || format!("shard collection {}", wanted.name);
-        refused(store.admin().run_command(shard).await, what)?;
+        refused(unhurried(store, store.admin().run_command(shard)).await?, what)?;
     }
     Ok(())
 }
@@ -46,7 +49,9 @@ pub(super) async fn make(
 /// Lets collections of this database be spread over the shards.
 pub(super) async fn enable_sharding(store: &Store) -> Result<(), SchemaError> {
     let command = doc! { "enableSharding": store.database().name() };
-    refused(store.admin().run_command(command).await, || "shard a database".to_owned())
+    refused(unhurried(store, store.admin().run_command(command)).await?, || {
+        "shard a database".to_owned()
+    })
 }
 
 /// Sends one command that waits for a majority. It has no deadline, since an index over data that
@@ -57,11 +62,21 @@ async fn command(
     what: impl FnOnce() -> String,
 ) -> Result<(), SchemaError> {
     command.insert("writeConcern", doc! { "w": "majority" });
-    refused(store.database().run_command(command).await, what)
+    refused(unhurried(store, store.database().run_command(command)).await?, what)
+}
+
+/// Longer than any index takes.
+const UNHURRIED: Duration = Duration::from_hours(24 * 365);
+
+async fn unhurried(
+    store: &Store,
+    call: impl IntoFuture<Output = Result<Document, DriverError>>,
+) -> Result<Result<Document, DriverError>, SchemaError> {
+    Ok(within_limit(store, UNHURRIED, call).await?)
 }
 
 fn refused(
-    outcome: Result<Document, mongodb::error::Error>,
+    outcome: Result<Document, DriverError>,
     what: impl FnOnce() -> String,
 ) -> Result<(), SchemaError> {
     /// `NamespaceExists`: made by whoever held the lease before and was too slow.

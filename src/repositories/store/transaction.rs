@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use mongodb::ClientSession;
 use mongodb::error::Error as DriverError;
-use mongodb::options::{ReadConcern, TransactionOptions};
-use tokio::time::{Instant, timeout_at};
+use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, TransactionOptions};
+use tokio::time::Instant;
 
-use super::{DEADLINE, Store, duplicate, failed, majority};
+use super::unit::Unit;
+use super::{DEADLINE, Store, duplicate, failed, majority, server_code};
 use crate::domain::clock::random_bytes;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -40,23 +41,16 @@ impl Store {
         F: AsyncFnMut(&mut ClientSession) -> Result<T, Abort>,
     {
         let deadline = Instant::now() + DEADLINE;
-        let run = async {
-            let mut session = self.client.start_session().await?;
+        let entrance = self.pool.enter(deadline).await?;
+        let starting = async { self.pool.client.start_session().await };
+        let Some(session) = entrance.run(deadline, starting).await else { return Err(late()) };
+        let mut unit = Unit::new(entrance, session.map_err(failed)?, self.database());
+        let (entrance, session, is_open) = unit.parts();
+        let run = Box::pin(async {
             failpoint::reach("transaction.session");
             let mut conflicts = 0;
             loop {
-                let started = session.start_transaction().with_options(transaction()).await;
-                started?;
-                failpoint::reach("transaction.begun");
-                let outcome = match body(&mut session).await {
-                    Ok(value) => commit(&mut session).await.map(|()| value).map_err(Abort::from),
-                    Err(abort) => {
-                        // The server ends it by itself should this not arrive.
-                        let _ = session.abort_transaction().await;
-                        failpoint::reach("transaction.aborted");
-                        Err(abort)
-                    }
-                };
+                let outcome = attempt(session, is_open, &mut body).await;
                 match outcome {
                     Err(abort) if abort.is_passing() => {
                         conflicts += 1;
@@ -65,14 +59,43 @@ impl Store {
                     outcome => return outcome.map(Some),
                 }
             }
-        };
-        match timeout_at(deadline, run).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(Abort::GiveUp)) => Ok(None),
-            Ok(Err(Abort::Rule(error))) => Err(error),
-            Ok(Err(Abort::Driver(error))) => Err(failed(error)),
-            Ok(Err(Abort::Again)) => Err(Error::unavailable()),
-            Err(_) => Err(Error::unavailable().with_source("a transaction passed its deadline")),
+        });
+        match entrance.run(deadline, run).await {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(Abort::GiveUp)) => Ok(None),
+            Some(Err(Abort::Rule(error))) => Err(error),
+            Some(Err(Abort::Driver(error))) => Err(failed(error)),
+            Some(Err(Abort::Again)) => Err(Error::unavailable()),
+            None => Err(late()),
+        }
+    }
+}
+
+fn late() -> Error {
+    Error::unavailable().with_source("a transaction passed its deadline")
+}
+
+/// Runs `body` in a transaction once; `is_open` says whether the server may have it open still.
+async fn attempt<T>(
+    session: &mut ClientSession,
+    is_open: &mut bool,
+    body: &mut impl AsyncFnMut(&mut ClientSession) -> Result<T, Abort>,
+) -> Result<T, Abort> {
+    session.start_transaction().with_options(transaction()).await?;
+    failpoint::reach("transaction.begun");
+    *is_open = true;
+    match body(session).await {
+        Ok(value) => {
+            let committed = commit(session).await;
+            *is_open = committed.as_ref().is_err_and(is_unheard);
+            committed.map(|()| value).map_err(Abort::from)
+        }
+        Err(abort) => {
+            // The driver does not tell whether this arrives.
+            let _ = session.abort_transaction().await;
+            *is_open = matches!(&abort, Abort::Driver(error) if is_unheard(error));
+            failpoint::reach("transaction.aborted");
+            Err(abort)
         }
     }
 }
@@ -119,9 +142,15 @@ impl From<Error> for Abort {
 
 fn transaction() -> TransactionOptions {
     TransactionOptions::builder()
+        .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
         .read_concern(ReadConcern::snapshot())
         .write_concern(majority())
         .build()
+}
+
+/// Whether no server has said this.
+fn is_unheard(error: &DriverError) -> bool {
+    server_code(error).is_none()
 }
 
 /// Commits, asking again while the outcome is unknown: committing twice is committing once.

@@ -33,7 +33,7 @@ impl Writer {
 
     async fn is_ours(&self, id: MessageId, draft: &Draft) -> Result<bool> {
         let ours = doc! { "_id": id, "token": token(draft.token) };
-        let found = self.messages.shard(id.conversation).find_one(ours);
-        Ok(within(found).await?.is_some())
+        let shard = self.messages.shard(id.conversation);
+        Ok(within(shard, shard.find_one(ours)).await?.is_some())
     }
 }

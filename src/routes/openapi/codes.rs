@@ -2,6 +2,7 @@
 
 /// Code, status, when. `docs/api.md` lists the same.
 pub(super) const CODES: &[(&str, u16, &str)] = &[
+    ("malformed_request", 400, "The request does not name its host once, as HTTP asks for."),
     ("malformed_json", 400, "The body is not JSON, repeats a name, or nests past 32."),
     ("malformed_multipart", 400, "The body is not a form as its `Content-Type` announces it."),
     ("invalid_query", 400, "The query is not valid UTF-8, or repeats a parameter."),

@@ -81,7 +81,7 @@ pub(super) fn codes_of(route: &Route) -> BTreeMap<u16, BTreeSet<&'static str>> {
     };
     let has_body = !body.is_empty();
     let rules: [(bool, &[&str]); 7] = [
-        (true, &["method_not_allowed", "request_timeout", "internal"]),
+        (true, &["malformed_request", "method_not_allowed", "request_timeout", "internal"]),
         (bearer, &["missing_token", "invalid_token", "token_expired", "session_revoked"]),
         (bearer || has_body, &["unavailable"]),
         (row.path.contains('{'), &["not_found"]),

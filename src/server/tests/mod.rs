@@ -4,6 +4,7 @@
 //! must *not* happen is given a fixed time.
 
 mod connections;
+mod floods;
 mod limits;
 mod places;
 mod refusals;

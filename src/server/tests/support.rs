@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     net::{Ipv4Addr, SocketAddr},
+    panic::AssertUnwindSafe,
     path::PathBuf,
     pin::Pin,
     sync::{
@@ -15,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -101,7 +103,7 @@ impl Drop for TempDir {
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// `/slow` waits for a permit, `/endless` never ends, `/refuse` answers 413 before the body,
+/// `/slow` waits for a permit, `/endless` never ends, `/refuse` answers 413 before the body, `/panic` panics,
 /// `/echo` upgrades; everything else answers with its peer.
 #[derive(Clone)]
 pub struct Toy {
@@ -124,6 +126,7 @@ impl Toy {
                 let pieces = futures_util::stream::repeat_with(piece);
                 *response.body_mut() = StreamBody::new(pieces).boxed_unsync();
             }
+            "/panic" => panic!("asked for"),
             "/refuse" => *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE,
             "/echo" => {
                 tokio::spawn(echo(hyper::upgrade::on(&mut request)));
@@ -159,7 +162,13 @@ impl Service<Request<RequestBody>> for Toy {
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let answer = self.clone().answer(request);
-        Box::pin(async move { Ok(answer.await) })
+        Box::pin(async move {
+            Ok(AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+                let mut response = Response::new(text(String::new()));
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            }))
+        })
     }
 }
 

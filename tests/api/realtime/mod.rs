@@ -1,6 +1,7 @@
 //! Real time: sockets, and what comes over them.
 
 mod asyncapi;
+mod broken;
 mod delivered;
 mod delivery;
 mod every_frame;

@@ -8,6 +8,7 @@ pub mod frames;
 pub mod instance;
 pub mod json_schema;
 pub mod mail;
+pub mod raw;
 pub mod replica_set;
 pub mod scratch;
 pub mod servers;
