@@ -1,9 +1,10 @@
-.PHONY: help run test contract faults fuzz fmt lint fmt-check clippy doc deny
+.PHONY: help run test contract clients faults fuzz fmt lint fmt-check clippy doc deny
 
 help:
 	@echo 'make run    natter on https://localhost:8443 with its own MongoDB, Redis and demo data'
 	@echo 'make test   all tests against a throw-away MongoDB and Redis; ARGS=… goes to cargo test'
 	@echo 'make contract  the service against its OpenAPI document; ARGS=… goes to Schemathesis'
+	@echo 'make clients  a natter driven by many HTTP and WebSocket clients; ARGS=… chooses which'
 	@echo 'make faults 200 kills of instances and failing primaries under load; NATTER_FAULTS_KILLS=…'
 	@echo 'make fuzz   every fuzz target for NATTER_FUZZ_SECONDS (20) each'
 	@echo 'make fmt    format the code'
@@ -18,6 +19,10 @@ test:
 
 contract:
 	@exec env --default-signal=INT dev/contract $(ARGS)
+
+clients:
+	@exec env --default-signal=INT dev/clients $(ARGS)
+
 faults:
 	@exec env --default-signal=INT dev/faults $(ARGS)
 

@@ -34,6 +34,11 @@ pub async fn for_caller<F: Future>(gone: CancellationToken, work: F) -> F::Outpu
     CALLER_GONE.scope(gone, work).await
 }
 
+/// Runs work whose outcome others wait for as well: it goes on when this caller goes away.
+pub async fn for_all<F: Future>(work: F) -> F::Output {
+    CALLER_GONE.scope(CancellationToken::new(), work).await
+}
+
 /// The places of a pool; cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Admission {
@@ -209,10 +214,12 @@ mod tests {
             let waited = admission.place(soon()).await.map(drop);
             (waited, admission.place(soon()).await.map(drop))
         });
-        let (outcome, ()) = tokio::join!(work, async move {
+        let shared = for_caller(gone.clone(), for_all(async { admission.place(soon()).await }));
+        let (outcome, shared, ()) = tokio::join!(work, shared, async move {
             gone.cancel();
             drop(held);
         });
         assert_eq!(outcome, (Err(Refusal::Gone), Err(Refusal::Gone)));
+        assert!(shared.is_ok(), "others wait for it");
     }
 }

@@ -15,6 +15,7 @@ use crate::cache::Redis;
 use crate::cli;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
+use crate::filters::forwarded::Proxies;
 use crate::filters::guards::Guards;
 use crate::filters::rate_limit::RateLimits;
 use crate::lifecycle::{Drain, Shutdown};
@@ -85,8 +86,11 @@ impl App {
             Realtime::new(&settings, &repositories, &services, &bus, &clock, &shutdown, counts);
         let relay = Arc::new(Relay::new(&repositories, &bus, &services.frames, &clock, counts));
         let limits = Arc::new(RateLimits::new(&settings.limits, &clock, redis.clone()));
-        let trusted = settings.server.trusted_proxies.clone().into();
-        let guards = Guards::new(limits.clone(), services.access.clone(), trusted);
+        let proxies = Proxies {
+            trusted: settings.server.trusted_proxies.clone(),
+            header: settings.server.forwarded_header,
+        };
+        let guards = Guards::new(limits.clone(), services.access.clone(), proxies);
         let health = Health::new(store, redis, shutdown.clone());
         Ok(Self {
             settings,
@@ -159,8 +163,10 @@ struct Composed {
 /// Connects to the stores and brings collections and indexes up to date.
 async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure> {
     let metrics = Metrics::new(clock.now())?;
-    let redis = Redis::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics)?;
-    let bus = Bus::new(settings.redis.url.expose(), &settings.redis.prefix, &metrics.pools)?;
+    let (url, prefix) = (settings.redis.url.expose(), &settings.redis.prefix);
+    let unusable = |error| format!("redis.url: {error}");
+    let redis = Redis::new(url, prefix, &metrics).map_err(unusable)?;
+    let bus = Bus::new(url, prefix, &metrics.pools).map_err(unusable)?;
     let (uri, database) = (settings.mongodb.uri.expose(), &settings.mongodb.database);
     let store = Store::measured(uri, database, &metrics.pools).await?;
     schema::apply(&store, settings.messages.shards, clock, By::Start).await?;

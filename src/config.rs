@@ -23,7 +23,7 @@ use serde::Deserialize;
 use url::Url;
 
 pub use load::{LoadOptions, SettingsError};
-pub use value::{LogFormat, MailUrl, Quota, Secret, SigningKey};
+pub use value::{ForwardedHeader, LogFormat, MailUrl, Quota, Secret, SigningKey};
 
 /// All settings of one instance. `Debug` shows no secret.
 #[derive(Debug, Clone, Deserialize)]
@@ -79,6 +79,9 @@ pub struct Server {
     /// Proxies whose forwarding headers count; host bits are zero.
     #[serde(deserialize_with = "read::list")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they do.
+    #[serde(deserialize_with = "read::one")]
+    pub forwarded_header: ForwardedHeader,
     /// Origins that CORS lets in, as browsers write them; never `*`.
     #[serde(deserialize_with = "read::list")]
     pub cors_origins: Vec<HeaderValue>,

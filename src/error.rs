@@ -33,6 +33,8 @@ pub enum Kind {
     TooLarge,
     /// The body's media type is not one that the route reads.
     UnsupportedMedia,
+    /// The body is compressed.
+    UnsupportedEncoding,
     /// No byte of the range that was asked for is there.
     RangeNotSatisfiable,
     /// Parsed, but breaks a rule.
@@ -164,6 +166,13 @@ impl Error {
             "unsupported_media_type",
             format!("send the body as {expected}"),
         )
+    }
+
+    /// The body is compressed, or otherwise encoded.
+    #[must_use]
+    pub fn unsupported_encoding() -> Self {
+        let detail = "send the body as it is, without a Content-Encoding";
+        Self::new(Kind::UnsupportedEncoding, "unsupported_media_type", detail)
     }
 
     /// A range of bytes that begins past the end of the file.

@@ -6,6 +6,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod hangups;
 mod mix;
 mod report;
 mod talks;
@@ -44,6 +45,9 @@ struct Options {
     /// Milliseconds that a connection waits between two requests, on average, when paced.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     think: u64,
+    /// Rounds in which all connections hang up at once with a request under way.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
+    hang_ups: u32,
     /// A natter on this machine that runs already, its limits off: `https://localhost:8443`.
     #[arg(long, requires = "mails")]
     url: Option<url::Url>,
@@ -124,6 +128,8 @@ async fn measure(
         errors += report::phase(phase, clients.len(), tally, elapsed, &usage.since(elapsed));
         memory(server, "after it");
     }
+    errors += hangups::rounds(connector, &people, options.connections, options.hang_ups).await?;
+    memory(server, "after the hang-ups");
     machine("after");
     Ok(errors)
 }

@@ -4,6 +4,7 @@
 //! `NATTER_SERVER__MAX_CONNECTIONS=100` must mean the same, and `prefix = 123` must not fail for
 //! being a number. So every single value is taken as text first and read from there.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use figment::value::{Num, Value};
@@ -130,14 +131,25 @@ pub(super) fn database<'de, D: Deserializer<'de>>(input: D) -> Result<String, D:
     })
 }
 
-/// A Redis URL.
+/// A Redis URL, with nothing in it that would not be heeded.
 pub(super) fn redis_url<'de, D: Deserializer<'de>>(input: D) -> Result<Secret, D::Error> {
     from_text(input, |text| {
         let valid = Url::parse(text).is_ok_and(|url| {
+            let database = url.path().trim_matches('/');
+            let protocol = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
+                name == "protocol" && matches!(&*value, "2" | "3" | "resp2" | "resp3")
+            };
             matches!(url.scheme(), "redis" | "rediss")
-                && url.host_str().is_some_and(|host| !host.is_empty())
+                && url.host_str().is_some_and(|host| !matches!(host, "" | "0.0.0.0" | "[::]"))
+                && (database.is_empty() || database.parse::<u32>().is_ok())
+                && url.query_pairs().all(protocol)
+                && url.fragment().is_none()
         });
-        secret_if(valid, text, "is not like redis://host:6379 or rediss://host:6379")
+        secret_if(
+            valid,
+            text,
+            "is not like redis://host:6379 or rediss://host:6379/0, or has unknown options",
+        )
     })
 }
 

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 use url::Url;
 
-use super::value::{LogFormat, MailUrl, SigningKey};
+use super::value::{ForwardedHeader, LogFormat, MailUrl, SigningKey};
 
 /// What is wrong with a value, as the end of a sentence that begins with the setting's name.
 pub(super) type Complaint = String;
@@ -89,6 +89,17 @@ impl Setting for Mailbox {
         text.parse().map_err(|_| {
             format!("{} is not a sender like natter <no-reply@example.org>", quoted(text))
         })
+    }
+}
+
+impl Setting for ForwardedHeader {
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "either" => Ok(Self::Either),
+            "x-forwarded-for" => Ok(Self::XForwardedFor),
+            "forwarded" => Ok(Self::Forwarded),
+            _ => Err(format!("{} is not either, x-forwarded-for or forwarded", quoted(text))),
+        }
     }
 }
 

@@ -314,7 +314,7 @@ ADMIN__ADDR=9443 → "9443" is not an address like 0.0.0.0:8443
 MONGODB__URI=hunter2 → its value is not like mongodb://host:27017/?replicaSet=rs0
 MONGODB__URI=mongodb:/// → its value is not like mongodb://host:27017/?replicaSet=rs0
 MONGODB__DATABASE=a.b → "a.b" is not a database name: 1 to 63 letters, digits, _ or -, and not admin, config or local
-REDIS__URL=http://hunter2 → its value is not like redis://host:6379 or rediss://host:6379
+REDIS__URL=http://hunter2 → its value is not like redis://host:6379 or rediss://host:6379/0, or has unknown options
 REDIS__PREFIX=a b → "a b" is not 1 to 64 visible ASCII characters
 AUTH__JWT_KEY=hunter2 → its value is not an Ed25519 private key (PKCS#8, PEM)
 AUTH__BCRYPT_COST=3 → "3" is not a whole number from 4 to 15

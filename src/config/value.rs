@@ -136,6 +136,18 @@ fn is_mail_server(url: &Url) -> bool {
     has_host && login_fits && query_fits && url.fragment().is_none()
 }
 
+/// Where proxies say whom they speak for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// In `X-Forwarded-For`, and in `Forwarded` where that is absent.
+    #[default]
+    Either,
+    /// In `X-Forwarded-For`.
+    XForwardedFor,
+    /// In `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// Shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

@@ -9,7 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+use tokio::time::Instant;
 use utoipa::ToSchema;
+
+/// How far the clocks of instances may be apart, or one be set, before more than a wait follows.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
 
 /// A moment in milliseconds since the Unix epoch, UTC; written as RFC 3339 with milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
@@ -96,37 +100,86 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// Tells the time; a manual one stands still until a test moves it. Clones share the hands.
 #[derive(Debug, Clone)]
-pub struct Clock {
-    /// Milliseconds that a manual clock shows; `None` follows the machine.
-    manual: Option<Arc<AtomicI64>>,
+pub struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// The machine's clocks; the moment is where [`Clock::elapsed`] begins.
+    System(Instant),
+    /// Hands that only a test moves.
+    Manual(Arc<Hands>),
+}
+
+/// What a manual clock shows, in milliseconds.
+#[derive(Debug)]
+struct Hands {
+    /// The time of day at the start.
+    start: i64,
+    /// The time of day; a test may set it back.
+    wall: AtomicI64,
+    /// The time that passed; never goes back.
+    elapsed: AtomicI64,
 }
 
 impl Clock {
-    /// Follows the machine's clock.
+    /// Follows the machine's clocks.
     #[must_use]
     pub fn system() -> Self {
-        Self { manual: None }
+        Self(Source::System(Instant::now()))
     }
 
-    /// Starts at the machine's time and moves only by [`Clock::advance`].
+    /// Starts at the machine's time and moves only by [`Clock::advance`] and [`Clock::set_back`].
     #[must_use]
     pub fn manual() -> Self {
-        Self { manual: Some(Arc::new(AtomicI64::new(machine_millis()))) }
+        let start = machine_millis();
+        let (wall, elapsed) = (start.into(), 0.into());
+        Self(Source::Manual(Arc::new(Hands { start, wall, elapsed })))
     }
 
-    /// The present moment.
+    /// The present moment. An operator or NTP may set the machine's clock back: short intervals
+    /// inside one process are measured with [`Clock::elapsed`].
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        Timestamp::from_millis(match &self.manual {
-            Some(hands) => hands.load(Ordering::SeqCst),
-            None => machine_millis(),
+        Timestamp::from_millis(match &self.0 {
+            Source::System(_) => machine_millis(),
+            Source::Manual(hands) => hands.wall.load(Ordering::SeqCst),
         })
+    }
+
+    /// The time that passed since some fixed moment before; never goes back.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        match &self.0 {
+            Source::System(start) => start.elapsed(),
+            Source::Manual(hands) => {
+                let millis = hands.elapsed.load(Ordering::SeqCst);
+                Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+            }
+        }
+    }
+
+    /// What a store's own clock shows, which nobody sets back with an instance's: `None` for the
+    /// system's, where the store tells the time itself.
+    #[must_use]
+    pub fn store_now(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Source::System(_) => None,
+            Source::Manual(hands) => Some(Timestamp::from_millis(hands.start).plus(self.elapsed())),
+        }
     }
 
     /// Moves a manual clock forward; the system's cannot be moved and stays.
     pub fn advance(&self, by: Duration) {
-        if let Some(hands) = &self.manual {
-            hands.fetch_add(millis_of(by), Ordering::SeqCst);
+        if let Source::Manual(hands) = &self.0 {
+            hands.wall.fetch_add(millis_of(by), Ordering::SeqCst);
+            hands.elapsed.fetch_add(millis_of(by), Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a manual clock's time of day back, as an operator may set a machine's.
+    pub fn set_back(&self, by: Duration) {
+        if let Source::Manual(hands) = &self.0 {
+            hands.wall.fetch_sub(millis_of(by), Ordering::SeqCst);
         }
     }
 }
@@ -169,5 +222,17 @@ mod tests {
         twin.advance(Duration::from_secs(61));
         assert_eq!(clock.now().since(before), Duration::from_secs(61));
         assert_eq!(before.since(clock.now()), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_no_time_back() {
+        let clock = Clock::manual();
+        clock.advance(Duration::from_mins(5));
+        let (before, elapsed) = (clock.now(), clock.elapsed());
+        clock.set_back(Duration::from_hours(1));
+        assert_eq!(before.since(clock.now()), Duration::from_hours(1));
+        assert_eq!(clock.elapsed(), elapsed);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(clock.elapsed(), elapsed + Duration::from_secs(1));
     }
 }

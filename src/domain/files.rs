@@ -1,6 +1,7 @@
 //! Files as they are stored: their names, their limits, and their previews.
 
 use super::attachments::Attachment;
+use super::graphemes;
 use super::ids::UserId;
 
 /// The most bytes that a file may have.
@@ -19,7 +20,8 @@ const MAX_NAME: usize = 255;
 const MAX_EXTENSION: usize = 32;
 
 /// What a client calls its file, made harmless: the last component of a path, without control
-/// characters and those that turn the direction of writing, at most 255 bytes, never empty.
+/// characters and bidirectional overrides, at most 255 bytes, never empty. All else stays: joiners
+/// make up words (Persian, the languages of India) and emoji.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filename(String);
 
@@ -27,11 +29,11 @@ impl Filename {
     /// Takes what is usable of any text. What is too long keeps its extension.
     #[must_use]
     pub fn clean(given: &str) -> Self {
-        let name: String = given.chars().filter(|c| !is_deceptive(*c)).collect();
-        let name = name.rsplit(['/', '\\']).next().unwrap_or_default().trim();
-        match name {
+        let name: String = given.chars().filter(|c| !c.is_control() && !is_override(*c)).collect();
+        let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+        match name.trim() {
             "" | "." | ".." => Self("file".to_owned()),
-            name => Self(shorten(name)),
+            _ => Self(shorten(name)),
         }
     }
 
@@ -42,21 +44,21 @@ impl Filename {
     }
 }
 
-/// Characters that make a name look like another one, or end a line.
-fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+/// Embeddings, overrides and isolates of the direction of writing, and what ends them (UAX 9): by
+/// these a name looks like another one. Marks of a direction (LRM, RLM, ALM) turn nothing around.
+fn is_override(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Cut between graphemes, before the extension.
 fn shorten(name: &str) -> String {
     if name.len() <= MAX_NAME {
         return name.to_owned();
     }
     let extension = name.rfind('.').filter(|dot| *dot > 0).map_or("", |dot| &name[dot..]);
     let extension = if extension.len() <= MAX_EXTENSION { extension } else { "" };
-    let stem = &name[..name.floor_char_boundary(MAX_NAME - extension.len())];
-    format!("{}{extension}", stem.trim_end())
+    let stem = &name[..name.len() - extension.len()];
+    format!("{}{extension}", graphemes::bytes(stem, MAX_NAME - extension.len()))
 }
 
 /// Which of the two files of an attachment.
@@ -112,9 +114,37 @@ mod tests {
     fn what_deceives_is_lost() {
         assert_eq!(clean("a\r\nSet-Cookie: x=1\0.txt"), "aSet-Cookie: x=1.txt");
         assert_eq!(clean("invoice\u{202e}gpj.exe"), "invoicegpj.exe");
-        assert_eq!(clean(".\u{200b}./x"), "x");
-        assert_eq!(clean(".\u{200b}."), "file");
+        assert_eq!(clean("a\u{202a}b\u{2066}c\u{2069}d\u{85}e\u{7f}"), "abcde");
+        assert_eq!(clean(".\u{202e}./x"), "x");
+        assert_eq!(clean(".\u{202e}."), "file");
         assert_eq!(clean("<b>\"ä\".svg"), "<b>\"ä\".svg");
+    }
+
+    #[test]
+    fn all_else_is_kept() {
+        let names = [
+            "می\u{200C}خواهم.pdf",
+            "क्\u{200D}ष.txt",
+            "👩\u{200D}👧.png",
+            "\u{200E}a\u{200F}b\u{61C}.txt",
+            " two  spaces .txt ",
+            "a\u{FEFF}\u{200B}\u{2060}\u{AD}.txt",
+            "\u{2028}.txt",
+            "…",
+        ];
+        for name in names {
+            assert_eq!(clean(name), name);
+            assert_eq!(clean(&format!("C:\\x/{name}")), name);
+        }
+        assert_eq!(clean(" \u{3000} "), "file");
+    }
+
+    #[test]
+    fn long_names_are_cut_between_graphemes() {
+        let family = "👩\u{200D}👩\u{200D}👧\u{200D}👦";
+        let cut = clean(&format!("{}.png", family.repeat(20)));
+        assert_eq!(cut, format!("{}.png", family.repeat(10)));
+        assert_eq!(clean(&format!("a{}", "\u{301}".repeat(400))).len(), 255);
     }
 
     #[test]

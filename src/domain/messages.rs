@@ -7,7 +7,7 @@ use super::attachments::Attachment;
 use super::clock::Timestamp;
 use super::conversations::Kind;
 use super::ids::{AttachmentId, ConversationId, GroupId, MessageId, UserId};
-use crate::error::Error;
+use crate::error::{Error, FieldError};
 
 /// Where a message goes. What it names decides the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +76,11 @@ impl Draft {
     }
 }
 
-/// A file that a message names cannot be sent by its sender.
+/// Files that a message names cannot be sent by its sender: the fields that name them.
 #[must_use]
-pub fn unknown_attachment() -> Error {
-    Error::field("attachments", "unknown", "each must be a file that you uploaded")
+pub fn unknown_attachments(fields: impl IntoIterator<Item = String>) -> Error {
+    let unknown = |field| FieldError::new(field, "unknown", "must be a file that you uploaded");
+    Error::fields(fields.into_iter().map(unknown).collect())
 }
 
 /// A message as it is kept.

@@ -1,5 +1,6 @@
 //! What natter talks about: ids, validated values, pages, time. No I/O.
 
+pub mod archives;
 pub mod attachments;
 pub mod clients;
 pub mod clock;
@@ -8,6 +9,7 @@ pub mod conversations;
 pub mod emoji;
 pub mod events;
 pub mod files;
+pub mod graphemes;
 pub mod groups;
 pub mod ids;
 pub mod lockouts;

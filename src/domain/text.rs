@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
 use serde::Serialize;
 use utoipa::ToSchema;
 use validator::ValidateEmail;
@@ -72,7 +74,7 @@ impl Username {
 }
 
 /// An e-mail address, at most 254 bytes (RFC 5321 §4.5.3.1.3), valid as HTML defines it; unique
-/// ignoring case.
+/// ignoring case. Its domain may be given in any script; it is compared and mailed as its A-label.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, format = Email, max_length = 254, example = "ada@example.com")]
@@ -84,11 +86,19 @@ impl Email {
     /// # Errors
     /// The first rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, Violation> {
+        const INVALID: Violation = Violation {
+            code: "invalid_format",
+            message: "a valid e-mail address, such as ada@example.com",
+        };
         if text.len() > 254 {
             return violation("too_long", "at most 254 bytes");
         }
-        if !text.validate_email() || !is_mailable(text) {
-            return violation("invalid_format", "a valid e-mail address, such as ada@example.com");
+        let mailbox = mailbox(text).ok_or(INVALID)?;
+        if mailbox.len() > 254 {
+            return violation("too_long", "at most 254 bytes, its domain as A-labels");
+        }
+        if !mailbox.validate_email() || !is_mailable(&mailbox) {
+            return Err(INVALID);
         }
         Ok(Self(text.to_owned()))
     }
@@ -99,11 +109,45 @@ impl Email {
         &self.0
     }
 
-    /// What makes it unique: the address in lower case.
+    /// Where mail goes: every relay takes it, those without SMTPUTF8 (RFC 6531) too.
+    #[must_use]
+    pub fn mailbox(&self) -> String {
+        mailbox(&self.0).unwrap_or_else(|| self.0.clone())
+    }
+
+    /// What makes it unique: the mailbox in lower case.
     #[must_use]
     pub fn key(&self) -> String {
-        self.0.to_lowercase()
+        self.mailbox().to_lowercase()
     }
+
+    /// What natter stored as its key before domains were compared as A-labels: none where that is
+    /// the same.
+    #[must_use]
+    pub fn former_keys(&self) -> Vec<String> {
+        let key = self.key();
+        let unicode = key
+            .rsplit_once('@')
+            .map(|(local, domain)| format!("{local}@{}", idna::domain_to_unicode(domain).0));
+        let spelt = [Some(self.0.to_lowercase()), unicode];
+        spelt.into_iter().flatten().filter(|it| *it != key).collect()
+    }
+}
+
+/// An address with its domain as its A-label.
+fn mailbox(text: &str) -> Option<String> {
+    let (local, domain) = text.rsplit_once('@')?;
+    Some(format!("{local}@{}", a_label(domain)?))
+}
+
+/// A domain as DNS and mail know it (UTS 46, non-transitional), in lower case; `None` for what is
+/// none.
+#[must_use]
+pub fn a_label(domain: &str) -> Option<String> {
+    let hyphens = Hyphens::CheckFirstLast;
+    let ascii =
+        Uts46::new().to_ascii(domain.as_bytes(), AsciiDenyList::STD3, hyphens, DnsLength::Verify);
+    ascii.ok().map(|ascii| ascii.to_ascii_lowercase())
 }
 
 impl fmt::Debug for Email {
@@ -292,6 +336,64 @@ mod tests {
             assert!(Email::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(Email::parse("Ada@Example.COM").map(|e| e.key()), Ok("ada@example.com".into()));
+    }
+
+    #[test]
+    fn domains_are_compared_as_a_labels() {
+        let same = [
+            "x@bücher.test",
+            "X@BÜCHER.test",
+            "x@bu\u{308}cher.test",
+            "x@xn--bcher-kva.test",
+            "x@XN--BCHER-KVA.TEST",
+            "x@bücher。test",
+            "x@ｂücher．test",
+        ];
+        for text in same {
+            let email = Email::parse(text).expect(text);
+            assert_eq!(email.key(), "x@xn--bcher-kva.test", "{text}");
+            assert_eq!(email.as_str(), text);
+            assert!(email.mailbox().is_ascii() && email.mailbox().ends_with("@xn--bcher-kva.test"));
+        }
+        assert_eq!(
+            Email::parse("X@faß.test").map(|it| it.mailbox()),
+            Ok("X@xn--fa-hia.test".into())
+        );
+        assert_eq!(
+            Email::parse("a@例え.テスト").map(|it| it.key()),
+            Ok("a@xn--r8jz45g.xn--zckzah".into())
+        );
+    }
+
+    #[test]
+    fn what_is_no_domain_is_refused_and_former_keys_are_known() {
+        let bad = [
+            "x@xn--a.test",
+            "x@xn--.test",
+            "x@-bücher.test",
+            "x@bücher-.test",
+            "x@bü cher.test",
+            "x@bü_cher.test",
+            "x@bücher..test",
+            "x@.test",
+            "x@bücher.test.",
+            "x@\u{200d}.test",
+            "x@a\u{338}.test\u{2260}/",
+            "x@bü\u{202e}cher.test",
+            "pä@bücher.test",
+            "x@א1a.test",
+        ];
+        for text in bad {
+            assert_eq!(Email::parse(text).map_err(|it| it.code), Err("invalid_format"), "{text:?}");
+        }
+        let long = format!("x@{}.test", "ü".repeat(56));
+        assert!(Email::parse(&long).is_ok_and(|it| it.mailbox().len() < 254));
+        let labels = vec!["ü".repeat(50); 4].join(".");
+        assert_eq!(Email::parse(&format!("x@{labels}")).map_err(|it| it.code), Err("too_long"));
+        let former = |text: &str| Email::parse(text).expect(text).former_keys();
+        assert_eq!(former("Ada@Example.COM"), Vec::<String>::new());
+        assert_eq!(former("X@BÜCHER.test"), ["x@bücher.test", "x@bücher.test"]);
+        assert_eq!(former("x@xn--bcher-kva.test"), ["x@bücher.test"]);
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! The body of a request: its media type, its size by counting, its content.
 
+use std::borrow::Cow;
+
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use validator::Validate;
 use warp::{Filter, Rejection};
 
 use super::endpoint::{Body, Endpoint};
 use super::json;
+use super::parameters::Parameterised;
 use crate::error::{Error, FieldError, Result};
 
 /// How far past its limit a form is still read, so that what is wrong with it can be told.
@@ -62,23 +66,34 @@ where
     if !is_json(headers) {
         return Err(Error::unsupported_media(takes));
     }
+    check_encoding(headers)?;
     json::read_with(&collect(body, limit).await?, check)
 }
 
-/// `application/json`, with no parameter but `charset=utf-8` (RFC 8259 §11).
+/// `application/json`: no parameter of it has a meaning (RFC 8259 §11).
 fn is_json(headers: &HeaderMap) -> bool {
-    let given = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let Some(given) = given else { return false };
-    let mut parts = given.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    essence.eq_ignore_ascii_case("application/json")
-        && parts.all(|parameter| {
-            parameter.is_empty()
-                || parameter.split_once('=').is_some_and(|(name, value)| {
-                    name.eq_ignore_ascii_case("charset")
-                        && value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-                })
-        })
+    media_type(headers).is_some_and(|given| {
+        Parameterised::parse(&given).word.eq_ignore_ascii_case("application/json")
+    })
+}
+
+/// `Content-Type`; `None` where it is absent, or given twice.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let mut given = headers.get_all(CONTENT_TYPE).iter();
+    let (media_type, None) = (given.next()?, given.next()) else { return None };
+    Some(String::from_utf8_lossy(media_type.as_bytes()))
+}
+
+/// Refuses a body that is compressed or otherwise encoded (RFC 9110 §8.4).
+///
+/// # Errors
+/// `unsupported_media_type`.
+pub(super) fn check_encoding(headers: &HeaderMap) -> Result<()> {
+    let lines = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    let mut codings =
+        lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let is_plain = codings.all(|it| it.is_empty() || it.eq_ignore_ascii_case(b"identity"));
+    if is_plain { Ok(()) } else { Err(Error::unsupported_encoding()) }
 }
 
 async fn collect<S, B>(body: S, limit: u64) -> Result<Bytes>
@@ -112,6 +127,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::error::Kind;
     use crate::filters::endpoint::Class;
 
     #[derive(Debug, Deserialize, Validate)]
@@ -143,14 +159,23 @@ mod tests {
             "application/json",
             "Application/JSON; charset=UTF-8",
             "application/json;charset=\"utf-8\"",
+            "application/json; charset=utf8",
+            "application/json; charset=latin1",
+            "APPLICATION/JSON ;version=1",
+            " application/json\t;\tcharset = \"utf-8; x\"; ",
+            "application/json;",
+            "application/json; x",
         ] {
             assert_eq!(code(Some(json), good).await, "ok", "{json}");
         }
         for other in [
             "text/plain",
-            "application/json; charset=latin1",
             "application/jsonp",
-            "application/json; x=y",
+            "application/json, text/plain",
+            "application/problem+json",
+            "application",
+            "",
+            "; application/json",
         ] {
             assert_eq!(code(Some(other), &[b'x'; 99]).await, "unsupported_media_type", "{other}");
         }
@@ -158,6 +183,25 @@ mod tests {
         assert_eq!(code(Some("application/json"), &[b'x'; 33]).await, "payload_too_large");
         assert_eq!(code(Some("application/json"), &[b'x'; 32]).await, "malformed_json");
         assert_eq!(code(Some("application/json"), b"{}").await, "validation_failed");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_encoded_is_415() {
+        let send = async |codings: &[&str]| {
+            let mut request = warp::test::request().method("POST").body(r#"{"name":"ada"}"#);
+            request = request.header("content-type", "application/json");
+            for line in codings {
+                request = request.header("content-encoding", *line);
+            }
+            let input = request.filter(&json::<Input>(&ROW)).await;
+            input.map(drop).map_err(|it| it.find::<Error>().expect("one of ours").kind())
+        };
+        for plain in ["identity", "IDENTITY", "", " identity , identity"] {
+            assert_eq!(send(&[plain]).await, Ok(()), "{plain}");
+        }
+        for encoded in ["gzip", "br", "identity, gzip", "deflate,identity", "x"] {
+            assert_eq!(send(&[encoded]).await, Err(Kind::UnsupportedEncoding), "{encoded}");
+        }
     }
 
     /// What is left of a body after so many chunks of `size` bytes each were offered.

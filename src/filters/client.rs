@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::HeaderMap;
-use ipnet::IpNet;
 use warp::Filter;
 
 use super::context::{RequestContext, context};
+use super::forwarded::Proxies;
 
 /// Who is at the other end, as far as the network tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,16 +19,15 @@ pub struct Client {
     pub user_agent: Option<String>,
 }
 
-/// Extracts the [`Client`]. `X-Forwarded-For` is read from its right end, and only as far as each
-/// hop that reports is a trusted proxy: what a client writes there itself is never believed.
+/// Extracts the [`Client`].
 pub fn client(
-    trusted: Arc<[IpNet]>,
+    proxies: Arc<Proxies>,
 ) -> impl Filter<Extract = (Client,), Error = Infallible> + Clone + Send + Sync + 'static {
     context().and(headers()).map(move |context: Arc<RequestContext>, headers: HeaderMap| {
         let peer = context.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let user_agent = headers.get(http::header::USER_AGENT);
         Client {
-            addr: address(peer, &headers, &trusted),
+            addr: proxies.client_of(peer, &headers),
             user_agent: user_agent
                 .map(|value| String::from_utf8_lossy(value.as_bytes()).chars().take(256).collect()),
         }
@@ -40,29 +39,10 @@ fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Infallible> + Copy +
     warp::header::headers_cloned()
 }
 
-fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |addr: &IpAddr| trusted.iter().any(|net| net.contains(addr));
-    let mut addr = peer.to_canonical();
-    let lines = headers.get_all("x-forwarded-for");
-    let hops: Vec<&str> = lines
-        .iter()
-        .flat_map(|line| line.to_str().unwrap_or("unreadable").split(','))
-        .map(str::trim)
-        .collect();
-    for hop in hops.iter().rev() {
-        if !is_trusted(&addr) {
-            break;
-        }
-        match hop.parse::<IpAddr>() {
-            Ok(next) => addr = next.to_canonical(),
-            Err(_) => break,
-        }
-    }
-    addr
-}
-
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
+
     use super::*;
 
     async fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
@@ -73,10 +53,11 @@ mod tests {
             lines.append("x-forwarded-for", line.parse().expect("a header value"));
         }
         // warp's test request keeps the last line only.
-        let direct = address(context.peer.expect("given"), &lines, &trusted).to_string();
+        let proxies = Arc::new(Proxies { trusted, ..Proxies::default() });
+        let direct = proxies.client_of(context.peer.expect("given"), &lines).to_string();
         let Some((line, [])) = forwarded.split_last() else { return direct };
         let request = warp::test::request().extension(context).header("x-forwarded-for", *line);
-        let client = request.filter(&client(trusted.into())).await.expect("infallible");
+        let client = request.filter(&client(proxies)).await.expect("infallible");
         assert_eq!(client.addr.to_string(), direct);
         direct
     }
@@ -123,7 +104,8 @@ mod tests {
             "FOR=\"[2001:db8::7]:443\"",
             "host=x",
         ];
-        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
+        let trusted = vec!["10.0.0.0/8".parse().expect("a network")];
+        let proxies = Proxies { trusted, ..Proxies::default() };
         let (proxy, stranger): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [192, 0, 2, 1].into());
         crate::fuzzing::fuzz("forwarded", &words, |input| {
             let mut headers = HeaderMap::new();
@@ -136,8 +118,8 @@ mod tests {
                     headers.append(name, value);
                 }
             }
-            assert_eq!(address(stranger, &headers, &trusted), stranger);
-            let seen = address(proxy, &headers, &trusted);
+            assert_eq!(proxies.client_of(stranger, &headers), stranger);
+            let seen = proxies.client_of(proxy, &headers);
             assert_eq!(seen, seen.to_canonical());
         });
     }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use ipnet::IpNet;
 use warp::filters::BoxedFilter;
 use warp::{Filter, Rejection};
 
 use super::client::{Client, client};
 use super::context::{RequestContext, context};
 use super::endpoint::{Access, Class, Endpoint, at};
+use super::forwarded::Proxies;
 use super::path::PathParams;
 use super::rate_limit::{RateLimits, Subject};
 use crate::domain::clock::Timestamp;
@@ -36,15 +36,14 @@ pub struct Caller {
 pub struct Guards {
     limits: Arc<RateLimits>,
     access: Arc<AccessTokens>,
-    trusted: Arc<[IpNet]>,
+    proxies: Arc<Proxies>,
 }
 
 impl Guards {
-    /// Guards that count with `limits`, check tokens with `access` and believe the `trusted`
-    /// proxies.
+    /// Guards that count with `limits`, check tokens with `access` and believe these proxies.
     #[must_use]
-    pub fn new(limits: Arc<RateLimits>, access: Arc<AccessTokens>, trusted: Arc<[IpNet]>) -> Self {
-        Self { limits, access, trusted }
+    pub fn new(limits: Arc<RateLimits>, access: Arc<AccessTokens>, proxies: Proxies) -> Self {
+        Self { limits, access, proxies: Arc::new(proxies) }
     }
 
     /// Path, method and rate limit of a public route: its parameters and the client.
@@ -56,7 +55,7 @@ impl Guards {
         assert_eq!(endpoint.access, Access::Public, "{} is not public", endpoint.path);
         let (limits, class) = (self.limits.clone(), endpoint.class);
         at::<P>(endpoint)
-            .and(client(self.trusted.clone()))
+            .and(client(self.proxies.clone()))
             .and(context())
             .and_then(move |params, client: Client, context: Arc<RequestContext>| {
                 let limits = limits.clone();
@@ -70,7 +69,8 @@ impl Guards {
     }
 
     /// Path, method, access token and rate limit of any other route: its parameters and the
-    /// caller. Where the row takes JSON and forms, the media type says which limit. A bad token is charged to the address, and is 429 once that has spent its quota.
+    /// caller. Where the row takes JSON and forms, the media type says which limit. A bad token
+    /// is charged to the address, and is 429 once that has spent its quota.
     ///
     /// # Panics
     /// When the table says that the route is public.
@@ -79,7 +79,7 @@ impl Guards {
         assert_eq!(endpoint.access, Access::Bearer, "{} is public", endpoint.path);
         let (guards, endpoint) = (self.clone(), *endpoint);
         at::<P>(&endpoint)
-            .and(client(self.trusted.clone()))
+            .and(client(self.proxies.clone()))
             .and(context())
             .and(warp::header::headers_cloned())
             .and_then(move |params, client, context: Arc<RequestContext>, headers: HeaderMap| {
@@ -107,7 +107,7 @@ impl Guards {
         assert_eq!(endpoint.access, Access::Later, "{} is not for visitors", endpoint.path);
         let (guards, class) = (self.clone(), endpoint.class);
         at::<P>(endpoint)
-            .and(client(self.trusted.clone()))
+            .and(client(self.proxies.clone()))
             .and(context())
             .and(warp::header::headers_cloned())
             .and_then(move |params, client: Client, context: Arc<RequestContext>, headers| {
@@ -133,7 +133,10 @@ impl Guards {
         context: &RequestContext,
         headers: &HeaderMap,
     ) -> Result<Caller> {
-        let checked = match bearer(headers) {
+        let token = bearer(headers);
+        let address = Subject::address(client.addr);
+        self.refuse_spent(class, address, token.as_ref().ok().copied(), context)?;
+        let checked = match token {
             Ok(token) => self.access.check(token).await,
             Err(error) => Err(error),
         };
@@ -145,11 +148,31 @@ impl Guards {
             }
             Err(error) => {
                 if error.kind() == Kind::Unauthenticated {
-                    charge(&self.limits, class, Subject::address(client.addr), context).await?;
+                    charge(&self.limits, class, address, context).await?;
                 }
                 Err(error)
             }
         }
+    }
+
+    /// Refuses an address that has spent its quota on bad tokens, before a signature is checked
+    /// or a store is asked. A token that was verified here before passes, so that an attacker
+    /// locks out nobody who shares the address; of others, so many a second.
+    fn refuse_spent(
+        &self,
+        class: Option<Class>,
+        address: Subject,
+        token: Option<&str>,
+        context: &RequestContext,
+    ) -> Result<()> {
+        let Some(spent) = class.and_then(|class| self.limits.spent(class, address)) else {
+            return Ok(());
+        };
+        if token.is_some_and(|token| self.access.is_known(token) || self.limits.may_verify()) {
+            return Ok(());
+        }
+        let _ = context.charge.set(spent);
+        spent.admit()
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -31,7 +32,12 @@ pub type WebSocket = WebSocketStream<FrameLimited<TokioIo<Upgraded>>>;
 pub struct Handshake {
     upgrade: OnUpgrade,
     key: HeaderValue,
+    /// Whether [`SUBPROTOCOL`] is among those that the client offers.
+    is_offered: bool,
 }
+
+/// What is spoken here, as a client may ask for it (RFC 6455 §1.9).
+pub const SUBPROTOCOL: &str = "natter.v1";
 
 /// Extracts the handshake; `None` where the request is none.
 pub fn handshake()
@@ -44,7 +50,8 @@ pub fn handshake()
                 && lists(&headers, &UPGRADE, "websocket")
                 && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|it| it == "13");
             let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| asks && is_nonce(key))?;
-            Some(Handshake { upgrade: upgrade?, key: key.clone() })
+            let is_offered = items(&headers, &SEC_WEBSOCKET_PROTOCOL).any(|it| it == SUBPROTOCOL);
+            Some(Handshake { upgrade: upgrade?, key: key.clone(), is_offered })
         },
     )
 }
@@ -56,8 +63,13 @@ fn is_nonce(key: &HeaderValue) -> bool {
 
 /// Whether a header that is a list has this word in it.
 fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
-    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
+    items(headers, name).any(|item| item.eq_ignore_ascii_case(word))
+}
+
+/// The items of a header that is a list.
+fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 impl Handshake {
@@ -70,7 +82,7 @@ impl Handshake {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let Self { upgrade, key } = self;
+        let Self { upgrade, key, is_offered } = self;
         tokio::spawn(async move {
             // Who goes before the protocol has changed was never here.
             let Ok(upgraded) = upgrade.await else { return };
@@ -84,6 +96,9 @@ impl Handshake {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        if is_offered {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         }
         response
     }

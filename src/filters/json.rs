@@ -14,6 +14,10 @@ use crate::error::{Error, FieldError, Result};
 /// How many arrays and objects may be nested in each other, the outermost included.
 const MAX_DEPTH: usize = 32;
 
+/// Bad elements of a list that are listed: as many as any list may have. A body of ones and commas
+/// would be answered by fifty times as much.
+const MAX_ELEMENT_ERRORS: usize = 1000;
+
 /// Reads an input object and checks its rules. Every field of `T` is an `Option`, so that a field
 /// of the wrong type can be reported and the others still be read.
 ///
@@ -70,14 +74,23 @@ pub fn from_object<T: DeserializeOwned + Validate>(
             Ok(input) => break input,
             Err(error) => {
                 let path = error.path().to_string();
-                let name = path.split(['.', '[']).next().unwrap_or_default().to_owned();
-                errors.push(wrong_value(path, &error.into_inner().to_string()));
+                let name = root(&path).to_owned();
                 object = match value {
                     Value::Object(object) => object,
                     _ => Map::new(),
                 };
                 // Without the bad field the rest can be read; each round removes one.
-                if object.remove(&name).is_none() {
+                let bad = object.remove(&name);
+                let is_there = bad.is_some();
+                let mut wrong = match bad {
+                    Some(Value::Array(items)) if path != name => wrong_elements::<T>(&name, items),
+                    _ => Vec::new(),
+                };
+                if wrong.is_empty() {
+                    wrong.push(wrong_value(path, &error.into_inner().to_string()));
+                }
+                errors.extend(wrong);
+                if !is_there {
                     return Err(Error::fields(errors));
                 }
             }
@@ -92,8 +105,21 @@ pub fn from_object<T: DeserializeOwned + Validate>(
     if errors.is_empty() {
         return Ok(input);
     }
-    errors.sort_by(|a, b| a.field.cmp(&b.field));
+    // Elements of a list stay in its order.
+    errors.sort_by(|a, b| root(&a.field).cmp(root(&b.field)));
     Err(Error::fields(errors))
+}
+
+/// Every bad element of a list, each read as if it were the only one: in one reading of all, serde
+/// stops at the first.
+fn wrong_elements<T: DeserializeOwned>(name: &str, items: Vec<Value>) -> Vec<FieldError> {
+    let read = |(index, item)| {
+        let alone = Value::Object(Map::from_iter([(name.to_owned(), Value::Array(vec![item]))]));
+        let error = serde_path_to_error::deserialize::<_, T>(&alone).err()?;
+        let path = error.path().to_string().replacen("[0]", &format!("[{index}]"), 1);
+        Some(wrong_value(path, &error.into_inner().to_string()))
+    };
+    items.into_iter().enumerate().filter_map(read).take(MAX_ELEMENT_ERRORS).collect()
 }
 
 fn root(field: &str) -> &str {
@@ -270,6 +296,23 @@ mod tests {
             ("user_id", "invalid_format"),
         ];
         assert_eq!(fields(json), expected.map(|(f, c)| (f.to_owned(), c.to_owned())));
+        let json = r#"{"name":"ab","user_id":"x","tags":[0,"a",null,"b",{},["c"],1]}"#;
+        let expected = [
+            ("name", "too_short"),
+            ("tags[0]", "invalid_type"),
+            ("tags[2]", "invalid_type"),
+            ("tags[4]", "invalid_type"),
+            ("tags[5]", "invalid_type"),
+            ("tags[6]", "invalid_type"),
+            ("user_id", "invalid_format"),
+        ];
+        assert_eq!(fields(json), expected.map(|(f, c)| (f.to_owned(), c.to_owned())));
+        let twelve: Vec<String> = (0..12).map(|n| format!("tags[{n}]")).collect();
+        let ones =
+            format!(r#"{{"name":"ada","user_id":"{}","tags":{:?}}}"#, UserId::random(), [1; 12]);
+        assert_eq!(fields(&ones).into_iter().map(|(field, _)| field).collect::<Vec<_>>(), twelve);
+        let many = format!(r#"{{"tags":[{}1]}}"#, "1,".repeat(30_000));
+        assert_eq!(fields(&many).len(), MAX_ELEMENT_ERRORS + 2);
         let missing = [("name", "too_short"), ("user_id", "required")];
         assert_eq!(fields(r#"{"name":"ab"}"#), missing.map(|(f, c)| (f.to_owned(), c.to_owned())));
     }

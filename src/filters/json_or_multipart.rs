@@ -1,14 +1,14 @@
 //! Bodies that come in two forms: a JSON object, or a multipart form with the same fields and files.
 
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use validator::Validate;
 use warp::{Filter, Rejection};
 
-use super::body::read_json;
+use super::body::{check_encoding, media_type, read_json};
 use super::endpoint::{Body, Endpoint};
 use super::multipart::{Form, boundary};
+use super::parameters::Parameterised;
 use crate::error::Error;
 
 /// The media types that such a row takes.
@@ -43,6 +43,7 @@ pub fn json_or_multipart<T: DeserializeOwned + Validate + Send + 'static>(
                     return input.map(JsonOrForm::Json);
                 }
                 let boundary = boundary(&headers).ok_or_else(|| Error::unsupported_media(BOTH))?;
+                check_encoding(&headers)?;
                 Ok(JsonOrForm::Form(Form::new(body, boundary, files, limit)))
             };
             input.await.map_err(warp::reject::custom)
@@ -52,7 +53,7 @@ pub fn json_or_multipart<T: DeserializeOwned + Validate + Send + 'static>(
 
 /// Whether `Content-Type` says that the body is a form, well or badly.
 pub(super) fn claims_form(headers: &HeaderMap) -> bool {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = given.and_then(|given| given.split(';').next()).unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("multipart/form-data")
+    media_type(headers).is_some_and(|given| {
+        Parameterised::parse(&given).word.eq_ignore_ascii_case("multipart/form-data")
+    })
 }

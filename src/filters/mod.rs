@@ -7,6 +7,7 @@ pub mod body;
 pub mod client;
 pub mod context;
 pub mod endpoint;
+pub mod forwarded;
 pub mod frame_limit;
 pub mod guards;
 pub mod handshake;
@@ -18,6 +19,8 @@ pub mod path;
 pub mod problem;
 pub mod query;
 pub mod rate_limit;
+
+mod parameters;
 
 use std::convert::Infallible;
 

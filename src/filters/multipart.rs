@@ -1,21 +1,27 @@
 //! Forms with files (`multipart/form-data`, RFC 7578), read part by part as they arrive: whatever
 //! a client sends, little of it is in memory at a time.
 
-use std::borrow::Cow;
+mod part_headers;
+
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use http::HeaderMap;
 use http::header::CONTENT_DISPOSITION;
+use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 use warp::{Filter, Rejection};
 
-use super::body::EXCESS;
+use self::part_headers::PartHeaders;
+use super::body::{EXCESS, check_encoding, media_type};
 use super::endpoint::{Body, Endpoint};
+use super::parameters::Parameterised;
 use crate::error::{Error, Kind, Result};
+
+/// The media type of forms.
+const FORM: &str = "multipart/form-data";
 
 /// Bytes that a form may have besides its files and the fields that are read: boundaries, part
 /// headers, other fields.
@@ -41,17 +47,21 @@ pub fn multipart(
         move |headers: HeaderMap, body| async move {
             let boundary = boundary(&headers)
                 .ok_or_else(|| Error::unsupported_media("multipart/form-data with a boundary"));
-            Ok::<_, Rejection>(Form::new(body, boundary?, limit, 0))
+            let boundary = boundary?;
+            check_encoding(&headers)?;
+            Ok::<_, Rejection>(Form::new(body, boundary, limit, 0))
         },
     )
 }
 
 /// The boundary that `Content-Type` names, of 1 to 70 characters (RFC 2046 §5.1.1).
 pub(super) fn boundary(headers: &HeaderMap) -> Option<String> {
-    let mut given = headers.get_all(http::header::CONTENT_TYPE).iter();
-    let (content_type, None) = (given.next()?, given.next()) else { return None };
-    let boundary = multer::parse_boundary(content_type.to_str().ok()?).ok()?;
-    (1..=70).contains(&boundary.len()).then_some(boundary)
+    let given = media_type(headers)?;
+    let given = Parameterised::parse(&given);
+    let boundary = given.get("boundary").filter(|_| given.word.eq_ignore_ascii_case(FORM))?;
+    let fits = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    let is_valid = (1..=70).contains(&boundary.len()) && boundary.bytes().all(fits);
+    (is_valid && !boundary.ends_with(' ')).then(|| boundary.to_owned())
 }
 
 /// A form whose parts are read one after the other.
@@ -63,6 +73,8 @@ pub struct Form {
 /// A part of a form.
 pub struct Part {
     field: multer::Field<'static>,
+    name: Option<String>,
+    filename: Option<String>,
 }
 
 impl Form {
@@ -74,7 +86,9 @@ impl Form {
     {
         let body = body.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining())));
         let most = limit + fields + AROUND;
-        let source = Source { body: Box::pin(body), limit, most, read: 0, burst: 0, headers: None };
+        let part_headers = PartHeaders::new(&boundary);
+        let body = Box::pin(body);
+        let source = Source { body, part_headers, limit, most, read: 0, burst: 0, headers: None };
         let source = Arc::new(Mutex::new(source));
         let parts = multer::Multipart::new(Feed(source.clone()), boundary);
         Self { parts, source }
@@ -89,11 +103,7 @@ impl Form {
         let field = self.parts.next_field().await;
         self.source.lock().unwrap_or_else(PoisonError::into_inner).headers = None;
         let field = field.map_err(unreadable)?;
-        let disposition = field.as_ref().and_then(|it| it.headers().get(CONTENT_DISPOSITION));
-        if disposition.is_some_and(|value| std::str::from_utf8(value.as_bytes()).is_err()) {
-            return Err(Error::malformed("malformed_multipart", "a name is not valid UTF-8"));
-        }
-        Ok(field.map(|field| Part { field }))
+        field.map(Part::new).transpose()
     }
 
     /// Reads what is left of the body, up to [`EXCESS`] over its limit, so that a client which
@@ -124,19 +134,30 @@ impl Form {
 }
 
 impl Part {
+    /// A part by its `Content-Disposition` (RFC 7578 §4.2, RFC 2183).
+    fn new(field: multer::Field<'static>) -> Result<Self> {
+        let disposition = field.headers().get(CONTENT_DISPOSITION);
+        let disposition = std::str::from_utf8(disposition.map_or(b"", HeaderValue::as_bytes));
+        let disposition = disposition
+            .map_err(|_| Error::malformed("malformed_multipart", "a name is not valid UTF-8"))?;
+        let disposition = Parameterised::parse(disposition);
+        let text = |name| disposition.get(name).map(str::to_owned);
+        // RFC 7578 does not want the extended form, and well-known clients send it.
+        let extended = disposition.get("filename*").and_then(extended);
+        let (name, filename) = (text("name"), extended.or_else(|| text("filename")));
+        Ok(Self { field, name, filename })
+    }
+
     /// The name of the field.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.field.name()
+        self.name.as_deref()
     }
 
-    /// What the client calls the file. `filename*` (RFC 8187) counts too, and first: RFC 7578
-    /// does not want it, and well-known clients send it.
+    /// What the client calls the file: `filename*` (RFC 8187) comes first.
     #[must_use]
-    pub fn filename(&self) -> Option<Cow<'_, str>> {
-        let disposition = self.field.headers().get(CONTENT_DISPOSITION);
-        let extended = disposition.and_then(|value| extended(value.as_bytes()));
-        extended.map(Cow::Owned).or_else(|| self.field.file_name().map(Cow::Borrowed))
+    pub fn filename(&self) -> Option<&str> {
+        self.filename.as_deref()
     }
 
     /// The part as text, `most` bytes of it at most.
@@ -164,13 +185,10 @@ impl Part {
     }
 }
 
-/// The value of `filename*=UTF-8'language'…`.
-fn extended(disposition: &[u8]) -> Option<String> {
-    let parameters = std::str::from_utf8(disposition).ok()?.split(';');
-    let mut named = parameters.filter_map(|parameter| parameter.trim().split_once('='));
-    let (_, value) = named.find(|(name, _)| name.trim().eq_ignore_ascii_case("filename*"))?;
-    let mut value = value.trim().splitn(3, '\'');
-    let (charset, _language, text) = (value.next()?, value.next()?, value.next()?);
+/// What `UTF-8'language'…` says, of `filename*`.
+fn extended(value: &str) -> Option<String> {
+    let mut parts = value.splitn(3, '\'');
+    let (charset, _language, text) = (parts.next()?, parts.next()?, parts.next()?);
     let text = percent_decode_str(text).decode_utf8().ok()?;
     charset.eq_ignore_ascii_case("utf-8").then(|| text.into_owned())
 }
@@ -178,6 +196,7 @@ fn extended(disposition: &[u8]) -> Option<String> {
 /// The body, counted.
 struct Source {
     body: Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>,
+    part_headers: PartHeaders,
     /// Most bytes of files.
     limit: u64,
     /// Most bytes of the whole body.
@@ -220,7 +239,7 @@ impl Source {
                 if self.read > self.most {
                     Some(Err(Error::too_large(self.limit)))
                 } else {
-                    Some(Ok(piece))
+                    Some(Ok(self.part_headers.clean(piece)))
                 }
             }
         })
@@ -255,7 +274,7 @@ mod tests {
     use crate::filters::endpoint::Class;
 
     const ROW: Endpoint = Endpoint::post("/x", Class::Upload).multipart();
-    const FORM: &str = "multipart/form-data; boundary=x";
+    const TYPE: &str = "multipart/form-data; boundary=x";
 
     /// Each part as "name:filename:bytes", or the code of the error.
     async fn read(content_type: &str, body: &[u8]) -> Result<Vec<String>, &'static str> {
@@ -270,7 +289,7 @@ mod tests {
                     length += bytes.len();
                 }
                 let name = part.name().unwrap_or("-");
-                let filename = part.filename().unwrap_or("-".into());
+                let filename = part.filename().unwrap_or("-");
                 parts.push(format!("{name}:{filename}:{length}"));
             }
             Ok(())
@@ -300,18 +319,61 @@ mod tests {
             content-disposition: form-data; name=\"file\"; filename=\"b.txt\"\r\n\r\n\r\n22\r\n\
             --x--\r\ngoodbye";
         let parts = ["a:-:1".to_owned(), "file:b.txt:4".to_owned()];
-        assert_eq!(read(FORM, body).await.as_deref(), Ok(&parts[..]));
-        assert_eq!(read(FORM, b"--x--").await, Ok(Vec::new()));
+        assert_eq!(read(TYPE, body).await.as_deref(), Ok(&parts[..]));
+        assert_eq!(read(TYPE, b"--x--").await, Ok(Vec::new()));
     }
 
-    #[test]
-    fn extended_names_are_decoded() {
-        let of = |value: &str| extended(value.as_bytes());
-        let both = "form-data; name=\"file\"; filename=\"_\"; filename*=utf-8'en'%C3%A4%20b.txt";
-        assert_eq!(of(both).as_deref(), Some("ä b.txt"));
-        for other in ["form-data; filename=\"a\"", "filename*=latin1''a", "filename*=utf-8''%ff"] {
-            assert_eq!(of(other), None, "{other}");
+    #[tokio::test]
+    async fn the_boundary_is_found_however_it_is_written() {
+        let body = b"--x y\r\ncontent-disposition: form-data; name=a\r\n\r\n1\r\n--x y--";
+        for content_type in [
+            "multipart/form-data; boundary=\"x y\"",
+            "Multipart/Form-Data;charset=utf-8;BOUNDARY=\"x y\"",
+            " multipart/form-data ; note=\"; boundary=z\" ; boundary = \"x y\" ;",
+            "multipart/form-data; boundary=x y",
+        ] {
+            let parts = read(content_type, body).await;
+            assert_eq!(parts.as_deref(), Ok(&["a:-:1".to_owned()][..]), "{content_type}");
         }
+    }
+
+    #[tokio::test]
+    async fn names_are_read_as_rfc_7578_says() {
+        for (disposition, expected) in [
+            ("form-data; name=\"file\"; filename=\"a b.txt\"", "file:a b.txt"),
+            ("form-data; NAME=\"file\"; FileName=\"b.txt\"", "file:b.txt"),
+            ("form-data; filename=\"a; name=b.txt\"; name=\"file\"", "file:a; name=b.txt"),
+            ("FORM-DATA;name=file;filename=b.txt", "file:b.txt"),
+            (r#"form-data; name="file"; filename="a\"b\\c.txt""#, r#"file:a"b\c.txt"#),
+            (r#"form-data; name="file"; filename="C:\dir\c.txt""#, r"file:C:\dir\c.txt"),
+            ("form-data; name=\"file\"; filename=\"a\x01\x1b\x7fb\0.txt\"", "file:ab.txt"),
+            ("form-data;\r\n name=\"file\";\r\n\tfilename=\"b.txt\"", "file:b.txt"),
+            ("form-data; name=\"file\"; filename=\"_\"; filename*=utf-8'en'%C3%A4%20b", "file:ä b"),
+            ("form-data; name=file; FILENAME*=UTF-8''%e2%82%ac; filename=x", "file:€"),
+            ("form-data; name=\"file\"; filename=\"_\"; filename*=latin1''a", "file:_"),
+            ("form-data; name=\"file\"; filename=\"_\"; filename*=utf-8''%ff", "file:_"),
+            ("form-data; name=\"file\"; filename=\"a%22.txt\"", "file:a%22.txt"),
+            (
+                "form-data; filename=\"filename*=utf-8''a\"; name=\"file\"",
+                "file:filename*=utf-8''a",
+            ),
+            ("form-data; xname=\"a\"", "-:-"),
+        ] {
+            let head = format!("content-disposition: {disposition}\r\n\r\n");
+            let body = ["--x\r\n", &head, "\x01\r\n--x--"].concat();
+            let parts = read(TYPE, body.as_bytes()).await;
+            assert_eq!(parts, Ok(vec![format!("{expected}:1")]), "{disposition:?}");
+        }
+        let invalid = b"--x\r\ncontent-disposition: form-data; name=\"\xff\"\r\n\r\n\r\n--x--";
+        assert_eq!(read(TYPE, invalid).await, Err("malformed_multipart"));
+    }
+
+    #[tokio::test]
+    async fn a_form_that_is_encoded_is_415() {
+        let request = warp::test::request().method("POST").header("content-type", TYPE);
+        let request = request.header("content-encoding", "gzip").body("--x--");
+        let refused = request.filter(&multipart(&ROW, 100)).await.err().expect("refused");
+        assert_eq!(refused.find::<Error>().map(Error::kind), Some(Kind::UnsupportedEncoding));
     }
 
     #[tokio::test]
@@ -327,9 +389,9 @@ mod tests {
             format!("{part}\r\n--x").as_bytes(),
             format!("{part}\r\n--x\r\nno header\r\n\r\n\r\n--x--").as_bytes(),
         ] {
-            assert_eq!(read(FORM, body).await, Err("malformed_multipart"), "{body:?}");
+            assert_eq!(read(TYPE, body).await, Err("malformed_multipart"), "{body:?}");
         }
-        assert!(read(FORM, &endless).await.is_err());
+        assert!(read(TYPE, &endless).await.is_err());
     }
 
     #[tokio::test]
@@ -338,10 +400,10 @@ mod tests {
         let around = usize::try_from(AROUND).expect("small") + 100;
         let of = |length| [part, &vec![b'a'; length], b"\r\n--x--"].concat();
         let frame = of(0).len();
-        assert!(read(FORM, &of(around - frame)).await.is_ok());
-        assert_eq!(read(FORM, &of(around - frame + 1)).await, Err("payload_too_large"));
+        assert!(read(TYPE, &of(around - frame)).await.is_ok());
+        assert_eq!(read(TYPE, &of(around - frame + 1)).await, Err("payload_too_large"));
         let after = [of(0), vec![b'a'; around]].concat();
-        assert_eq!(read(FORM, &after).await, Err("payload_too_large"));
+        assert_eq!(read(TYPE, &after).await, Err("payload_too_large"));
     }
 
     /// A form is read to its end or refused; no part is larger than the body.
@@ -371,7 +433,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
         crate::fuzzing::fuzz("multipart", &words, |input| {
-            match runtime.block_on(read(FORM, input)) {
+            match runtime.block_on(read(TYPE, input)) {
                 Ok(parts) => {
                     let lengths = parts.iter().filter_map(|part| part.rsplit(':').next());
                     let lengths = lengths.map(|length| length.parse::<usize>().expect("a length"));

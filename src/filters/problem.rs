@@ -56,7 +56,7 @@ pub fn status(kind: Kind) -> StatusCode {
         Kind::TimedOut => StatusCode::REQUEST_TIMEOUT,
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Kind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::UnsupportedMedia | Kind::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
         Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Limited => StatusCode::TOO_MANY_REQUESTS,
@@ -74,6 +74,9 @@ pub fn response(error: Error) -> Response {
     let headers = response.headers_mut();
     if error.kind() == Kind::Unauthenticated {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if error.kind() == Kind::UnsupportedEncoding {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     if error.kind() == Kind::UpgradeRequired {
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

@@ -108,7 +108,11 @@ impl Query {
         for name in self.values.into_keys() {
             self.errors.push(FieldError::new(name, "unknown", "there is no such parameter here"));
         }
-        if self.errors.is_empty() { Ok(input) } else { Err(Error::fields(self.errors)) }
+        if self.errors.is_empty() {
+            return Ok(input);
+        }
+        self.errors.sort_by(|a, b| a.field.cmp(&b.field));
+        Err(Error::fields(self.errors))
     }
 }
 
@@ -193,7 +197,7 @@ mod tests {
         let got = ask("/x?limit[$gt]=1&q[$ne]=&status=maybe").await.expect_err("refused");
         assert_eq!(
             got,
-            ("validation_failed", ["status", "limit[$gt]", "q[$ne]"].map(str::to_owned).to_vec())
+            ("validation_failed", ["limit[$gt]", "q[$ne]", "status"].map(str::to_owned).to_vec())
         );
         for bad in ["/x?q=1&q=2", "/x?q=%FF", "/x?q=%zz", "/x?q=%", "/x?q=%C3%28"] {
             assert_eq!(ask(bad).await.expect_err("refused").0, "invalid_query", "{bad}");

@@ -6,12 +6,15 @@
 //! closed, but each instance then grants the full quota.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, Reference};
-use governor::middleware::StateInformationMiddleware;
+use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, RateLimiter};
 use http::{HeaderMap, HeaderValue};
 
@@ -67,7 +70,7 @@ impl Charge {
     }
 }
 
-/// `governor`'s view of our clock.
+/// `governor`'s view of our clock: the time that passed, which nobody sets back.
 #[derive(Debug, Clone)]
 struct Hands(Clock);
 
@@ -75,16 +78,34 @@ impl governor::clock::Clock for Hands {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        Nanos::from(Duration::from_millis(u64::try_from(self.0.now().millis()).unwrap_or(0)))
+        Nanos::from(self.0.elapsed())
     }
 }
 
+/// Tokens a second that are checked for addresses that have spent their quota, all together: a
+/// hundredth of a core. They are for people who share the address with an attacker and have signed
+/// in just now.
+const TOKENS_OF_SPENT_ADDRESSES: NonZeroU32 = NonZeroU32::new(300).expect("not zero");
+
 type Local = RateLimiter<Subject, DashMapStateStore<Subject>, Hands, StateInformationMiddleware>;
+
+/// A refusal, and when it was made, in the time that passed.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    at: Duration,
+    wait: Duration,
+    reset: Duration,
+}
+
+type Direct = RateLimiter<NotKeyed, InMemoryState, Hands, NoOpMiddleware<Nanos>>;
 
 /// The counters of every class.
 #[derive(Debug)]
 pub struct RateLimits {
     classes: HashMap<Class, (Quota, Local)>,
+    /// Addresses that have spent a quota, here or on all instances together.
+    spent: RwLock<HashMap<(Class, Subject), Refusal>>,
+    tokens: Direct,
     clock: Clock,
     redis: Redis,
 }
@@ -104,7 +125,9 @@ impl RateLimits {
         ];
         let counted = quotas.into_iter().filter_map(|(class, quota)| Some((class, quota?)));
         let classes = counted.map(|(class, quota)| (class, (quota, local(quota, clock)))).collect();
-        Self { classes, clock: clock.clone(), redis }
+        let tokens = governor::Quota::per_second(TOKENS_OF_SPENT_ADDRESSES);
+        let tokens = Direct::direct_with_clock(tokens, Hands(clock.clone()));
+        Self { classes, spent: RwLock::default(), tokens, clock: clock.clone(), redis }
     }
 
     /// Counts one request of `subject`; `None` where the class has no limit.
@@ -114,13 +137,36 @@ impl RateLimits {
             Err(denied) => spent(*quota, &denied, self.clock_nanos()),
             Ok(here) => {
                 let key = format!("limit:{}:{}", class.name(), key(subject));
-                let now = self.clock.now();
+                let now = self.clock.store_now();
                 let shared =
                     rate_limit::count(&self.redis, &key, quota.limit, quota.window, now).await;
                 shared.unwrap_or_else(|| left(*quota, here.remaining_burst_capacity()))
             }
         };
+        if let (Some(wait), Subject::Address(_)) = (count.retry_after, subject) {
+            let refusal = Refusal { at: self.clock.elapsed(), wait, reset: count.reset };
+            self.refusals().insert((class, subject), refusal);
+        }
         Some(Charge { class, quota: *quota, count })
+    }
+
+    /// What one more request of an address would come to where it has spent its quota, without
+    /// counting one or asking anyone; `None` where it has not, or may have something left again.
+    pub fn spent(&self, class: Class, subject: Subject) -> Option<Charge> {
+        let (quota, _) = self.classes.get(&class)?;
+        let refusals = self.spent.read().unwrap_or_else(PoisonError::into_inner);
+        let Refusal { at, wait, reset } = *refusals.get(&(class, subject))?;
+        let past = self.clock.elapsed().saturating_sub(at);
+        let wait = wait.checked_sub(past).filter(|wait| !wait.is_zero())?;
+        let count =
+            Count { remaining: 0, retry_after: Some(wait), reset: reset.saturating_sub(past) };
+        Some(Charge { class, quota: *quota, count })
+    }
+
+    /// Whether a token that nobody has verified here yet may be, from an address that has spent
+    /// its quota.
+    pub fn may_verify(&self) -> bool {
+        self.tokens.check().is_ok()
     }
 
     /// Forgets whoever is back at a full quota; to be called now and then.
@@ -128,6 +174,12 @@ impl RateLimits {
         for (_, local) in self.classes.values() {
             local.retain_recent();
         }
+        let now = self.clock.elapsed();
+        self.refusals().retain(|_, refusal| now < refusal.at + refusal.wait);
+    }
+
+    fn refusals(&self) -> RwLockWriteGuard<'_, HashMap<(Class, Subject), Refusal>> {
+        self.spent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn clock_nanos(&self) -> Nanos {

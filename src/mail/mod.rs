@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lettre::message::Mailbox;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use crate::config::{self, MailUrl};
 use crate::domain::clock::Timestamp;
 use crate::domain::mails::Mail;
+use crate::domain::text::a_label;
 
 /// How long the server may take for each step of a conversation.
 const STEP: Duration = Duration::from_secs(10);
@@ -72,7 +73,7 @@ impl Mailer {
                 Way::Smtp(transport.timeout(Some(STEP)).build())
             }
         };
-        Ok(Self { from: settings.from.clone(), way })
+        Ok(Self { from: as_mailed(&settings.from), way })
     }
 
     /// Hands one mail over, written at `at`, with its link where it has one. `reference` is the
@@ -112,6 +113,13 @@ impl Mailer {
         }
         Ok(())
     }
+}
+
+/// A mailbox that every relay takes: its domain as A-labels, where it is one.
+fn as_mailed(from: &Mailbox) -> Mailbox {
+    let domain = a_label(from.email.domain());
+    let email = domain.and_then(|domain| Address::new(from.email.user(), domain).ok());
+    Mailbox::new(from.name.clone(), email.unwrap_or_else(|| from.email.clone()))
 }
 
 /// Writes a mail; it has its name only once it is whole.

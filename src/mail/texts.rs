@@ -103,7 +103,7 @@ pub(super) fn message(
     reference: &str,
     at: Timestamp,
 ) -> Result<Message, Box<dyn std::error::Error + Send + Sync>> {
-    let to: Address = mail.to.as_str().parse()?;
+    let to: Address = mail.to.mailbox().parse()?;
     let date = UNIX_EPOCH + Duration::from_millis(at.millis().unsigned_abs());
     let message = Message::builder()
         .from(from.clone())

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Realtime;
 use super::socket::Close;
 use crate::domain::ids::{SessionId, UserId};
+use crate::services::access::{LIFETIME, Pass};
 use crate::services::frames::data::SessionEnded;
 use crate::services::frames::frame;
 use crate::services::live::Ended;
@@ -68,7 +69,9 @@ impl Realtime {
         for (session, user) in suspects.clone() {
             let here = self.hub.sockets().into_iter().filter(|it| it.session == session);
             let held: Vec<_> = here.map(|socket| (socket.holds(), socket)).collect();
-            match self.live.is_alive(session, user).await {
+            // As good as issued now: nothing read before counts.
+            let pass = Pass { user, session, expires_at: self.clock.now().plus(LIFETIME) };
+            match self.live.is_alive(pass).await {
                 Ok(true) => held.iter().for_each(|(holds, socket)| socket.release(*holds)),
                 Ok(false) => {
                     let data = SessionEnded { session_id: session };

@@ -107,7 +107,7 @@ impl Realtime {
     /// Whether the session still stands: its end was not told to a connection that was not yet one
     /// of the hub's.
     async fn stands(&self, pass: Pass) -> Result<(), Close> {
-        match self.live.is_alive(pass.session, pass.user).await {
+        match self.live.is_alive(pass).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Close::Unauthenticated),
             Err(_) => Err(Close::Leaving),

@@ -17,7 +17,7 @@ use super::messages::{Messages, range};
 use super::store::{Abort, Collection, Store, all, duplicate, failed, within, within_raw};
 pub use super::unindexed::Marker;
 use super::unindexed::Unindexed;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::error::{Error, Result};
 
@@ -106,12 +106,16 @@ impl Indexing {
     /// When the store is away.
     pub async fn take(&self, now: Timestamp) -> Result<Option<Lease>> {
         let row = within(&self.leases, self.leases.find_one(doc! { "_id": "search" })).await?;
-        if row.is_some_and(|row| row.until.is_some_and(|until| until > now)) {
+        // A later end is of before the clock was set back.
+        let latest = now.plus(TERM).plus(CLOCK_TOLERANCE);
+        let until = row.and_then(|row| row.until);
+        if until.is_some_and(|until| until > now && until <= latest) {
             return Ok(None);
         }
         let free = doc! { "_id": "search", "$or": [
             { "until": { "$exists": false } },
             { "until": { "$lte": now } },
+            { "until": { "$gt": latest } },
         ] };
         let change = doc! { "$inc": { "fence": 1_i64 }, "$set": { "until": now.plus(TERM) } };
         let take = self.leases.find_one_and_update(free, change).upsert(true);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, optional_date, raw};
 use super::store::{Collection, Store, duplicate, failed, within, within_raw};
-use crate::domain::clock::{Timestamp, random_bytes};
+use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp, random_bytes};
 use crate::domain::lockouts::{FREE, REMEMBERED, pauses};
 use crate::error::{Error, Result};
 
@@ -89,7 +89,7 @@ impl Lockouts {
         if row.taken.iter().any(|taken| taken.id.bytes == place) {
             return Ok(Taken::Attempt(Attempt { key, place }));
         }
-        let locked = row.locked_until.filter(|until| *until > now);
+        let locked = row.locked_until.filter(|until| *until > now && *until <= latest(now));
         Ok(locked.map_or(Taken::Busy, Taken::Locked))
     }
 
@@ -149,14 +149,25 @@ impl Lockouts {
     }
 }
 
+/// The latest end of a pause that begins now. A later one was set before the clock was set back,
+/// and is over: nobody waits longer than the longest pause.
+fn latest(now: Timestamp) -> Timestamp {
+    let longest = pauses().last().copied().unwrap_or_default();
+    now.plus(longest).plus(CLOCK_TOLERANCE)
+}
+
 /// Takes a place, if there is one: a row whose time is over counts as absent, and so does a place.
 fn taking(place: [u8; 16], now: Timestamp) -> Vec<Document> {
     let until = now.plus(LEASE);
     let standing = doc! { "$filter": {
-        "input": { "$ifNull": ["$taken", []] }, "as": "it", "cond": { "$gt": ["$$it.until", now] },
+        "input": { "$ifNull": ["$taken", []] }, "as": "it", "cond": { "$and": [
+            { "$gt": ["$$it.until", now] }, { "$lte": ["$$it.until", until.plus(CLOCK_TOLERANCE)] },
+        ] },
     } };
     // Null sorts before every date.
-    let open = doc! { "$lte": ["$locked_until", now] };
+    let open = doc! { "$or": [
+        { "$lte": ["$locked_until", now] }, { "$gt": ["$locked_until", latest(now)] },
+    ] };
     let places = doc! { "$max": [1, { "$subtract": [i64::from(FREE), "$wrong"] }] };
     let free = doc! { "$lt": [{ "$size": "$taken" }, places] };
     let mine = doc! { "id": raw(place), "until": until };

@@ -7,6 +7,7 @@ pub mod bulk;
 pub mod conversations;
 pub mod costs;
 pub mod departures;
+mod email_keys;
 pub mod events;
 pub mod exports;
 pub mod files;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bson::{date, optional_id, raw};
 use super::store::{Collection, Store, within};
-use crate::domain::clock::{Timestamp, random_bytes};
+use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp, random_bytes};
 use crate::domain::ids::UserId;
 use crate::domain::mails::{Mail, MailKind};
 use crate::domain::text::Email;
@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 
 /// How long a claimed mail is left to the instance that claimed it.
 const LEASE: Duration = Duration::from_mins(1);
+
+/// The longest wait before another attempt.
+pub const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// The collection `outbox`.
 #[derive(Debug, Clone)]
@@ -111,10 +114,15 @@ impl Outbox {
     /// # Errors
     /// When the store is away.
     pub async fn claim(&self, now: Timestamp) -> Result<Option<Claim>> {
+        // A later attempt was planned before the clock was set back.
+        let latest = now.plus(LONGEST_WAIT).plus(CLOCK_TOLERANCE);
+        let due = doc! { "$or": [
+            { "next_attempt_at": { "$lte": now } }, { "next_attempt_at": { "$gt": latest } },
+        ] };
         let claimed = self
             .rows
             .find_one_and_update(
-                doc! { "next_attempt_at": { "$lte": now } },
+                due,
                 doc! { "$set": { "next_attempt_at": now.plus(LEASE) }, "$inc": { "attempts": 1 } },
             )
             .sort(doc! { "next_attempt_at": 1 })

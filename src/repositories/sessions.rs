@@ -1,17 +1,21 @@
 //! Sessions: one row per signed-in device. An ended session has no row.
 
+mod standing;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::ClientSession;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::doc;
 use mongodb::error::Error as DriverError;
-use mongodb::options::{ReadConcern, ReturnDocument};
+use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
+pub use self::standing::Standing;
+use self::standing::{Confirmation, standing};
 use super::bson::{date, id};
-use super::store::{Collection, Store, all, all_in, within};
+use super::store::{Collection, PrimaryWatch, Store, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
@@ -29,6 +33,8 @@ pub struct Sessions {
     pub(super) rows: Collection<Row>,
     /// For those who follow their ends.
     pub(super) background: Store,
+    primary: PrimaryWatch,
+    confirmation: Arc<Confirmation>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,23 +98,6 @@ pub struct Replaced {
     pub at: Option<Timestamp>,
 }
 
-/// As much of a session as every request needs.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Standing {
-    /// Whose it is.
-    #[serde(rename = "user_id", with = "id")]
-    pub user: UserId,
-    /// When it was last marked as used.
-    #[serde(with = "date")]
-    pub last_used_at: Timestamp,
-    /// From when on it does not stand.
-    #[serde(with = "date")]
-    pub expires_at: Timestamp,
-    /// When it was last used at this instance, which is written down to within a minute only.
-    #[serde(skip)]
-    pub used_here: Option<Timestamp>,
-}
-
 /// How many sessions an account may have.
 #[derive(Clone)]
 pub struct SessionRoom {
@@ -128,26 +117,9 @@ impl Sessions {
     /// The sessions of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("sessions"), background: store.for_background() }
-    }
-
-    /// Whose session it is and how long it stands; `None` once it has ended.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn standing(&self, session: SessionId, now: Timestamp) -> Result<Option<Standing>> {
-        let fields = doc! { "user_id": 1, "last_used_at": 1, "expires_at": 1 };
-        let rows = self.rows.clone_with_type::<Standing>();
-        let find = || rows.find_one(standing(session, now)).projection(fields.clone());
-        within(&self.rows, async {
-            match find().await? {
-                Some(standing) => Ok(Some(standing)),
-                // A primary elected a moment ago may not show yet what the majority has, and would
-                // end sessions that stand. This read waits until it does.
-                None => find().read_concern(ReadConcern::linearizable()).await,
-            }
-        })
-        .await
+        let (primary, confirmation) = (store.primary().clone(), Arc::default());
+        let (rows, background) = (store.collection("sessions"), store.for_background());
+        Self { rows, background, primary, confirmation }
     }
 
     /// Replaces the generation by the next one; `None` if it is not the newest, or the session
@@ -282,11 +254,6 @@ impl Sessions {
         let row = self.rows.delete_one(doc! { "_id": session, "user_id": user });
         Ok(within(&self.rows, row).await?.deleted_count > 0)
     }
-}
-
-/// The sessions that stand, of one id.
-fn standing(session: SessionId, now: Timestamp) -> Document {
-    doc! { "_id": session, "expires_at": { "$gt": now } }
 }
 
 impl From<Row> for Session {

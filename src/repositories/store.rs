@@ -1,6 +1,7 @@
 //! The connection to MongoDB: its options, one deadline for every call, and transactions.
 
 mod pool;
+mod primary;
 mod transaction;
 mod unit;
 mod uri;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 use self::pool::Pool;
 use self::pool::observe_checkouts;
 pub(super) use self::pool::{Collection, Pooled};
+pub(super) use self::primary::PrimaryWatch;
 pub(super) use self::transaction::Abort;
 use self::transaction::is_transient;
 pub use self::uri::UriError;
@@ -38,6 +40,8 @@ pub struct Store {
     /// Has connections of its own; see [`Store::for_writers`].
     writers: Pool,
     background: Pool,
+    /// Of the client of readers.
+    primary: PrimaryWatch,
 }
 
 impl fmt::Debug for Store {
@@ -76,6 +80,8 @@ impl Store {
         let connections = options.max_pool_size.unwrap_or(CONNECTIONS);
         observe_checkouts(&mut options);
         let writers = Client::with_options(options.clone()).map_err(|e| UriError::new(uri, &e))?;
+        let primary = PrimaryWatch::default();
+        options.sdam_event_handler = Some(primary.handler());
         let client = Client::with_options(options).map_err(|e| UriError::new(uri, &e))?;
         let database = client.database(database);
         Ok(Self {
@@ -83,6 +89,7 @@ impl Store {
             pool: Pool::new(&client, connections, metrics.pool("mongodb")),
             writers: Pool::new(&writers, connections, metrics.pool("mongodb_writers")),
             background: Pool::background(&client, metrics.pool("mongodb_background")),
+            primary,
         })
     }
 
@@ -98,6 +105,11 @@ impl Store {
     /// and holds a connection for as long as it waits for the next one, and for leases.
     pub(super) fn for_background(&self) -> Self {
         Self { pool: self.background.clone(), ..self.clone() }
+    }
+
+    /// Which primary answers reads.
+    pub(super) fn primary(&self) -> &PrimaryWatch {
+        &self.primary
     }
 
     /// The database itself, for schema and administration.

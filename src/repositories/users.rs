@@ -103,7 +103,12 @@ impl Users {
     /// # Errors
     /// When the store is away.
     pub async fn by_email(&self, email: &Email, now: Timestamp) -> Result<Option<Credentials>> {
-        self.credentials(present(doc! { "email_key": email.key() }, now)).await
+        let known = self.credentials(present(doc! { "email_key": email.key() }, now)).await?;
+        let former = email.former_keys();
+        if known.is_some() || former.is_empty() {
+            return Ok(known);
+        }
+        self.credentials(present(doc! { "email_key": { "$in": former } }, now)).await
     }
 
     /// What an account is recognised by.
@@ -154,7 +159,7 @@ impl Users {
     /// # Errors
     /// When the store is away.
     pub async fn has_email(&self, email: &Email, now: Timestamp) -> Result<bool> {
-        self.exists(present(doc! { "email_key": email.key() }, now)).await
+        self.exists(present(doc! { "email_key": { "$in": all_keys(email) } }, now)).await
     }
 
     /// Whether an account was verified with this address.
@@ -162,7 +167,7 @@ impl Users {
     /// # Errors
     /// When the store is away.
     pub async fn has_verified_email(&self, email: &Email) -> Result<bool> {
-        self.exists(doc! { "email_key": email.key(), "verified": true }).await
+        self.exists(doc! { "email_key": { "$in": all_keys(email) }, "verified": true }).await
     }
 
     /// Whether there is any account, deleted ones included, but these.
@@ -265,6 +270,12 @@ impl Users {
         let found = all(&self.rows, rows.find(active).projection(doc! { "_id": 1 })).await?;
         Ok(found.into_iter().map(|row| row.id).collect())
     }
+}
+
+/// Under which keys an account may have an address: the former ones go as
+/// [`Accounts::renew_email_keys`](super::accounts::Accounts::renew_email_keys) comes to them.
+fn all_keys(email: &Email) -> Vec<String> {
+    [vec![email.key()], email.former_keys()].concat()
 }
 
 /// Accounts that are there: not deleted, and verified or young enough to become so.

@@ -113,7 +113,7 @@ async fn receive(form: &mut Form, attachments: &Attachments, uploader: UserId) -
         if takes {
             attachments.check_quota(uploader).await?;
             let filename = part.filename().unwrap_or_default();
-            first = Some(attachments.begin(uploader, &filename));
+            first = Some(attachments.begin(uploader, filename));
         }
         more |= is_file && !takes;
         while let Some(bytes) = part.chunk().await? {

@@ -78,10 +78,12 @@ pub(super) fn describe(docs: &mut Docs) {
         )
         .takes::<SendMessage>()
         .with(json!({
-            "anyOf": [{"required": ["recipient_user_id"]}, {"required": ["group_id"]}],
+            "if": {"not": {"required": ["recipient_user_id"]}},
+            "then": {"required": ["group_id"]},
             "example": {"recipient_user_id": "8d1f6a70-2c3b-4e85-b1d9-6f0a5c7e2b94",
                 "message": "Hello, Grace!"},
         }))
+        .reads_header("X-Request-Id", "The caller's own name for the request.", "a1b2c3d4")
         .gives::<Message>(201, "The message.")
         .header("Idempotent-Replayed", "`true` where an earlier request had sent it.")
         .fails(&["not_found", "forbidden", "recipient_unavailable", "idempotency_key_reused"])

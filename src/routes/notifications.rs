@@ -62,7 +62,8 @@ pub(super) fn describe(docs: &mut Docs) {
         .says("Either `ids` or `all: true`. Ids of others, or of none, are passed over.")
         .takes::<MarkRead>()
         .with(json!({
-            "anyOf": [{"required": ["ids"]}, {"required": ["all"]}],
+            "if": {"not": {"required": ["ids"]}},
+            "then": {"required": ["all"]},
             "example": {"all": true},
         }))
         .gives::<Unread>(200, "How many are unread now.");

@@ -19,7 +19,7 @@ use crate::filters::guards::{Caller, Guards};
 use crate::filters::problem::respond;
 use crate::filters::query::{Query, QueryInput, query};
 use crate::filters::with;
-use crate::services::profiles::Profiles;
+use crate::services::profiles::{Profiles, SHORTEST_PREFIX};
 
 const GET: Endpoint = Endpoint::get("/users/{user_id}", Class::Read);
 const SEARCH: Endpoint = Endpoint::get("/users", Class::Search);
@@ -61,8 +61,12 @@ struct Search {
 impl QueryInput for Search {
     fn read(query: &mut Query) -> Self {
         let prefix = query.text("q");
-        if prefix.is_none() {
-            query.refuse("q", "required", "this parameter is required");
+        match &prefix {
+            None => query.refuse("q", "required", "this parameter is required"),
+            Some(prefix) if prefix.chars().count() < SHORTEST_PREFIX => {
+                query.refuse("q", "too_short", "at least 2 characters");
+            }
+            Some(_) => {}
         }
         Self { prefix: prefix.unwrap_or_default(), limit: query.limit(), cursor: query.cursor() }
     }

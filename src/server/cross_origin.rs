@@ -3,47 +3,43 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Cors, CorsLayer};
 
 use super::edge::REQUEST_ID;
 
-/// Puts CORS headers on answers, and answers preflights. tower-http takes every OPTIONS for a
-/// preflight; the others are the routes' to answer, with `Allow`.
+/// Puts CORS headers on answers to the origins that are named, and answers their preflights.
+/// tower-http takes every OPTIONS for a preflight; the others are the routes' to answer, with
+/// `Allow`.
 #[derive(Clone)]
 pub(super) struct CrossOrigin<S> {
     plain: S,
-    /// `None` where no origin is named: then there are no CORS headers at all.
-    cors: Option<(CorsLayer, Cors<S>)>,
+    cors: Cors<S>,
+    layer: CorsLayer,
+    /// None: then there are no CORS headers at all.
+    origins: Arc<[HeaderValue]>,
 }
 
 impl<S: Clone> CrossOrigin<S> {
     pub fn new(inner: S, origins: Vec<HeaderValue>) -> Self {
-        let cors = (!origins.is_empty()).then(|| {
-            let layer = layer(origins);
-            (layer.clone(), layer.layer(inner.clone()))
-        });
-        Self { plain: inner, cors }
+        let layer = layer(origins.clone());
+        Self { cors: layer.layer(inner.clone()), layer, plain: inner, origins: origins.into() }
     }
 }
 
+/// A page may send any header, and credentials: the service has no cookies, and a token is in a
+/// header that the page itself writes.
 fn layer(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::IF_NONE_MATCH,
-            header::IF_RANGE,
-            header::RANGE,
-            HeaderName::from_static("last-event-id"),
-            REQUEST_ID,
-        ])
+        .allow_credentials(true)
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
             header::ALLOW,
             header::CONTENT_DISPOSITION,
@@ -83,17 +79,34 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match &self.cors {
-            Some((layer, _)) if is_preflight(&request) => {
-                let (layer, plain) = (layer.clone(), self.plain.clone());
-                Box::pin(preflight(layer, plain, request))
-            }
-            Some((_, cors)) if request.method() != Method::OPTIONS => {
-                Box::pin(cors.clone().oneshot(request))
-            }
-            _ => Box::pin(self.plain.clone().oneshot(request)),
+        if self.origins.is_empty() {
+            return Box::pin(self.plain.clone().oneshot(request));
         }
+        let origin = request.headers().get(header::ORIGIN);
+        if !origin.is_some_and(|origin| self.origins.contains(origin)) {
+            return Box::pin(without_permission(self.plain.clone(), request));
+        }
+        if is_preflight(&request) {
+            return Box::pin(preflight(self.layer.clone(), self.plain.clone(), request));
+        }
+        if request.method() == Method::OPTIONS {
+            return Box::pin(self.plain.clone().oneshot(request));
+        }
+        Box::pin(self.cors.clone().oneshot(request))
     }
+}
+
+/// The routes' own answer, which a cache must not give to an origin that is named.
+async fn without_permission<S, B, R>(
+    plain: S,
+    request: Request<B>,
+) -> Result<Response<R>, Infallible>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+{
+    let mut answer = plain.oneshot(request).await?;
+    answer.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
+    Ok(answer)
 }
 
 /// The routes' own answer, with `Allow`, and what browsers ask for beside it.
@@ -111,6 +124,10 @@ where
     let empty = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) });
     let permission: Response<()> = layer.layer(empty).oneshot(question).await?;
     let (permission, ()) = permission.into_parts();
+    let allow = answer.headers().get(header::ALLOW).cloned();
     answer.headers_mut().extend(permission.headers);
+    // What the route takes; where there is none, nothing.
+    let methods = allow.unwrap_or_else(|| HeaderValue::from_static(""));
+    answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     Ok(answer)
 }

@@ -106,7 +106,7 @@ impl<S: Application> hyper::service::Service<Request<Incoming>> for Connected<S>
 /// Announces that the connection ends with this answer (RFC 9112, 9.6).
 fn close<B>(response: &mut Response<B>) {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

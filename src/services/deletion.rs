@@ -72,13 +72,30 @@ impl Deletion {
 
     /// Goes on with deletions that were not finished, of any instance, until told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut is_renewed = false;
         loop {
             tokio::select! {
                 () = sleep(LOOK) => {}
                 () = stop.cancelled() => return,
             }
+            is_renewed = is_renewed || self.renew_email_keys().await;
             if let Err(error) = self.go_on().await {
                 tracing::warn!(event = "deletion_unfinished", %error);
+            }
+        }
+    }
+
+    /// Once after the start; whether it was done.
+    async fn renew_email_keys(&self) -> bool {
+        match self.repositories.accounts.renew_email_keys().await {
+            Ok(0) => true,
+            Ok(accounts) => {
+                tracing::warn!(event = "mailboxes_shared", accounts);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(event = "deletion_unfinished", %error);
+                false
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::domain::ids::{AttachmentId, ConversationId, GroupId, UserId};
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::text::GroupName;
 use crate::domain::users::PublicUser;
-use crate::error::{Error, Result};
+use crate::error::{Error, FieldError, Kind, Result};
 use crate::repositories::Repositories;
 use crate::repositories::groups::Groups as Rows;
 use crate::repositories::members::Members;
@@ -140,14 +140,36 @@ impl Groups {
         members: Vec<UserId>,
     ) -> Result<WholeGroup> {
         let mut seen = HashSet::from([owner]);
-        let others: Vec<UserId> = members.into_iter().filter(|user| seen.insert(*user)).collect();
+        let named = members.iter().copied();
+        let others: Vec<UserId> = named.filter(|user| seen.insert(*user)).collect();
         if seen.len() > self.max_members as usize {
             return Err(group_full());
         }
         let (id, at, admins) = (GroupId::random(), self.clock.now(), Vec::new());
         let new = NewGroup { id, name, owner, others, admins, at };
-        let group = self.rows.create(&new, self.per_day).await?;
-        self.whole(group).await
+        match self.rows.create(&new, self.per_day).await {
+            Ok(group) => self.whole(group).await,
+            Err(error) if error.kind() == Kind::Invalid => {
+                Err(self.unknown_of(&members).await?.unwrap_or(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Names each of these who cannot be added; `None` if all can by now.
+    async fn unknown_of(&self, members: &[UserId]) -> Result<Option<Error>> {
+        let known = self.rows.addable(members).await?;
+        let unknown = members.iter().enumerate().filter(|(_, user)| !known.contains(user));
+        let unknown: Vec<FieldError> = unknown
+            .map(|(index, _)| {
+                FieldError::new(
+                    format!("members[{index}]"),
+                    "unknown",
+                    "not a user who can be added",
+                )
+            })
+            .collect();
+        Ok((!unknown.is_empty()).then(|| Error::fields(unknown)))
     }
 
     /// The group, for its members.

@@ -1,7 +1,11 @@
 //! Which sessions stand: asked by every request, so answered from a copy in this instance, as
-//! long as a change stream proves the copy fresh. Without the proof the store is asked.
+//! long as a change stream proves the copy fresh. Without the proof the store is asked, once for
+//! all who ask of the same session. One that has ended never stands again: the store is asked of
+//! it once.
 
-use std::collections::{HashMap, HashSet};
+mod lookup;
+
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,6 +14,10 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::lookup::Lookups;
+use super::access::{LIFETIME, Pass};
+use super::bounded::BoundedMap;
+use crate::admission::for_all;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
 use crate::error::Result;
@@ -23,8 +31,8 @@ const PROOF_LASTS: Duration = Duration::from_millis(600);
 /// The wait before a stream that broke is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
-/// Copies held at most; past that all go and come back as they are asked for.
-const MOST: usize = 100_000;
+/// Sessions remembered at most, of those that stand and of those that ended.
+const MAX_CACHED_SESSIONS: usize = 100_000;
 
 /// How much later than it says a session may have been used.
 const USE_SHOWN: Duration = Duration::from_mins(1);
@@ -58,9 +66,11 @@ pub struct LiveSessions {
 /// What is called with an end before whoever asked for it learns that it is done.
 type Gate = Box<dyn Fn(Ended) + Send + Sync>;
 
-#[derive(Default)]
 struct Known {
-    copies: HashMap<SessionId, Standing>,
+    copies: BoundedMap<SessionId, Standing>,
+    /// Sessions that ended, each until the tokens that were asked about expire.
+    ended: BoundedMap<SessionId, Timestamp>,
+    lookups: Lookups,
     /// When a call began that then told every end before it.
     proof: Option<Instant>,
     /// Counts what made copies worthless: a row read before is not to be kept after.
@@ -69,18 +79,36 @@ struct Known {
     used: HashSet<SessionId>,
 }
 
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            copies: BoundedMap::new(MAX_CACHED_SESSIONS),
+            ended: BoundedMap::new(MAX_CACHED_SESSIONS),
+            lookups: Lookups::default(),
+            proof: None,
+            forgotten: 0,
+            used: HashSet::new(),
+        }
+    }
+}
+
 impl Known {
-    /// The copy of a session, while it is to be trusted, and the count to keep another under.
-    fn get(&mut self, session: SessionId, now: Timestamp) -> (Option<Standing>, u64) {
+    /// The copy of a session, while it is to be trusted.
+    fn get(&mut self, session: SessionId, now: Timestamp) -> Option<Standing> {
         let fresh = self.proof.is_some_and(|proof| proof.elapsed() < PROOF_LASTS);
         let copy = self.copies.get_mut(&session).filter(|copy| fresh && now < copy.expires_at);
-        let copy = copy.map(|copy| {
+        copy.map(|copy| {
             if note_use(copy, now) {
                 self.used.insert(session);
             }
             *copy
-        });
-        (copy, self.forgotten)
+        })
+    }
+
+    /// Something has ended: a row that was read before is neither kept nor given to later callers.
+    fn forget_lookups(&mut self) {
+        self.forgotten += 1;
+        self.lookups.clear();
     }
 }
 
@@ -120,18 +148,26 @@ impl LiveSessions {
         self.ends.subscribe()
     }
 
-    /// Whether this is a session of that user, and stands; if so, it is in use now.
+    /// Whether the session of a token that was checked stands; if so, it is in use now.
     ///
     /// # Errors
     /// When the store is away and the copy cannot be trusted.
-    pub async fn is_alive(&self, session: SessionId, user: UserId) -> Result<bool> {
+    pub async fn is_alive(&self, session: Pass) -> Result<bool> {
         let now = self.clock.now();
-        let (copy, forgotten) = self.known().get(session, now);
-        let standing = match copy {
-            Some(standing) => Some(standing),
-            None => self.read(session, forgotten).await?,
+        let lookup = {
+            let mut known = self.known();
+            if let Some(copy) = known.get(session.session, now) {
+                return Ok(copy.user == session.user);
+            }
+            if known.ended.get(&session.session).is_some() {
+                return Ok(false);
+            }
+            let forgotten = known.forgotten;
+            known.lookups.join(session.session, forgotten)
         };
-        Ok(standing.is_some_and(|standing| standing.user == user))
+        let standing = lookup.answer(for_all(self.read(session, lookup.forgotten))).await;
+        self.known().lookups.leave(session.session, &lookup);
+        Ok(standing?.is_some_and(|standing| standing.user == session.user))
     }
 
     /// When this session was last used at this instance, if there is a copy of it.
@@ -139,18 +175,26 @@ impl LiveSessions {
         self.known().copies.get(&session)?.used_here
     }
 
-    async fn read(&self, session: SessionId, forgotten: u64) -> Result<Option<Standing>> {
+    /// Whether a session is known to have ended, without asking anyone.
+    #[must_use]
+    pub fn has_ended(&self, session: SessionId) -> bool {
+        self.known().ended.get(&session).is_some()
+    }
+
+    async fn read(&self, session: Pass, forgotten: u64) -> Result<Option<Standing>> {
         let now = self.clock.now();
-        let Some(mut standing) = self.rows.standing(session, now).await? else { return Ok(None) };
+        let issued = session.expires_at.minus(LIFETIME);
+        let found = self.rows.standing(session.session, issued, now).await?;
         let mut known = self.known();
+        let Some(mut standing) = found else {
+            known.ended.insert(session.session, session.expires_at, |until| *until > now);
+            return Ok(None);
+        };
         if note_use(&mut standing, now) {
-            known.used.insert(session);
+            known.used.insert(session.session);
         }
         if known.forgotten == forgotten {
-            if known.copies.len() >= MOST {
-                known.copies.clear();
-            }
-            known.copies.insert(session, standing);
+            known.copies.insert(session.session, standing, |copy| copy.expires_at > now);
         }
         Ok(Some(standing))
     }
@@ -159,7 +203,7 @@ impl LiveSessions {
     pub fn forget(&self, session: SessionId) {
         let mut known = self.known();
         known.copies.remove(&session);
-        known.forgotten += 1;
+        known.forget_lookups();
         self.tell(Ended::Session(session));
     }
 
@@ -167,7 +211,7 @@ impl LiveSessions {
     pub fn forget_others(&self, user: UserId, kept: SessionId) {
         let mut known = self.known();
         known.copies.retain(|id, copy| copy.user != user || *id == kept);
-        known.forgotten += 1;
+        known.forget_lookups();
         self.tell(Ended::Of(user));
     }
 
@@ -175,7 +219,7 @@ impl LiveSessions {
     pub fn forget_user(&self, user: UserId) {
         let mut known = self.known();
         known.copies.retain(|_, copy| copy.user != user);
-        known.forgotten += 1;
+        known.forget_lookups();
         self.tell(Ended::Of(user));
     }
 
@@ -183,7 +227,7 @@ impl LiveSessions {
         let mut known = self.known();
         known.copies.clear();
         known.proof = None;
-        known.forgotten += 1;
+        known.forget_lookups();
         self.tell(Ended::Any);
     }
 

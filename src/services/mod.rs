@@ -34,6 +34,7 @@ pub mod tokens;
 pub mod typing;
 pub mod upload;
 
+mod bounded;
 mod ground;
 mod images;
 

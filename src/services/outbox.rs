@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::mail::{MailError, Mailer};
 use crate::repositories;
 use crate::repositories::accounts::Accounts;
-use crate::repositories::outbox::Claim;
+use crate::repositories::outbox::{Claim, LONGEST_WAIT};
 use crate::repositories::password::LinkKind;
 use crate::repositories::tokens::Tokens;
 use crate::repositories::users::Users;
@@ -31,11 +31,8 @@ const LANES: usize = 4;
 /// How long handing over one mail may take; less than a claim lasts.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The wait after the first failure, doubled by each further one …
+/// The wait after the first failure, doubled by each further one up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-
-/// … up to this.
-const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// After how many attempts a refusal that the server calls final is believed.
 const FINAL: u32 = 5;

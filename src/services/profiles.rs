@@ -9,6 +9,9 @@ use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
 use crate::repositories::users::Users;
 
+/// Characters that a prefix has at least.
+pub const SHORTEST_PREFIX: usize = 2;
+
 /// Looks up public profiles.
 #[derive(Debug)]
 pub struct Profiles {
@@ -48,7 +51,7 @@ impl Profiles {
         limit: Limit,
         cursor: Option<&str>,
     ) -> Result<Page<PublicUser>> {
-        if prefix.chars().count() < 2 {
+        if prefix.chars().count() < SHORTEST_PREFIX {
             return Err(Error::field("q", "too_short", "at least 2 characters"));
         }
         let prefix = prefix.to_ascii_lowercase();

@@ -91,7 +91,8 @@ impl Sessions {
     async fn again(&self, id: SessionId, generation: u32) -> Result<Option<Session>> {
         let now = self.clock.now();
         let Some(found) = self.rows.replaced(id, generation, now).await? else { return Ok(None) };
-        if found.at.is_some_and(|at| now.since(at) <= GRACE) {
+        // One replaced after now was replaced before the clock was set back: long ago.
+        if found.at.is_some_and(|at| now.since(at) <= GRACE && at.since(now) <= GRACE) {
             return Ok(Some(found.session));
         }
         if found.session.generation <= generation {

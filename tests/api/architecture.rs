@@ -19,8 +19,8 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// What every floor stands on; it may know the domain and itself.
-const GROUND: [&str; 7] =
-    ["error", "config", "telemetry", "lifecycle", "failpoint", "metrics", "fuzzing"];
+const GROUND: [&str; 8] =
+    ["error", "config", "telemetry", "lifecycle", "failpoint", "metrics", "fuzzing", "admission"];
 
 /// Crates that only some modules may name.
 const CONFINED: [(&[&str], &[&str]); 5] = [

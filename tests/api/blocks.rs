@@ -152,7 +152,7 @@ async fn nothing_new_begins_between_the_two() {
         let members = json!({"group_name": "x", "members": [carol.id, other.id]});
         one.post("/groups", members).await.problem(403, "recipient_unavailable");
         let unknown = json!({"group_name": "x", "members": [other.id, NOBODY]});
-        one.post("/groups", unknown).await.invalid(&["members"]);
+        one.post("/groups", unknown).await.invalid(&["members[1]"]);
         assert_eq!(items(one, "/groups").await.len(), 2, "all or nothing");
         // What is there stays, and groups go on.
         let history = items(one, &format!("/messages/{}", other.id)).await;

@@ -80,7 +80,7 @@ async fn the_account_is_gone_at_once_on_every_instance() {
         let add = json!({"friend_user_id": ada.id});
         reader.post("/friends/add", add).await.problem(404, "not_found");
         let group = json!({"group_name": "x", "members": [ada.id]});
-        reader.post("/groups", group).await.invalid(&["members"]);
+        reader.post("/groups", group).await.invalid(&["members[0]"]);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     second.seen_by(&tablet).get("/profile").await.problem(401, "session_revoked");

@@ -233,7 +233,6 @@ async fn what_is_no_id_is_refused_by_field() {
         json!({"friend_user_id": [bob.id]}),
         json!({"friend_user_id": 7}),
         json!({"friend_user_id": ""}),
-        json!({"friend_user_id": bob.id.to_uppercase()}),
         json!({"friend_user_id": format!("{{{}}}", bob.id)}),
     ];
     for action in ["add", "accept", "decline", "remove"] {

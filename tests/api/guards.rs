@@ -17,6 +17,7 @@ use natter::domain::text::{Email, Username};
 use natter::error::Error;
 use natter::filters::context::RequestContext;
 use natter::filters::endpoint::{Class, Endpoint};
+use natter::filters::forwarded::Proxies;
 use natter::filters::guards::{Caller, Guards};
 use natter::filters::rate_limit::RateLimits;
 use natter::metrics::Metrics;
@@ -62,7 +63,7 @@ impl Door {
         let metrics = Metrics::new(clock.now()).expect("metrics");
         let redis = Redis::new("redis://127.0.0.1:1", "", &metrics).expect("a URL");
         let limits = Arc::new(RateLimits::new(&limits, &clock, redis));
-        let guards = Guards::new(limits, access.clone(), Arc::new([]));
+        let guards = Guards::new(limits, access.clone(), Proxies::default());
         let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");
         let guard = guards.caller::<()>(&ROW);
         Self { guard, clock, access, sessions, repositories, key, _scratch: scratch }
@@ -278,4 +279,39 @@ async fn accounts_pay_for_themselves_and_addresses_for_bad_tokens() {
     door.clock.advance(HOUR / 2);
     assert!(door.knock(&[&ada]).await.is_ok());
     assert_eq!(door.knock(&[&ada]).await, Err("rate_limited"));
+}
+
+/// What a spent address costs: nothing, but for so many signatures a second of all of them.
+#[tokio::test]
+async fn a_spent_address_is_refused_unseen_unless_the_token_is_known() {
+    let door = Door::with_quota(2).await;
+    let (ada, bob) = (door.session().await, door.session().await);
+    let (known, new) = (door.issue(&ada), door.issue(&bob));
+    assert!(door.show(&known).await.is_ok());
+    for code in ["invalid_token", "invalid_token", "rate_limited"] {
+        assert_eq!(door.show("x").await, Err(code));
+    }
+    // Many bad tokens, until none is looked at any more.
+    for n in 0..400 {
+        assert_eq!(door.show(&format!("{n}")).await, Err("rate_limited"));
+    }
+    assert_eq!(door.show(&new).await, Err("rate_limited"));
+    assert!(door.knock_at("/things", &[&format!("Bearer {new}")], "192.0.2.2").await.is_ok());
+    assert!(door.show(&known).await.is_ok());
+    assert!(door.show(&new).await.is_ok(), "verified from elsewhere");
+    door.clock.advance(Duration::from_secs(1));
+    assert!(door.show(&door.issue(&door.session().await)).await.is_ok(), "a moment later");
+}
+
+#[tokio::test]
+async fn a_token_of_an_ended_session_is_known_to_be_bad() {
+    let door = Door::with_quota(2).await;
+    let session = door.session().await;
+    let token = door.issue(&session);
+    assert!(door.show(&token).await.is_ok());
+    assert!(door.sessions.end(session.id, session.user).await.expect("an answer"));
+    assert_eq!(door.show(&token).await, Err("session_revoked"));
+    assert!(!door.access.is_known(&token));
+    assert_eq!(door.show(&token).await, Err("session_revoked"));
+    assert_eq!(door.show(&token).await, Err("rate_limited"));
 }

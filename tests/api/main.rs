@@ -3,11 +3,14 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a failing expectation is a failing test")]
 
 mod accounts;
+mod addresses;
 mod architecture;
 mod attachments;
 mod blocks;
+mod clock;
 mod deletion;
 mod departed_reactions;
+mod dialects;
 mod docs;
 mod events;
 mod every_route;
@@ -42,11 +45,13 @@ mod rate_limit;
 mod realtime;
 mod refusals;
 mod revisions;
+mod revoked;
 mod schema;
 mod search;
 mod seed;
 mod sending;
 mod sessions;
+mod stores;
 mod support;
 mod table;
 mod users;

@@ -92,3 +92,37 @@ async fn who_has_muted_a_conversation_is_told_of_nothing_there() {
     let told = bob.get("/notifications?unread=true").await.ok(200);
     assert_eq!(told["unread_count"], 2);
 }
+
+#[tokio::test]
+async fn members_are_mentioned_beside_markup_and_never_in_links_or_code() {
+    let app = TestApp::spawn().await;
+    let (alice, ada) = (app.user("alice").await, app.user("ada").await);
+    let dotted = app.user("ada.b").await;
+    let group = alice.group("g", &[ada.clone(), dotted.clone()]).await;
+    let long = "a path, ".repeat(30);
+    let cases = [
+        ("_@ada_ (＠ADA) @ada.Thanks".to_owned(), vec![&ada]),
+        ("@ada.b. and 「@ada」さん".to_owned(), vec![&dotted, &ada]),
+        ("https://x.example/@ada (https://x.example/@ada) ada@x.example".to_owned(), vec![]),
+        ("`@ada` and\n```\n@ada.b\n```".to_owned(), vec![]),
+        (format!("{long} @ada.B"), vec![&dotted]),
+    ];
+    for (text, expected) in cases {
+        let sent = alice.tell(&group, &text).await;
+        let expected: Vec<&str> = expected.iter().map(|it| it.id.as_str()).collect();
+        assert_eq!(sent["mentions"], json!(expected), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn previews_end_between_graphemes() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let family = "👩\u{200D}👩\u{200D}👧\u{200D}👦";
+    alice.send(&bob, &format!("@bob {}", family.repeat(30))).await;
+    let told = bob.get("/notifications").await.ok(200);
+    let expected = format!("@bob {}", family.repeat(19));
+    for item in told["items"].as_array().expect("items") {
+        assert_eq!(item["preview"], expected, "{item}");
+    }
+}

@@ -119,7 +119,10 @@ async fn what_is_no_message_is_refused_by_field() {
         (to_bob(json!({"message": "x".repeat(8001)})), vec!["message"]),
         (to_bob(json!({"attachments": [ne]})), vec!["attachments[0]"]),
         (to_bob(json!({"attachments": vec![bob.id.clone(); 11]})), vec!["attachments"]),
-        (to_bob(json!({"attachments": [bob.id]})), vec!["attachments"]),
+        (
+            to_bob(json!({"attachments": [bob.id, bob.id]})),
+            vec!["attachments[0]", "attachments[1]"],
+        ),
         (to_bob(json!({"reply_to": ne})), vec!["reply_to"]),
         (to_bob(json!({"reply_to": "x"})), vec!["reply_to"]),
         (to_bob(json!({"client_message_id": ""})), vec!["client_message_id"]),

@@ -244,3 +244,26 @@ async fn the_page_needs_nothing_from_elsewhere_and_allows_nothing_else() {
     let again = app.get("/docs").await;
     assert!(!again.header("content-security-policy").contains(nonce), "the nonce stands twice");
 }
+
+/// What generators of clients leave out or call `Any`: bodies of several schemas, problems that
+/// are merged from parts, and ranges of media types.
+#[test]
+fn generators_of_clients_find_types_for_everything() {
+    for (name, operation) in operations() {
+        for (_, media) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
+            for several in ["anyOf", "oneOf", "allOf"] {
+                assert_eq!(media["schema"].get(several), None, "{name}");
+            }
+            assert_eq!(media["schema"]["type"], "object", "{name}");
+        }
+        for (status, response) in responses(operation) {
+            let Some(content) = response["content"].as_object() else { continue };
+            if let Some(problem) = content.get(PROBLEM) {
+                assert_eq!(problem["schema"]["$ref"], "#/components/schemas/Problem", "{name}");
+                assert_eq!(problem["schema"]["properties"]["status"]["const"].to_string(), status);
+            }
+            let is_known = content.keys().any(|media_type| !media_type.contains('*'));
+            assert!(is_known, "{name}: {status}");
+        }
+    }
+}

@@ -16,6 +16,8 @@ use reqwest::header::HeaderMap;
 
 use crate::support::app::service;
 
+const HOUR: Duration = Duration::from_hours(1);
+
 /// Where nothing listens.
 const NOWHERE: &str = "redis://127.0.0.1:1";
 
@@ -153,19 +155,87 @@ async fn the_shared_counter_and_the_local_one_agree() {
     }
 }
 
+/// An instance's clock is set back by an hour: quotas fill as before, and nobody gains one.
 #[tokio::test]
-async fn a_clock_that_is_behind_takes_nothing_and_gives_nothing() {
-    let (ahead, behind) = (Clock::manual(), Clock::manual());
-    ahead.advance(Duration::from_secs(30));
+async fn a_clock_set_back_stops_and_gives_nothing() {
+    for url in [service("NATTER_REDIS__URL"), NOWHERE.to_owned()] {
+        let clock = Clock::manual();
+        let limits = limits(&url, &prefix(), &clock, (2, 10));
+        let (ada, bob) = (someone(), someone());
+        assert_eq!(read(&limits, ada).await, Ok(1));
+        assert_eq!(read(&limits, ada).await, Ok(0));
+        assert_eq!(read(&limits, bob).await, Ok(1));
+        clock.set_back(HOUR);
+        assert_eq!(read(&limits, ada).await, Err(5000), "{url}");
+        assert_eq!(read(&limits, bob).await, Ok(0), "{url}");
+        clock.advance(Duration::from_millis(4999));
+        assert_eq!(read(&limits, ada).await, Err(1), "{url}");
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(read(&limits, ada).await, Ok(0), "{url}");
+        clock.set_back(HOUR);
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(read(&limits, ada).await, Ok(1), "{url}");
+    }
+}
+
+/// Redis's own clock goes back by an hour, as after a failover: nobody waits for that hour.
+#[tokio::test]
+async fn redis_with_another_clock_stops_nobody_for_long() {
+    let (before, after) = (Clock::manual(), Clock::manual());
+    before.advance(HOUR);
     let (url, prefix) = (service("NATTER_REDIS__URL"), prefix());
-    let first = limits(&url, &prefix, &ahead, (2, 10));
-    let second = limits(&url, &prefix, &behind, (2, 10));
+    let first = limits(&url, &prefix, &before, (2, 10));
+    let second = limits(&url, &prefix, &after, (2, 10));
+    let (ada, bob) = (someone(), someone());
+    assert_eq!(read(&first, ada).await, Ok(1));
+    assert_eq!(read(&first, ada).await, Ok(0));
+    assert_eq!(read(&first, bob).await, Ok(1));
+    assert_eq!(read(&second, bob).await, Ok(0));
+    assert_eq!(read(&second, ada).await, Err(5000), "as full as it was");
+    after.advance(Duration::from_secs(5));
+    assert_eq!(read(&second, ada).await, Ok(0));
+    assert_eq!(read(&second, bob).await, Ok(0));
+    after.advance(Duration::from_secs(10));
+    assert_eq!(read(&second, ada).await, Ok(1));
+}
+
+/// Where no test moves the clock, Redis tells the time: instances whose clocks differ share a
+/// quota.
+#[tokio::test]
+async fn redis_tells_the_time() {
+    let (clock, url, prefix) = (Clock::system(), service("NATTER_REDIS__URL"), prefix());
+    let (first, metrics) = measured(&url, &prefix, &clock, (2, 2));
+    let (second, _) = measured(&url, &prefix, &clock, (2, 2));
     let ada = someone();
     assert_eq!(read(&first, ada).await, Ok(1));
     assert_eq!(read(&second, ada).await, Ok(0));
-    assert_eq!(read(&second, ada).await, Err(5000));
-    ahead.advance(Duration::from_secs(5));
+    let wait = read(&second, ada).await.expect_err("spent");
+    assert!((1..=1000).contains(&wait), "{wait}");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(read(&first, ada).await, Ok(0));
+    assert!(shared_all(&metrics));
+}
+
+#[tokio::test]
+async fn a_spent_address_is_known_without_asking() {
+    let clock = Clock::manual();
+    let limits = limits(&service("NATTER_REDIS__URL"), &prefix(), &clock, (1, 10));
+    let address = Subject::address([192, 0, 2, 1].into());
+    assert_eq!(limits.spent(Class::Read, address), None);
+    assert_eq!(read(&limits, address).await, Ok(0));
+    assert_eq!(limits.spent(Class::Read, address), None, "nobody was refused yet");
+    assert_eq!(read(&limits, address).await, Err(10_000));
+    clock.advance(Duration::from_secs(4));
+    clock.set_back(HOUR);
+    assert_eq!(limits.spent(Class::Read, address).map(outcome), Some(Err(6000)));
+    assert_eq!(limits.spent(Class::Write, address), None);
+    clock.advance(Duration::from_secs(6));
+    assert_eq!(limits.spent(Class::Read, address), None);
+    assert_eq!(read(&limits, address).await, Ok(0));
+    let ada = someone();
+    assert_eq!(read(&limits, ada).await, Ok(0));
+    assert_eq!(read(&limits, ada).await, Err(10_000));
+    assert_eq!(limits.spent(Class::Read, ada), None, "an account is counted, not remembered");
 }
 
 #[tokio::test]

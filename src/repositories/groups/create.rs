@@ -1,5 +1,7 @@
 //! Making a group: the row, its conversation, its members and what they are told, or nothing.
 
+use std::collections::HashSet;
+
 use super::quota::Taken;
 use super::{Groups, Row};
 use crate::domain::conversations::{Kind, Membership, Role};
@@ -56,6 +58,14 @@ impl Groups {
             })
             .await?;
         Ok(made)
+    }
+
+    /// Those of these users who are accounts that can be added to a group.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn addable(&self, users: &[UserId]) -> Result<HashSet<UserId>> {
+        self.quota.known(users).await
     }
 }
 

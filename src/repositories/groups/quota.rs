@@ -1,6 +1,7 @@
 //! How many groups each user is in, and how many they have made lately: counts in the account,
 //! raised in the transaction that they limit.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use mongodb::ClientSession;
@@ -12,9 +13,9 @@ use serde::Deserialize;
 use crate::domain::clock::Timestamp;
 use crate::domain::groups::MAX_GROUPS_OF_A_USER;
 use crate::domain::ids::UserId;
-use crate::error::Error;
-use crate::repositories::bson::optional_date;
-use crate::repositories::store::{Abort, Collection, Store};
+use crate::error::{Error, Result};
+use crate::repositories::bson::{id, optional_date};
+use crate::repositories::store::{Abort, Collection, Store, all};
 
 /// The time in which groups that someone makes are counted together; it begins with the first.
 const DAY: Duration = Duration::from_hours(24);
@@ -36,6 +37,12 @@ struct Made {
     groups_made: i64,
     #[serde(with = "optional_date", default)]
     groups_since: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Known {
+    #[serde(rename = "_id", with = "id")]
+    id: UserId,
 }
 
 /// The counts in `users`.
@@ -97,6 +104,14 @@ impl Quota {
         }
         let known = self.users.count_documents(known).session(session).await?;
         Ok(if known == count { Taken::Full } else { Taken::Unknown })
+    }
+
+    /// Those of these users who are accounts that can be added.
+    pub(super) async fn known(&self, users: &[UserId]) -> Result<HashSet<UserId>> {
+        let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null };
+        let rows = self.users.clone_with_type::<Known>();
+        let rows = all(&self.users, rows.find(known).projection(doc! { "_id": 1 })).await?;
+        Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
     /// Counts these users, each named once, out of a group.

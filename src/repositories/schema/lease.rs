@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::definition::fingerprint;
 use super::{Applied, By, SchemaError};
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::{CLOCK_TOLERANCE, Clock, Timestamp};
 use crate::error::Result;
 use crate::repositories::bson::{binary, optional_date};
 use crate::repositories::store::{Collection, Store, duplicate, failed, within, within_raw};
@@ -47,7 +47,7 @@ pub(super) struct State {
 impl State {
     /// Whether nobody is at work.
     pub fn is_free(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| until <= now)
+        self.until.is_none_or(|until| until <= now || until > latest(now))
     }
 
     /// Whether the definitions of this instance were the last to be applied.
@@ -68,6 +68,11 @@ impl State {
         all.drain(..all.len().saturating_sub(REMEMBERED));
         all
     }
+}
+
+/// The latest end of a lease that is held now: a later one is of before the clock was set back.
+fn latest(now: Timestamp) -> Timestamp {
+    now.plus(TERM).plus(CLOCK_TOLERANCE)
 }
 
 /// The row and the way to it.
@@ -94,6 +99,7 @@ impl Lease {
         let free = doc! { "_id": "schema", "shards": shards, "$or": [
             { "until": { "$exists": false } },
             { "until": { "$lte": now } },
+            { "until": { "$gt": latest(now) } },
         ] };
         let change = doc! {
             "$inc": { "fence": 1_i64 },

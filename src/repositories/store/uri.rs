@@ -33,13 +33,12 @@ impl UriError {
     /// The driver's reason, unless it repeats a part of the credentials.
     pub(super) fn new(uri: &str, error: &DriverError) -> Self {
         let reason = match &*error.kind {
-            ErrorKind::InvalidArgument { message, .. } | ErrorKind::DnsResolve { message, .. } => {
-                message.clone()
-            }
+            ErrorKind::InvalidArgument { message, .. } => message.clone(),
             kind => kind.to_string(),
         };
         let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-        if repeats_secret(uri, &line) {
+        let is_escape = line.contains("URL encoded") || line.contains("unescaped");
+        if is_escape || repeats_secret(uri, &line) {
             return Self(
                 "it cannot be read; of a user name and a password, every character but letters, \
                  digits and - . _ ~ must be percent-encoded (@ is %40)"

@@ -14,7 +14,7 @@ use super::super::sends;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
-use crate::domain::messages::{Draft, Sent, StoredMessage, Target, unknown_attachment};
+use crate::domain::messages::{Draft, Sent, StoredMessage, Target, unknown_attachments};
 use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
 
@@ -72,8 +72,10 @@ impl Plan {
             return same(row, draft).map(Sent::Before);
         }
         // Whatever was collected since the request was checked is not there any more.
-        if draft.files().any(|file| !self.files.contains(&file)) {
-            return Err(unknown_attachment());
+        let collected = draft.files().enumerate().filter(|(_, file)| !self.files.contains(file));
+        let mut collected = collected.map(|(index, _)| format!("attachments[{index}]")).peekable();
+        if collected.peek().is_some() {
+            return Err(unknown_attachments(collected));
         }
         let (id, member) = (draft.conversation(), member_key(draft));
         let own = match self.own_totals.get(&member) {

@@ -111,7 +111,7 @@ impl Reading<'_> {
         let mut upload = None;
         if self.files <= MAX_FILES {
             let filename = part.filename().unwrap_or_default();
-            upload = Some(self.attachments.begin(self.uploader, &filename));
+            upload = Some(self.attachments.begin(self.uploader, filename));
         } else {
             self.refuse("file", "too_many", "at most 10 files");
         }

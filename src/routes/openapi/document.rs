@@ -179,7 +179,11 @@ impl Builder {
             let example = example.clone().unwrap_or_else(|| self.example(&schema));
             modern(&mut schema);
             let content = json!({"schema": schema, "example": example});
-            response["content"] = json!({*media_type: content});
+            response["content"] = json!({*media_type: content.clone()});
+            if media_type.contains('*') {
+                // Generators of clients know no ranges of media types.
+                response["content"]["application/octet-stream"] = content;
+            }
         }
         response
     }

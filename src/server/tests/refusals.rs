@@ -257,3 +257,27 @@ async fn a_stream_without_end_is_read_for_a_while_only() {
     assert_eq!(soon(response).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert!((16 << 20..34 << 20).contains(&sent), "{sent}");
 }
+
+#[tokio::test]
+async fn the_redirect_listener_refuses_and_reads_alike() {
+    let rig = Rig::start(|_| ());
+    for (head, length, status) in [
+        ("POST / HTTP/1.1\r\nhost: a\r\n", 100, 308),
+        ("POST / HTTP/1.1\r\nhost: a\r\n", 3_000_000, 308),
+        ("POST / HTTP/1.1\r\n", 100, 400),
+        ("POST / HTTP/1.1\r\nhost: a\r\nhost: b\r\n", 3_000_000, 400),
+        ("CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n", 0, 404),
+        ("OPTIONS * HTTP/1.0\r\n", 100, 308),
+    ] {
+        let mut stream = TcpStream::connect(rig.redirect).await.unwrap();
+        let sent = format!("{head}content-length: {length}\r\n\r\n");
+        soon(stream.write_all(sent.as_bytes())).await.unwrap();
+        sleep(millis(2)).await;
+        soon(stream.write_all(&vec![b'x'; length])).await.unwrap();
+        let mut got = String::new();
+        // A reset would be an error.
+        soon(stream.read_to_string(&mut got)).await.unwrap();
+        assert!(got.get(9..12) == Some(&status.to_string()), "{head}{got}");
+        assert!(head.contains("1.0") || got.contains("\r\nconnection: close\r\n"), "{got}");
+    }
+}

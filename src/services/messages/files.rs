@@ -5,7 +5,7 @@ use crate::domain::attachments::Attachment;
 use crate::domain::clock::random_bytes;
 use crate::domain::files::MAX_TOGETHER;
 use crate::domain::ids::{AttachmentId, UserId};
-use crate::domain::messages::{Draft, ExactlyOnce, unknown_attachment};
+use crate::domain::messages::{Draft, ExactlyOnce, unknown_attachments};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
 use crate::services::upload::Upload;
@@ -93,7 +93,10 @@ impl Messages {
         if !wanted.is_empty() {
             files = self.repositories.attachments.own(sender, &wanted).await?;
             if files.len() < wanted.len() {
-                return Err(unknown_attachment());
+                let is_unknown = |id: &AttachmentId| files.iter().all(|file| file.id != *id);
+                let unknown = ids.iter().enumerate().filter(|(_, id)| is_unknown(id));
+                let fields = unknown.map(|(index, _)| format!("attachments[{index}]"));
+                return Err(unknown_attachments(fields));
             }
         }
         files.extend_from_slice(uploaded);

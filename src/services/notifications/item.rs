@@ -9,13 +9,14 @@ use super::waiting::Waiting;
 use super::{Entry, Notifications};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
+use crate::domain::graphemes;
 use crate::domain::ids::{ConversationId, GroupId, MessageId, UserId};
 use crate::domain::messages::StoredMessage;
 use crate::domain::notifications::{NotificationId, NotificationKind, NotificationPosition};
 use crate::domain::users::PublicUser;
 use crate::error::Result;
 
-/// How many characters of a message its notification shows.
+/// How many characters of a message its notification shows at most, cut between graphemes.
 const PREVIEW: usize = 140;
 
 /// A notification as its reader sees it.
@@ -108,6 +109,6 @@ fn item(
 fn preview(message: &StoredMessage) -> String {
     match message.attachments.first() {
         Some(file) if message.text.is_empty() => file.filename.clone(),
-        _ => message.text.chars().take(PREVIEW).collect(),
+        _ => graphemes::chars(&message.text, PREVIEW).to_owned(),
     }
 }

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 use super::{Ending, Step, Stores};
+use crate::domain::archives;
 use crate::domain::attachments::Attachment;
 use crate::domain::files::{Filename, Preview, Rendition};
 use crate::domain::ids::{AttachmentId, UserId};
@@ -122,6 +123,9 @@ impl Receiver {
     async fn content(&self) -> Result<Content> {
         let Self { stores, id, size, .. } = self;
         let mut content_type = media_type::sniff(&self.head, *size);
+        if content_type == archives::ZIP {
+            content_type = archives::type_of(self, *size).await?;
+        }
         let mut image = None;
         if let Some(kind) = Image::of(content_type) {
             image = stores.images.examine(kind, self.read_back()).await?;
@@ -158,6 +162,23 @@ impl Receiver {
             all.extend_from_slice(&self.stores.files.chunk(self.id, Rendition::Original, n).await?);
         }
         Ok(all.freeze())
+    }
+}
+
+/// What was stored, in parts: an archive is not kept either.
+impl archives::Source for Receiver {
+    async fn range(&self, from: u64, to: u64) -> Result<Vec<u8>> {
+        let to = to.min(self.size);
+        let mut bytes = Vec::with_capacity(usize::try_from(to.saturating_sub(from)).unwrap_or(0));
+        let chunk = CHUNK as u64;
+        for n in from / chunk..to.div_ceil(chunk) {
+            let number = u32::try_from(n).map_err(Error::internal)?;
+            let stored = self.stores.files.chunk(self.id, Rendition::Original, number).await?;
+            let within = |at: u64| usize::try_from(at.saturating_sub(n * chunk)).unwrap_or(CHUNK);
+            let part = within(from).min(stored.len())..within(to).min(stored.len());
+            bytes.extend_from_slice(&stored[part]);
+        }
+        Ok(bytes)
     }
 }
 

@@ -62,7 +62,7 @@ async fn what_nobody_refers_to_is_gone_after_a_day() {
     for field in ["url", "thumbnail_url"] {
         fetch(&alice, &file, field).await.problem(404, "not_found");
     }
-    attach(&alice, &bob, &file).await.invalid(&["attachments"]);
+    attach(&alice, &bob, &file).await.invalid(&["attachments[0]"]);
     show(&alice, &file["id"]).await.invalid(&["profile_picture"]);
     let group = alice.group("all", &[]).await;
     show_in(&alice, &group, &file["id"]).await.invalid(&["group_picture"]);
@@ -182,7 +182,7 @@ async fn what_a_round_did_not_finish_the_next_one_does() {
     let end = doc! { "$set": { "state": "deleting" }, "$unset": { "unused_since": "" } };
     rows.update_one(doc! {}, end).await.expect("updated");
     fetch(&alice, &file, "url").await.problem(404, "not_found");
-    attach(&alice, &bob, &file).await.invalid(&["attachments"]);
+    attach(&alice, &bob, &file).await.invalid(&["attachments[0]"]);
     assert_eq!(collected(&app).await, 1);
     assert_eq!(stored(&app).await, [0, 0, 0]);
     // And where it came no further than the bytes.
@@ -236,7 +236,7 @@ async fn race(files: usize, pick: impl Fn(usize) -> usize) -> Vec<u16> {
         if answer.status == 201 {
             assert_eq!((read.status, read.text()), (200, format!("file {}", pick(n))));
         } else {
-            answer.clone().invalid(&["attachments"]);
+            answer.clone().invalid(&["attachments[0]"]);
             assert_eq!((read.status, fetch(&alice, file, "url").await.status), (404, 404));
             gone.insert(pick(n));
         }

@@ -4,6 +4,7 @@ pub mod collecting;
 pub mod images;
 mod memory;
 mod metadata;
+mod office;
 mod reading;
 mod uploading;
 

@@ -168,7 +168,7 @@ async fn only_those_who_are_shown_a_file_may_read_it() {
     assert_eq!(message["attachments"], json!([sent]));
     assert_eq!((status(&bob).await, status(&eve).await), (200, 404));
     let stolen = json!({"recipient_user_id": eve.id, "message": "", "attachments": [sent["id"]]});
-    bob.post("/messages", stolen).await.invalid(&["attachments"]);
+    bob.post("/messages", stolen).await.invalid(&["attachments[0]"]);
     let uses = app.database().await.collection::<Document>("attachment_uses");
     uses.delete_many(doc! {}).await.expect("deleted");
 

@@ -135,7 +135,7 @@ async fn what_is_refused_is_told_to_nobody() {
     leave(&cleo, &name).await.problem(404, "not_found");
     let unverified: Value = app.sign_up("zoe").await["id"].clone();
     let new = json!({"group_name": "new", "members": [ben.id, unverified]});
-    anna.post("/groups", new).await.invalid(&["members"]);
+    anna.post("/groups", new).await.invalid(&["members[1]"]);
     log.holds([]).await;
     post(&anna, &name, "add", &cleo).await.ok(201);
     log.taken().await;

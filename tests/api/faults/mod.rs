@@ -9,6 +9,7 @@ mod elections;
 mod failpoints;
 mod forgetting;
 mod full;
+mod hangups;
 mod held;
 mod kills;
 mod leaving;

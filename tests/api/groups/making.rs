@@ -70,8 +70,11 @@ async fn what_is_no_group_is_refused_and_nothing_is_made() {
         (json!({"group_name": "x".repeat(101), "members": []}), vec!["group_name"]),
         (json!({"group_name": " \u{200B}", "members": []}), vec!["group_name"]),
         (json!({"group_name": "a\u{0}b", "members": []}), vec!["group_name"]),
-        (json!({"group_name": "x", "members": [all[1].id, NOBODY]}), vec!["members"]),
-        (json!({"group_name": "x", "members": [all[1].id, unverified]}), vec!["members"]),
+        (json!({"group_name": "x", "members": [all[1].id, NOBODY]}), vec!["members[1]"]),
+        (
+            json!({"group_name": "x", "members": [NOBODY, unverified]}),
+            vec!["members[0]", "members[1]"],
+        ),
     ];
     for (body, fields) in wrong {
         alice.post("/groups", body).await.invalid(&fields);
@@ -112,7 +115,7 @@ async fn outsiders_cannot_know_that_there_is_a_group() {
         leave(eve, id).await.problem(404, "not_found");
     }
     assert_eq!(eve.get("/groups").await.ok(200), json!({"items": [], "next_cursor": null}));
-    for malformed in ["x", "%7B%22$ne%22:null%7D", &group.to_uppercase(), &group[1..]] {
+    for malformed in ["x", "%7B%22$ne%22:null%7D", &group[1..]] {
         alice.get(&format!("/groups/{malformed}")).await.problem(404, "not_found");
         let body = json!({"user_id": bob.id});
         alice.post(&format!("/groups/{malformed}/add"), body).await.problem(404, "not_found");

@@ -117,7 +117,7 @@ impl Actor {
         }
     }
 
-    pub(super) fn through(&self, http: reqwest::Client, url: String) -> Self {
+    pub fn through(&self, http: reqwest::Client, url: String) -> Self {
         Self { http, url, ..self.clone() }
     }
 

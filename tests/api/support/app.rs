@@ -144,6 +144,11 @@ impl TestApp {
         self.world.clock.advance(by);
     }
 
+    /// Sets the clock of every instance of this test back.
+    pub fn set_back(&self, by: Duration) {
+        self.world.clock.set_back(by);
+    }
+
     /// The present moment of this test.
     pub fn clock(&self) -> &Clock {
         &self.world.clock

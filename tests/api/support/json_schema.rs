@@ -53,7 +53,12 @@ fn open(
     at: &str,
     found: &mut Vec<String>,
 ) {
+    let beside = schema;
     let schema = resolve(document, schema);
+    if !std::ptr::eq(beside, schema) {
+        // What stands beside a reference holds as well.
+        properties(document, beside, value, at, found);
+    }
     parts_of(schema, "allOf").for_each(|part| open(document, part, value, at, found));
     for (parts, most) in [("oneOf", 1), ("anyOf", usize::MAX)] {
         let count = parts_of(schema, parts).filter(|part| agrees(document, part, value)).count();
@@ -79,14 +84,24 @@ fn open(
             found.push(format!("{at}/{name} is missing"));
         }
     }
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        if let Some(value) = value.get(name) {
-            compare(document, field, value, &format!("{at}/{name}"), found);
-        }
-    }
+    properties(document, schema, value, at, found);
     if let (Some(items), Some(values)) = (schema.get("items"), value.as_array()) {
         for (index, value) in values.iter().enumerate() {
             compare(document, items, value, &format!("{at}/{index}"), found);
+        }
+    }
+}
+
+fn properties(
+    document: &'static Value,
+    schema: &'static Value,
+    value: &Value,
+    at: &str,
+    found: &mut Vec<String>,
+) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(value) = value.get(name) {
+            compare(document, field, value, &format!("{at}/{name}"), found);
         }
     }
 }

@@ -44,6 +44,15 @@ impl Server {
         server
     }
 
+    /// A mongod of its own, in no replica set.
+    pub async fn single_mongod() -> Self {
+        let mut server = Self::member().await;
+        server.kill();
+        server.arguments.retain(|argument| argument != "--replSet=rs0");
+        server.start().await;
+        server
+    }
+
     /// A mongod that is to be a member of a replica set.
     pub async fn member() -> Self {
         Self::member_with(&["--oplogSize=128"]).await

@@ -104,6 +104,11 @@ pub fn request(url: &str, query: &str) -> RequestBuilder {
         .tls_danger_accept_invalid_certs(true)
         .build()
         .expect("a client");
+    upgrade(&http, url, query)
+}
+
+/// The same over a client of the test's own, which speaks HTTP/1.1.
+pub fn upgrade(http: &reqwest::Client, url: &str, query: &str) -> RequestBuilder {
     http.request(Method::GET, format!("{url}/ws{query}"))
         .header("connection", "Upgrade")
         .header("upgrade", "websocket")

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::support::{Actor, Answer, TestApp};
 
 /// A row's path with well-formed parameters that name nothing.
-fn filled(row: &Endpoint) -> String {
+pub fn filled(row: &Endpoint) -> String {
     with_parameters(row, |name| match name {
         "message_id" => MessageId::new(ConversationId::random(), 1).to_string(),
         "emoji" => "%F0%9F%91%8D".to_owned(),

@@ -1,0 +1,128 @@
+//! Whether a session stands: one read by its key, and a second one only where the first could be
+//! wrong about a session that is not there.
+
+use std::sync::{Mutex, PoisonError};
+
+use mongodb::bson::{Document, doc};
+use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria};
+use serde::Deserialize;
+
+use super::Sessions;
+use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp};
+use crate::domain::ids::{SessionId, UserId};
+use crate::error::Result;
+use crate::repositories::bson::{date, id};
+use crate::repositories::store::within;
+
+/// As much of a session as every request needs.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Standing {
+    /// Whose it is.
+    #[serde(rename = "user_id", with = "id")]
+    pub user: UserId,
+    /// When it was last marked as used.
+    #[serde(with = "date")]
+    pub last_used_at: Timestamp,
+    /// From when on it does not stand.
+    #[serde(with = "date")]
+    pub expires_at: Timestamp,
+    /// When it was last used at this instance, which is written down to within a minute only.
+    #[serde(skip)]
+    pub used_here: Option<Timestamp>,
+}
+
+/// The last linearizable read that was answered.
+#[derive(Debug, Default)]
+pub(super) struct Confirmation(Mutex<Option<Confirmed>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Confirmed {
+    primary: u64,
+    at: Timestamp,
+}
+
+impl Confirmation {
+    /// Whether this primary has shown, well after `issued`, that it is one and has caught up with
+    /// the majority: then it knows of every session that was there at that time.
+    fn covers(&self, primary: Option<u64>, issued: Timestamp, now: Timestamp) -> bool {
+        let confirmed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        confirmed.is_some_and(|last| {
+            // Later than now: the clock was set back, and compares with nothing before.
+            let is_before = issued.plus(CLOCK_TOLERANCE) < last.at && last.at <= now;
+            is_before && Some(last.primary) == primary
+        })
+    }
+
+    fn note(&self, primary: Option<u64>, at: Timestamp) {
+        let confirmed = primary.map(|primary| Confirmed { primary, at });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = confirmed;
+    }
+}
+
+impl Sessions {
+    /// Whose session it is and how long it stands; `None` once it has ended. `issued` is when a
+    /// token of the session was given out, and so not before it began.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn standing(
+        &self,
+        session: SessionId,
+        issued: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Standing>> {
+        let fields = doc! { "user_id": 1, "last_used_at": 1, "expires_at": 1 };
+        let rows = self.rows.clone_with_type::<Standing>();
+        // A secondary, which the URI may name for reads, can lag behind by any time.
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        let find = || {
+            let find = rows.find_one(standing(session, now)).projection(fields.clone());
+            find.selection_criteria(primary.clone())
+        };
+        within(&self.rows, async {
+            if let Some(standing) = find().await? {
+                return Ok(Some(standing));
+            }
+            // A primary elected a moment ago may not show yet what the majority has, and one that
+            // was deposed does not know what began since: they would end sessions that stand. A
+            // linearizable read waits until neither is possible, at the price of a write.
+            let primary = self.primary.number();
+            if self.confirmation.covers(primary, issued, now) {
+                return Ok(None);
+            }
+            let standing = find().read_concern(ReadConcern::linearizable()).await?;
+            self.confirmation.note(primary, now);
+            Ok(standing)
+        })
+        .await
+    }
+}
+
+/// The sessions that stand, of one id.
+pub(super) fn standing(session: SessionId, now: Timestamp) -> Document {
+    doc! { "_id": session, "expires_at": { "$gt": now } }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_confirmation_is_of_one_primary_and_of_what_was_before_it() {
+        let (confirmation, now) = (Confirmation::default(), Timestamp::from_millis(1 << 40));
+        let old = now.minus(CLOCK_TOLERANCE + Duration::from_millis(1));
+        assert!(!confirmation.covers(Some(1), old, now), "nothing was confirmed");
+        confirmation.note(Some(1), now);
+        assert!(confirmation.covers(Some(1), old, now));
+        let young = now.minus(CLOCK_TOLERANCE);
+        assert!(!confirmation.covers(Some(1), young, now), "may have begun since");
+        assert!(!confirmation.covers(Some(2), old, now), "an election");
+        assert!(!confirmation.covers(None, old, now), "no primary");
+        let before = now.minus(Duration::from_millis(1));
+        assert!(!confirmation.covers(Some(1), old, before), "a clock that was set back");
+        confirmation.note(None, now);
+        assert!(!confirmation.covers(None, old, now), "a primary that nobody sees");
+    }
+}
