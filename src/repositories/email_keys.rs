@@ -1,11 +1,10 @@
 //! Keys of addresses that an earlier natter stored: domains are compared as A-labels now.
 
 use futures_util::TryStreamExt;
-use mongodb::Collection;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::accounts::Accounts;
-use super::store::{duplicate, failed, within, within_raw};
+use super::store::{Collection, duplicate, failed, within, within_raw};
 use crate::domain::text::Email;
 use crate::error::Result;
 
@@ -27,15 +26,15 @@ impl Accounts {
 async fn renew(rows: &Collection<Document>) -> Result<u64> {
     let others = doc! { "email_key": { "$regex": "[^\\x00-\\x7f]" } };
     let fields = doc! { "email_key": 1 };
-    let mut found = within(rows.find(others).projection(fields)).await?;
+    let mut found = within(rows, rows.find(others).projection(fields)).await?;
     let mut taken = 0;
-    while let Some(row) = within(async { found.try_next().await }).await? {
+    while let Some(row) = within(rows, async { found.try_next().await }).await? {
         let former = row.get_str("email_key").unwrap_or_default();
         let Ok(email) = Email::parse(former) else { continue };
         let own =
             doc! { "_id": row.get("_id").cloned().unwrap_or(Bson::Null), "email_key": former };
         let renewed = doc! { "$set": { "email_key": email.key() } };
-        match within_raw(rows.update_one(own, renewed)).await? {
+        match within_raw(rows, rows.update_one(own, renewed)).await? {
             Err(error) if duplicate(&error).is_some() => taken += 1,
             outcome => drop(outcome.map_err(failed)?),
         }
