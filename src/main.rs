@@ -72,7 +72,7 @@ async fn run(command: Command, settings: Settings) -> Result<(), Failure> {
         Command::Seed { fixture, beside_real_accounts, .. } => {
             let fixture = fixture.unwrap_or_default();
             let beside = Beside::of(beside_real_accounts);
-            let made = app::seed(settings, &fixture, beside).await?;
+            let made = Box::pin(app::seed(settings, &fixture, beside)).await?;
             println!("{}: {made}", fixture.display());
             Ok(())
         }
