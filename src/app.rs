@@ -28,6 +28,7 @@ use crate::repositories::schema::{self, By};
 use crate::repositories::store::Store;
 use crate::routes::{self, Health};
 use crate::server::{self, Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
+use crate::services::budget::UnreadAnswers;
 use crate::services::outgoing::Dispatch;
 use crate::services::relay::Relay;
 use crate::services::seed::fixture::Fixture;
@@ -141,8 +142,9 @@ impl App {
         let routes = routes::all(&self.guards, &self.services, &self.realtime, &self.health);
         let origins = server.cors_origins.clone();
         let (metrics, limit) = (&self.metrics, server.request_seconds);
-        let app = edge::application(routes, origins, limit, metrics);
-        let admin = edge::application(routes::admin(metrics), Vec::new(), limit, metrics);
+        let unread = &self.services.unread;
+        let app = edge::application(routes, origins, limit, metrics, unread);
+        let admin = edge::application(routes::admin(metrics), Vec::new(), limit, metrics, unread);
         let shutdown = self.shutdown.clone();
         server::serve(self.listeners, self.tls, options, app, admin, shutdown, metrics).await;
         self.shutdown.finish().await;
@@ -185,6 +187,7 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         redis: &redis,
         bus: &bus,
         metrics: &metrics,
+        unread: &UnreadAnswers::unread(),
     })?;
     Ok(Composed { store, redis, bus, repositories, services, dispatch, metrics })
 }
@@ -244,7 +247,9 @@ pub async fn seed(settings: Settings, fixture: &Path, beside: Beside) -> Result<
     let stop = CancellationToken::new();
     let stopping = stop.clone().drop_guard();
     let running = tokio::spawn(dispatch.run(stop));
-    let made = Seeder::new(services, repositories, clock).load(&fixture).await;
+    let seeder = Seeder::new(services, repositories, clock);
+    // Boxed: it loads many entries at a time.
+    let made = Box::pin(seeder.load(&fixture)).await;
     drop(stopping);
     running.await?;
     Ok(made?)

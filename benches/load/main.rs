@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod hangups;
+mod memory;
 mod mix;
 mod report;
 mod talks;
@@ -54,6 +55,9 @@ struct Options {
     /// The directory that the natter of --url writes its mails to (`mail.url`).
     #[arg(long, requires = "url")]
     mails: Option<PathBuf>,
+    /// Attack an instance's memory instead: silent connections, unread downloads, image bombs.
+    #[arg(long)]
+    memory: bool,
     /// What cargo says when it is to be measured.
     #[arg(long, hide = true)]
     bench: bool,
@@ -83,7 +87,8 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<usize> {
     // Fails only when one is installed already, which is then the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    check_open_files(u64::from(options.connections))?;
+    let connections = if options.memory { 10_000 } else { options.connections };
+    check_open_files(u64::from(connections))?;
     machine("before");
     if let (Some(url), Some(mails)) = (&options.url, &options.mails) {
         let connector = Connector::new(url)?;
@@ -93,6 +98,9 @@ async fn run(options: &Options) -> Result<usize> {
     let measured = tokio::select! {
         measured = async {
             let connector = instance.ready().await?;
+            if options.memory {
+                return memory::attack(&connector, &instance.mails(), Some(instance.pid())).await;
+            }
             measure(options, &connector, &instance.mails(), Some(instance.pid())).await
         } => measured,
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),

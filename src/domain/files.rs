@@ -88,6 +88,8 @@ pub struct StoredFile {
     pub attachment: Attachment,
     /// Its preview, if it is an image that could be decoded.
     pub preview: Option<Preview>,
+    /// Bytes of each stored chunk but the last.
+    pub chunk_size: usize,
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 pub(super) use self::storage::Storage;
 use super::bson::{binary, date, id};
+use super::files::{CHUNK, FIRST_CHUNK};
 use super::store::{Collection, Store, all, within};
 use super::turns::Turns;
 use crate::domain::attachments::Attachment;
@@ -44,6 +45,7 @@ struct Row {
     width: Option<i32>,
     height: Option<i32>,
     preview: Option<PreviewRow>,
+    chunk_size: Option<i32>,
     #[serde(with = "date")]
     created_at: Timestamp,
 }
@@ -85,6 +87,7 @@ impl Content {
             "width": self.dimensions.map(|(width, _)| side(width)).transpose()?,
             "height": self.dimensions.map(|(_, height)| side(height)).transpose()?,
             "preview": preview.transpose()?,
+            "chunk_size": i32::try_from(CHUNK).map_err(Error::internal)?,
         })
     }
 }
@@ -283,6 +286,8 @@ impl TryFrom<Row> for StoredFile {
             size(preview.size).map(|size| Preview { content_type: preview.content_type, size })
         });
         let preview = preview.transpose()?;
+        let chunk_size = row.chunk_size.map_or(Ok(FIRST_CHUNK), usize::try_from);
+        let chunk_size = chunk_size.map_err(Error::internal)?;
         let attachment = Attachment {
             id: row.id,
             filename: row.filename,
@@ -295,6 +300,6 @@ impl TryFrom<Row> for StoredFile {
             thumbnail_url: preview.as_ref().map(|_| format!("/attachments/{}/thumbnail", row.id)),
             created_at: row.created_at,
         };
-        Ok(Self { uploader: row.uploader, attachment, preview })
+        Ok(Self { uploader: row.uploader, attachment, preview, chunk_size })
     }
 }

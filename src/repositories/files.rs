@@ -13,8 +13,15 @@ use crate::domain::files::Rendition;
 use crate::domain::ids::AttachmentId;
 use crate::error::{Error, Result};
 
-/// Bytes of every chunk but the last; GridFS' own default.
-pub const CHUNK: usize = 255 * 1024;
+/// Bytes of every chunk but the last. A download holds a chunk for as long as its client takes to
+/// read it, so they are smaller than GridFS' own default.
+pub const CHUNK: usize = 64 * 1024;
+
+/// Bytes of a chunk where the file's row does not say it.
+pub const FIRST_CHUNK: usize = 255 * 1024;
+
+/// Chunks that are written together.
+pub const BATCH: usize = 4;
 
 /// The collections `fs.files` and `fs.chunks`.
 #[derive(Debug, Clone)]
@@ -35,19 +42,23 @@ impl Files {
         Self { files: store.collection("fs.files"), chunks: store.collection("fs.chunks") }
     }
 
-    /// Stores chunk `n`, from 0: [`CHUNK`] bytes, or what is left at the end.
+    /// Stores the chunks from `first` on, counted from 0: each of [`CHUNK`] bytes, the last of a
+    /// file of what is left.
     ///
     /// # Errors
-    /// When the store is away; the chunk may then be there or not.
+    /// When the store is away; each chunk may then be there or not.
     pub async fn append(
         &self,
         id: AttachmentId,
         part: Rendition,
-        n: u32,
-        bytes: Vec<u8>,
+        first: u32,
+        chunks: Vec<Vec<u8>>,
     ) -> Result<()> {
-        let chunk = doc! { "files_id": key(id, part), "n": number(n)?, "data": binary(bytes) };
-        within(&self.chunks, self.chunks.insert_one(chunk)).await?;
+        let chunk = |(n, bytes)| -> Result<Document> {
+            Ok(doc! { "files_id": key(id, part), "n": number(n)?, "data": binary(bytes) })
+        };
+        let chunks: Vec<_> = (first..).zip(chunks).map(chunk).collect::<Result<_>>()?;
+        within(&self.chunks, self.chunks.insert_many(chunks)).await?;
         Ok(())
     }
 

@@ -135,5 +135,5 @@ async fn read(
     attachments: Arc<Attachments>,
     rendition: Rendition,
 ) -> Result<Response> {
-    serve(attachments.open(caller.user, id, rendition).await?, &request)
+    serve(attachments.open(caller.user, id, rendition).await?, &request).await
 }

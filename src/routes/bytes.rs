@@ -36,8 +36,8 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
 /// The file, or what of it the request asks for: 200, 206, 304 or 416.
 ///
 /// # Errors
-/// Only by a defect.
-pub(super) fn serve(file: OpenFile, request: &HeaderMap) -> Result<Response> {
+/// `unavailable` where too many downloads are not read.
+pub(super) async fn serve(file: OpenFile, request: &HeaderMap) -> Result<Response> {
     let etag = format!("\"{}\"", file.tag);
     let size = file.size;
     let mut headers = headers(&file, &etag)?;
@@ -60,8 +60,9 @@ pub(super) fn serve(file: OpenFile, request: &HeaderMap) -> Result<Response> {
     };
     headers.insert(header::CONTENT_TYPE, value(&file.content_type)?);
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
+    let bytes = file.read(range).await?;
     // Too late for a problem: the connection breaks off, and the log says why.
-    let bytes = file.read(range).inspect_err(|error| tracing::error!(event = "file_read", %error));
+    let bytes = bytes.inspect_err(|error| tracing::error!(event = "file_read", %error));
     let body = warp::reply::stream(shared(bytes)).into_response();
     Ok(answer(status, headers, body))
 }

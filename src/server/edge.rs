@@ -4,31 +4,34 @@ use std::convert::Infallible;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
-use http_body::Body;
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body::{Body, Frame};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use tower::{Layer, Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::compression::predicate::Predicate;
 use warp::filters::BoxedFilter;
 
 use super::Peer;
 use super::cross_origin::CrossOrigin;
 use super::detached::detached;
 use super::head;
+use crate::domain::clients::Subject;
 use crate::error::{Error, Kind};
 use crate::filters::context::RequestContext;
 use crate::filters::problem;
 use crate::metrics::Metrics;
+use crate::services::budget::{UnreadAnswers, held};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type AnswerBody = BoxBody<Bytes, BoxError>;
@@ -39,6 +42,9 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// JSON smaller than this is sent as it is.
 const COMPRESS_ABOVE: u64 = 1024;
+
+/// An answer of so many bytes is not counted: it takes as much as the request that asked for it.
+const UNCOUNTED: u64 = 4096;
 
 /// What every answer carries unless its route says otherwise. Nothing here is meant to be
 /// rendered, so nothing may be loaded, framed or sniffed.
@@ -56,6 +62,7 @@ pub fn application<B>(
     origins: Vec<HeaderValue>,
     request_timeout: Duration,
     metrics: &Metrics,
+    unread: &Arc<UnreadAnswers>,
 ) -> impl Service<Request<B>, Response = Answer, Error = Infallible, Future: Send + 'static>
 + Clone
 + Send
@@ -64,15 +71,22 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Sync + 'static,
 {
     let inner = Inner { routes, request_timeout };
-    let compressed = CompressionLayer::new().compress_when(compressible()).layer(inner);
-    Edge { inner: CrossOrigin::new(compressed, origins), metrics: metrics.clone() }
+    let compressed = CompressionLayer::new().compress_when(Compressible).layer(inner);
+    let (metrics, unread) = (metrics.clone(), unread.clone());
+    Edge { inner: CrossOrigin::new(compressed, origins), metrics, unread }
 }
 
-fn compressible() -> impl Predicate {
-    let is_json = |_, _, headers: &HeaderMap, _: &http::Extensions| {
-        headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json")
-    };
-    SizeAbove::new(COMPRESS_ABOVE).and(is_json)
+/// JSON that is there as a whole: a compressor keeps megabytes for as long as it has to go on.
+#[derive(Clone, Copy)]
+struct Compressible;
+
+impl Predicate for Compressible {
+    fn should_compress<B: Body>(&self, response: &Response<B>) -> bool {
+        let content_type = response.headers().get(header::CONTENT_TYPE);
+        let size = response.body().size_hint().exact();
+        content_type.is_some_and(|value| value == "application/json")
+            && size.is_some_and(|size| size > COMPRESS_ABOVE)
+    }
 }
 
 /// The routes, with refused heads kept from them, a panic caught and a time limit kept.
@@ -118,6 +132,7 @@ where
 struct Edge<S> {
     inner: S,
     metrics: Metrics,
+    unread: Arc<UnreadAnswers>,
 }
 
 impl<S, B, R> Service<Request<B>> for Edge<S>
@@ -136,7 +151,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Self { inner, metrics } = self.clone();
+        let Self { inner, metrics, unread } = self.clone();
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
         let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
         let is_head = request.method() == Method::HEAD;
@@ -148,17 +163,63 @@ where
         }
         Box::pin(async move {
             let Ok(response) = inner.oneshot(request).await;
-            let response = finish(response.map(|body| body.map_err(Into::into).boxed()), &context);
+            let response = response.map(|body| body.map_err(Into::into).boxed());
+            let response = counted(compressed(response).await, &context, &unread);
+            let response = finish(response, &context);
             line.write(&response, &context, &metrics);
             Ok(if is_head { without_body(response) } else { response })
         })
     }
 }
 
+/// The answer with its body compressed to the end, so that nothing of the compressor stays while
+/// the client reads.
+async fn compressed(response: Answer) -> Answer {
+    if !response.headers().contains_key(header::CONTENT_ENCODING) {
+        return response;
+    }
+    let (head, mut body) = response.into_parts();
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(piece)) => bytes.extend_from_slice(&piece),
+            Ok(Err(_trailers)) => {}
+            Err(error) => return problem_answer(Error::internal(error)),
+        }
+        // Some megabytes take their time.
+        tokio::task::coop::consume_budget().await;
+    }
+    Response::from_parts(head, whole(bytes.freeze()))
+}
+
+/// The answer, counted among those that are not read until all of its bytes have left.
+fn counted(response: Answer, context: &RequestContext, unread: &Arc<UnreadAnswers>) -> Answer {
+    let size = response.body().size_hint().exact().filter(|size| *size > UNCOUNTED);
+    let Some(size) = size.filter(|_| !context.is_head) else { return response };
+    let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let address = || Subject::address(context.peer.unwrap_or(nobody));
+    let subject = context.user.get().map_or_else(address, |user| Subject::Account(*user));
+    let size = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX);
+    let Some(share) = unread.try_acquire(subject, size) else {
+        return problem_answer(Error::unavailable().with_source("too many unread answers"));
+    };
+    let share = Arc::new(share);
+    response.map(|body| {
+        body.map_frame(move |frame| frame.map_data(|bytes| held(bytes, share.clone()))).boxed()
+    })
+}
+
+fn problem_answer(error: Error) -> Answer {
+    problem::response(error).map(|body| body.map_err(Into::into).boxed())
+}
+
+fn whole(bytes: Bytes) -> AnswerBody {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
 fn finish(mut response: Answer, context: &RequestContext) -> Answer {
     if let Some(error) = response.extensions().get::<Arc<Error>>().cloned() {
-        let document = Full::new(problem::render(&error, &context.id).into());
-        *response.body_mut() = document.map_err(|never| match never {}).boxed();
+        *response.body_mut() = whole(problem::render(&error, &context.id).into());
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
     }

@@ -3,13 +3,17 @@
 mod collection;
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
+use super::budget::{Share, UnreadAnswers, held};
 use super::images::Images;
 use super::upload::{self, Stores, Upload};
 use crate::domain::attachments::Attachment;
+use crate::domain::clients::Subject;
 use crate::domain::clock::Clock;
 use crate::domain::files::{Filename, Rendition, StoredFile};
 use crate::domain::ids::{AttachmentId, UserId};
@@ -18,9 +22,15 @@ use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::attachment_uses::AttachmentUses;
 use crate::repositories::attachments::quota_exceeded;
-use crate::repositories::files::{CHUNK, Files};
+use crate::repositories::files::Files;
 use crate::repositories::members::Members;
 use crate::repositories::users::Users;
+
+/// Bytes of a download that are in memory at most: the chunk that is being sent, and the next.
+const IN_MEMORY: u64 = 128 * 1024;
+
+/// How long a download waits for others to go on.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Conversations that membership is asked for in one go.
 const CONVERSATIONS: usize = 50;
@@ -32,12 +42,13 @@ pub struct Attachments {
     uses: AttachmentUses,
     members: Members,
     users: Users,
+    unread: Arc<UnreadAnswers>,
 }
 
 impl Attachments {
     /// The files of these repositories.
     #[must_use]
-    pub fn new(repositories: &Repositories, clock: &Clock) -> Self {
+    pub fn new(repositories: &Repositories, clock: &Clock, unread: &Arc<UnreadAnswers>) -> Self {
         let stores = Stores {
             rows: repositories.attachments.clone(),
             files: repositories.files.clone(),
@@ -50,6 +61,7 @@ impl Attachments {
             uses: repositories.attachment_uses.clone(),
             members: repositories.members.clone(),
             users: repositories.users.clone(),
+            unread: unread.clone(),
         }
     }
 
@@ -118,8 +130,8 @@ impl Attachments {
         if !self.may_read(reader, &file).await? {
             return Err(Error::not_found());
         }
-        let StoredFile { attachment: original, preview, .. } = file;
-        let files = self.stores.files.clone();
+        let StoredFile { attachment: original, preview, chunk_size, .. } = file;
+        let (files, unread) = (self.stores.files.clone(), self.unread.clone());
         let (content_type, size, tag) = match rendition {
             Rendition::Original => (original.content_type, original.size, original.sha256),
             Rendition::Thumbnail => {
@@ -127,7 +139,18 @@ impl Attachments {
                 (preview.content_type, preview.size, format!("{}-thumbnail", original.sha256))
             }
         };
-        Ok(OpenFile { id, rendition, filename: original.filename, content_type, size, tag, files })
+        Ok(OpenFile {
+            id,
+            rendition,
+            filename: original.filename,
+            content_type,
+            size,
+            tag,
+            chunk_size,
+            reader,
+            files,
+            unread,
+        })
     }
 
     /// The uploader; anyone, of the uploader's profile picture; members of a conversation where it
@@ -181,7 +204,10 @@ pub struct OpenFile {
     pub size: u64,
     /// Changes whenever the bytes do: hexadecimal digits and the like.
     pub tag: String,
+    chunk_size: usize,
+    reader: UserId,
     files: Files,
+    unread: Arc<UnreadAnswers>,
 }
 
 impl OpenFile {
@@ -193,22 +219,43 @@ impl OpenFile {
 
     /// The bytes of `range`, which lies within the file, read as they are asked for: a chunk of
     /// the store at a time, and none but those that the range is in.
-    pub fn read(self, range: Range<u64>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    ///
+    /// # Errors
+    /// `unavailable` where too many downloads, of this reader or in all, are not read.
+    pub async fn read(
+        self,
+        range: Range<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
         let Range { start, end } = range;
-        stream::try_unfold((self, start), move |(file, at)| async move {
-            if at >= end {
-                return Ok(None);
-            }
-            let within = |at: u64| usize::try_from(at).map_err(Error::internal);
-            let (n, skip) = (at / CHUNK as u64, within(at % CHUNK as u64)?);
-            let n = u32::try_from(n).map_err(Error::internal)?;
-            let chunk = file.files.chunk(file.id, file.rendition, n).await?;
-            let stop = chunk.len().min(skip.saturating_add(within(end - at)?));
-            if stop <= skip {
-                return Err(Error::internal(format!("chunk {n} of file {} is short", file.id)));
-            }
-            let next = at + (stop - skip) as u64;
-            Ok(Some((chunk.slice(skip..stop), (file, next))))
-        })
+        let most = (end - start).min(IN_MEMORY.max(2 * self.chunk_size as u64)).div_ceil(1024);
+        let most = u32::try_from(most).map_err(Error::internal)?;
+        let share = self.unread.acquire(Subject::Account(self.reader), most, PATIENCE).await;
+        let share =
+            share.ok_or_else(|| Error::unavailable().with_source("too many unread downloads"))?;
+        Ok(stream::try_unfold(
+            (self, Arc::new(share), start),
+            move |(file, share, at)| async move {
+                if at >= end {
+                    return Ok(None);
+                }
+                let bytes = file.piece(at..end, share.clone()).await?;
+                let next = at + bytes.len() as u64;
+                Ok(Some((bytes, (file, share, next))))
+            },
+        ))
+    }
+
+    /// The bytes of `range` as far as one chunk has them.
+    async fn piece(&self, range: Range<u64>, share: Arc<Share<Subject>>) -> Result<Bytes> {
+        let size = self.chunk_size as u64;
+        let within = |at: u64| usize::try_from(at).map_err(Error::internal);
+        let (n, skip) = (range.start / size, within(range.start % size)?);
+        let n = u32::try_from(n).map_err(Error::internal)?;
+        let chunk = self.files.chunk(self.id, self.rendition, n).await?;
+        let stop = chunk.len().min(skip.saturating_add(within(range.end - range.start)?));
+        if stop <= skip {
+            return Err(Error::internal(format!("chunk {n} of file {} is short", self.id)));
+        }
+        Ok(held(chunk, share).slice(skip..stop))
     }
 }

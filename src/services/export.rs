@@ -3,17 +3,20 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde::Serialize;
 
 use super::blocks::Blocks;
+use super::budget::{Share, UnreadAnswers, held};
 use super::friends::Friends;
 use super::groups::Groups;
 use super::profile::Profile;
 use super::sessions::Sessions;
 use crate::domain::attachments::Attachment;
+use crate::domain::clients::Subject;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId};
 use crate::domain::messages::StoredMessage;
@@ -22,8 +25,14 @@ use crate::domain::relations::Standing;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 
-/// Messages that are read in one go: at 8000 characters each, a megabyte or two.
-const MESSAGES: usize = 50;
+/// Messages that are read in one go: at 8000 characters each, all escaped, less than a megabyte.
+const MESSAGES: usize = 16;
+
+/// KiB of a document that are in memory at most: the piece that is being sent, and the next.
+const IN_MEMORY: u32 = 2048;
+
+/// How long a document waits for others to be read.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Items of other lists that are read in one go.
 const ITEMS: u8 = 100;
@@ -37,6 +46,7 @@ pub struct Exports {
     pub(super) friends: Arc<Friends>,
     pub(super) blocks: Arc<Blocks>,
     pub(super) groups: Arc<Groups>,
+    pub(super) unread: Arc<UnreadAnswers>,
 }
 
 /// A message that one has sent, also where one cannot read any more.
@@ -110,6 +120,7 @@ impl Place {
 #[derive(Debug)]
 struct Writing {
     exports: Exports,
+    share: Arc<Share<Subject>>,
     user: UserId,
     session: SessionId,
     /// The next thing to write; `None` past the last.
@@ -125,15 +136,19 @@ impl Exports {
     /// been taken. An error in the middle means that the document is not whole.
     ///
     /// # Errors
-    /// When the store is away before the document begins.
+    /// When the store is away before the document begins, or too many are not read.
     pub async fn write(
         &self,
         user: UserId,
         session: SessionId,
     ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
+        let share = self.unread.acquire(Subject::Account(user), IN_MEMORY, PATIENCE).await;
+        let share =
+            share.ok_or_else(|| Error::unavailable().with_source("too many unread exports"))?;
         let profile = json(&self.profile.get(user).await?)?;
         let writing = Writing {
             exports: self.clone(),
+            share: Arc::new(share),
             user,
             session,
             place: Some(Place::Sessions(None)),
@@ -147,6 +162,7 @@ impl Exports {
                 writing.text.push_str("]}\n");
             }
             let piece = Bytes::from(std::mem::take(&mut writing.text));
+            let piece = held(piece, writing.share.clone());
             Ok(Some((piece, writing)))
         }))
     }

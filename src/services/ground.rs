@@ -68,7 +68,7 @@ impl Ground<'_> {
 
     pub(super) fn attachments(&self) -> Attachments {
         let quota = self.settings.quotas.storage_bytes();
-        Attachments::new(self.repositories, self.clock).with_quota(quota)
+        Attachments::new(self.repositories, self.clock, self.unread).with_quota(quota)
     }
 
     pub(super) fn outbox(&self) -> Result<Outbox> {
@@ -169,6 +169,7 @@ impl Ground<'_> {
             friends: friends.clone(),
             blocks: blocks.clone(),
             groups: groups.clone(),
+            unread: self.unread.clone(),
         }
     }
 

@@ -1,7 +1,11 @@
 //! Looking into images: their size, told from the header alone, and their previews.
 
+mod plain;
+
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
@@ -9,10 +13,14 @@ use image::metadata::Orientation;
 use image::{
     DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
+use self::plain::{Plain, plain};
+use super::budget::{Budget, Share};
 use crate::domain::files::MAX_PIXELS;
+use crate::domain::ids::UserId;
 use crate::domain::media_type::Image;
 use crate::error::{Error, Result};
 
@@ -23,11 +31,19 @@ const THUMBNAIL: u32 = 320;
 const SLOTS: usize = 4;
 
 /// MiB that all images being decoded at once may take; what one alone would need more is not
-/// decoded.
-const MEMORY: u32 = 256;
+/// decoded. A progressive JPEG of [`MAX_PIXELS`] fits.
+const MEMORY: u32 = 384;
 
-/// MiB that every decoding counts for at least, so that at most [`SLOTS`] run.
+/// MiB that every decoding counts for at least, and the reading of a header.
 const LEAST: u32 = MEMORY / 4;
+
+/// Images that wait or are looked into, and those of them that are of one account. Further ones
+/// of an account wait for its own.
+const QUEUE: u32 = 64;
+const QUEUE_EACH: u32 = 2;
+
+/// How long an image waits before its upload is refused.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const MIB: u64 = 1024 * 1024;
 
@@ -50,6 +66,7 @@ pub(super) struct Thumbnail {
 /// Decodes images, within a bound of memory and threads for the whole instance.
 #[derive(Debug, Clone)]
 pub(super) struct Images {
+    queue: Arc<Budget<UserId>>,
     slots: Arc<Semaphore>,
     memory: Arc<Semaphore>,
 }
@@ -57,42 +74,84 @@ pub(super) struct Images {
 impl Images {
     pub fn new() -> Self {
         let memory = Semaphore::new(MEMORY as usize);
-        Self { slots: Arc::new(Semaphore::new(SLOTS)), memory: Arc::new(memory) }
+        Self {
+            queue: Budget::new(QUEUE, QUEUE_EACH),
+            slots: Arc::new(Semaphore::new(SLOTS)),
+            memory: Arc::new(memory),
+        }
     }
 
     /// Looks into the image that `read` brings; `None` if it is none, for all that its first bytes
     /// say.
     ///
     /// # Errors
-    /// `image_too_large` over [`MAX_PIXELS`], before anything is decoded; or what `read` fails with.
+    /// `image_too_large` over [`MAX_PIXELS`], before anything is decoded; `unavailable` where too
+    /// many images wait; or what `read` fails with.
     pub async fn examine(
         &self,
         kind: Image,
+        uploader: UserId,
         read: impl Future<Output = Result<Bytes>>,
     ) -> Result<Option<Examined>> {
-        // Neither semaphore is ever closed.
-        let _slot = self.slots.acquire().await.map_err(Error::internal)?;
+        let turn = self.turn(uploader).await?;
         let bytes = read.await?;
-        let header = bytes.clone();
-        let Some(header) = blocking(move || Header::read(kind, &header)).await else {
-            return Ok(None);
-        };
+        let memory = self.memory(LEAST).await?;
+        let (turn, memory, read) = blocking((turn, memory), move || {
+            let plain = plain(kind, &bytes)?;
+            Some((Header::read(kind, &plain.bytes).ok()?, plain))
+        })
+        .await?;
+        let Some((header, plain)) = read else { return Ok(None) };
         if header.pixels() > MAX_PIXELS {
             let detail = format!("an image may have {MAX_PIXELS} pixels at most");
             return Err(Error::invalid("image_too_large", detail));
         }
-        let need = self.memory.acquire_many(header.memory(kind)).await;
-        let _memory = need.map_err(Error::internal)?;
-        let thumbnail = blocking(move || thumbnail(kind, &bytes)).await;
+        drop(memory);
+        let need = header.memory(&plain);
+        let mut thumbnail = None;
+        if need <= MEMORY {
+            let memory = self.memory(need).await?;
+            let limits = limits(need);
+            let work = move || self::thumbnail(kind, &plain.bytes, limits).ok();
+            thumbnail = blocking((turn, memory), work).await?.2;
+        }
         Ok(Some(Examined { dimensions: header.dimensions, thumbnail }))
+    }
+
+    /// Waits until it is the uploader's turn.
+    async fn turn(&self, uploader: UserId) -> Result<Turn> {
+        let turn = async {
+            let place = self.queue.acquire(uploader, 1, PATIENCE).await?;
+            let slot = self.slots.clone().acquire_owned().await.ok()?;
+            Some(Turn { _slot: slot, _place: place })
+        };
+        let turn = timeout(PATIENCE, turn).await.ok().flatten();
+        turn.ok_or_else(|| Error::unavailable().with_source("too many images wait"))
+    }
+
+    async fn memory(&self, mebibytes: u32) -> Result<OwnedSemaphorePermit> {
+        self.memory.clone().acquire_many_owned(mebibytes).await.map_err(Error::internal)
     }
 }
 
-/// Runs `work` where it may take its time; a decoder that fails or panics has found no image.
+/// A place in the queue, and a slot.
+#[derive(Debug)]
+struct Turn {
+    _slot: OwnedSemaphorePermit,
+    _place: Share<UserId>,
+}
+
+/// Runs `work` where it may take its time; a decoder that fails or panics has found no image. What
+/// the work was granted is kept until its end, even where nobody waits for it any more.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> ImageResult<T> + Send + 'static,
-) -> Option<T> {
-    spawn_blocking(work).await.ok()?.ok()
+    granted: (Turn, OwnedSemaphorePermit),
+    work: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Result<(Turn, OwnedSemaphorePermit, Option<T>)> {
+    let done = spawn_blocking(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(work)).ok().flatten();
+        (granted.0, granted.1, outcome)
+    });
+    done.await.map_err(Error::internal)
 }
 
 /// What the first bytes of an image say of the rest.
@@ -106,7 +165,7 @@ struct Header {
 
 impl Header {
     fn read(kind: Image, bytes: &[u8]) -> ImageResult<Self> {
-        let mut decoder = match decoder(kind, bytes) {
+        let mut decoder = match decoder(kind, bytes, limits(LEAST)) {
             // Too large for the decoder itself.
             Err(ImageError::Limits(_)) => {
                 return Ok(Self { dimensions: (u32::MAX, u32::MAX), decoded: u64::MAX });
@@ -129,15 +188,15 @@ impl Header {
         u64::from(self.dimensions.0) * u64::from(self.dimensions.1)
     }
 
-    /// MiB to decode it: a progressive JPEG holds all its coefficients besides.
-    fn memory(self, kind: Image) -> u32 {
-        let factor = if kind == Image::Jpeg { 3 } else { 1 };
-        let need = self.decoded.saturating_mul(factor).div_ceil(MIB);
-        u32::try_from(need).unwrap_or(MEMORY).clamp(LEAST, MEMORY)
+    /// MiB to decode it.
+    fn memory(self, plain: &Plain) -> u32 {
+        let working = self.pixels().saturating_mul(plain.working);
+        let need = self.decoded.saturating_add(working).div_ceil(MIB);
+        u32::try_from(need).unwrap_or(u32::MAX).max(LEAST)
     }
 }
 
-fn decoder(kind: Image, bytes: &[u8]) -> ImageResult<impl ImageDecoder + '_> {
+fn decoder(kind: Image, bytes: &[u8], limits: Limits) -> ImageResult<impl ImageDecoder + '_> {
     let format = match kind {
         Image::Png => ImageFormat::Png,
         Image::Jpeg => ImageFormat::Jpeg,
@@ -145,21 +204,20 @@ fn decoder(kind: Image, bytes: &[u8]) -> ImageResult<impl ImageDecoder + '_> {
         Image::WebP => ImageFormat::WebP,
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits());
+    reader.limits(limits);
     reader.into_decoder()
 }
 
-fn limits() -> Limits {
+fn limits(mebibytes: u32) -> Limits {
     let mut limits = Limits::default();
-    limits.max_alloc = Some(u64::from(MEMORY) * MIB);
+    limits.max_alloc = Some(u64::from(mebibytes) * MIB);
     limits
 }
 
 /// The first picture of an image, made to fit [`THUMBNAIL`]; never enlarged.
-fn thumbnail(kind: Image, bytes: &[u8]) -> ImageResult<Thumbnail> {
-    let mut decoder = decoder(kind, bytes)?;
+fn thumbnail(kind: Image, bytes: &[u8], limits: Limits) -> ImageResult<Thumbnail> {
+    let mut decoder = decoder(kind, bytes, limits)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    limits().reserve(decoder.total_bytes())?;
     let mut image = DynamicImage::from_decoder(decoder)?;
     if image.width().max(image.height()) > THUMBNAIL {
         image = image.thumbnail(THUMBNAIL, THUMBNAIL);

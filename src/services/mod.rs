@@ -4,6 +4,7 @@ pub mod access;
 pub mod accounts;
 pub mod attachments;
 pub mod blocks;
+pub mod budget;
 pub mod conversations;
 pub mod deletion;
 pub mod deliveries;
@@ -44,6 +45,7 @@ use access::Access;
 use accounts::Accounts;
 use attachments::Attachments;
 use blocks::Blocks;
+use budget::UnreadAnswers;
 use conversations::Conversations;
 use deletion::Deletion;
 use export::Exports;
@@ -123,6 +125,8 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     /// Event logs.
     pub sync: Arc<Sync>,
+    /// Answers that clients have yet to take.
+    pub unread: Arc<UnreadAnswers>,
 }
 
 /// What the services of an instance are made from.
@@ -144,6 +148,8 @@ pub struct Ground<'a> {
     pub bus: &'a Bus,
     /// What is measured.
     pub metrics: &'a Metrics,
+    /// Answers that clients have yet to take.
+    pub unread: &'a Arc<UnreadAnswers>,
 }
 
 impl Services {
@@ -152,10 +158,9 @@ impl Services {
     /// # Errors
     /// When the signing key or the URL for mail is not one.
     pub fn new(ground: Ground<'_>) -> Result<(Self, Dispatch)> {
-        let Ground { clock, repositories, redis, .. } = ground;
+        let Ground { clock, repositories, redis, unread, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
-        let access = Arc::new(ground.access(&live)?);
-        let outbox = Arc::new(ground.outbox()?);
+        let (access, outbox) = (Arc::new(ground.access(&live)?), Arc::new(ground.outbox()?));
         let sessions = Arc::new(ground.sessions(&access, &live));
         let (hashers, cache) = (Hashers::new(&ground), ProfileCache::new(redis.clone()));
         let attachments = Arc::new(ground.attachments());
@@ -190,6 +195,7 @@ impl Services {
             profiles,
             sessions,
             sync,
+            unread: unread.clone(),
         };
         Ok((services, dispatch))
     }

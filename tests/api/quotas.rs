@@ -67,7 +67,7 @@ async fn of_fifty_uploads_at_once_as_many_are_taken_as_fit() {
         (bytes, Some(bytes))
     });
     // Nothing stays of what was refused.
-    only_this_stays(&app, [15, 15, 15]).await;
+    only_this_stays(&app, [15, 15, 45]).await;
     // The last bytes can be used, and others are not concerned.
     attachments::upload(&ada, "a.bin", noise(2 * MIB - 15 * size)).await;
     attachments::send(&ada, "a.bin", "x").await.problem(413, "quota_exceeded");
@@ -127,7 +127,7 @@ async fn forms_count_as_well_and_a_repeat_is_answered_when_all_is_full() {
     let other = [noise(MIB / 2), noise(MIB / 2 - 1)];
     send_form(&ada, &bob, "one", &other).await.problem(422, "idempotency_key_reused");
     send_form(&ada, &bob, "two", &[vec![1]]).await.problem(413, "quota_exceeded");
-    only_this_stays(&app, [2, 2, 6]).await;
+    only_this_stays(&app, [2, 2, 16]).await;
     assert_eq!(count(&app, "ada", "storage_bytes").await, Some(1024 * 1024));
 }
 

@@ -115,7 +115,7 @@ impl PartOfDemo {
     async fn seed(&self, app: &TestApp) {
         let directory = self.directory.join("demo");
         let seeded = app::seed(app.settings().clone(), &directory, Beside::OwnAccounts);
-        seeded.await.expect("a load");
+        Box::pin(seeded).await.expect("a load");
     }
 }
 

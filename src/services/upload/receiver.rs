@@ -12,7 +12,7 @@ use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::media_type::{self, Image};
 use crate::error::{Error, Kind, Result};
 use crate::repositories::attachments::Content;
-use crate::repositories::files::CHUNK;
+use crate::repositories::files::{BATCH, CHUNK};
 
 /// What one upload has come to.
 pub(super) struct Receiver {
@@ -21,6 +21,8 @@ pub(super) struct Receiver {
     uploader: UserId,
     /// Bytes that are not stored yet, less than a chunk.
     chunk: Vec<u8>,
+    /// Whole chunks that are not stored yet, less than a batch.
+    batch: Vec<Vec<u8>>,
     /// Chunks that are stored.
     chunks: u32,
     /// The first bytes of all.
@@ -36,7 +38,8 @@ impl Receiver {
             stores,
             id,
             uploader,
-            chunk: Vec::with_capacity(CHUNK),
+            chunk: Vec::new(),
+            batch: Vec::new(),
             chunks: 0,
             head: Vec::new(),
             size: 0,
@@ -86,30 +89,37 @@ impl Receiver {
             self.chunk.extend_from_slice(now);
             rest = later;
             if self.chunk.len() == CHUNK {
-                let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
-                self.append(chunk).await?;
+                self.batch.push(std::mem::take(&mut self.chunk));
+                if self.batch.len() == BATCH {
+                    self.append().await?;
+                }
             }
         }
         Ok(())
     }
 
-    async fn append(&mut self, chunk: Vec<u8>) -> Result<()> {
-        self.stores.files.append(self.id, Rendition::Original, self.chunks, chunk).await?;
-        self.chunks += 1;
+    async fn append(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        let stored = u32::try_from(batch.len()).map_err(Error::internal)?;
+        self.stores.files.append(self.id, Rendition::Original, self.chunks, batch).await?;
+        self.chunks += stored;
         Ok(())
     }
 
-    /// Stores the last chunk, unless it is empty or stored already.
+    /// Stores the last chunks, unless there are none or they are stored already.
     async fn append_rest(&mut self) -> Result<()> {
         let rest = std::mem::take(&mut self.chunk);
-        if rest.is_empty() { Ok(()) } else { self.append(rest).await }
+        if !rest.is_empty() {
+            self.batch.push(rest);
+        }
+        if self.batch.is_empty() { Ok(()) } else { self.append().await }
     }
 
     async fn complete(mut self, ending: Ending) -> Result<Attachment> {
         self.append_rest().await?;
         let (stores, id, size) = (&self.stores, self.id, self.size);
         stores.files.complete(id, Rendition::Original, size, stores.clock.now()).await?;
-        let content = self.content().await?;
+        let content = self.content(self.uploader).await?;
         if ending.waiting.is_closed() {
             return Err(given_up());
         }
@@ -120,7 +130,7 @@ impl Receiver {
     }
 
     /// What the bytes tell; stores the preview of an image.
-    async fn content(&self) -> Result<Content> {
+    async fn content(&self, uploader: UserId) -> Result<Content> {
         let Self { stores, id, size, .. } = self;
         let mut content_type = media_type::sniff(&self.head, *size);
         if content_type == archives::ZIP {
@@ -128,7 +138,7 @@ impl Receiver {
         }
         let mut image = None;
         if let Some(kind) = Image::of(content_type) {
-            image = stores.images.examine(kind, self.read_back()).await?;
+            image = stores.images.examine(kind, uploader, self.read_back()).await?;
             if image.is_none() {
                 content_type = media_type::UNKNOWN;
             }
@@ -137,9 +147,8 @@ impl Receiver {
         let mut preview = None;
         if let Some(small) = image.and_then(|image| image.thumbnail) {
             let size = small.bytes.len() as u64;
-            for (n, chunk) in (0..).zip(small.bytes.chunks(CHUNK)) {
-                stores.files.append(*id, Rendition::Thumbnail, n, chunk.to_vec()).await?;
-            }
+            let chunks = small.bytes.chunks(CHUNK).map(<[u8]>::to_vec).collect();
+            stores.files.append(*id, Rendition::Thumbnail, 0, chunks).await?;
             let now = stores.clock.now();
             stores.files.complete(*id, Rendition::Thumbnail, size, now).await?;
             preview = Some(Preview { content_type: small.content_type.to_owned(), size });

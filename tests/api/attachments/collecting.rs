@@ -7,6 +7,7 @@ use mongodb::bson::{Document, doc};
 use natter::repositories::Repositories;
 use natter::repositories::store::Store;
 use natter::services::attachments::Attachments;
+use natter::services::budget::UnreadAnswers;
 use serde_json::{Value, json};
 
 use super::images::gif;
@@ -21,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn collector(app: &TestApp) -> Attachments {
     let mongodb = &app.settings().mongodb;
     let store = Store::new(mongodb.uri.expose(), &mongodb.database).await.expect("a store");
-    Attachments::new(&Repositories::new(&store, 4), app.clock())
+    Attachments::new(&Repositories::new(&store, 4), app.clock(), &UnreadAnswers::unread())
 }
 
 pub async fn collected(app: &TestApp) -> usize {

@@ -1,6 +1,7 @@
 //! That memory stays flat whatever clients send: measured on a process of its own, so that what
 //! other tests and the clients themselves use is not counted.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use futures_util::future::join_all;
@@ -21,15 +22,23 @@ const MOST: usize = 3 * 1024 * CLIENTS;
 /// KiB that it may need more for sending all that again.
 const AGAIN: usize = 32 * 1024;
 
-/// An instance of the real program on the stores of `app`, and where it listens.
-async fn instance(app: &TestApp) -> (Child, String) {
+/// An instance of the real program on the stores of `app`, and where it listens. Its certificate
+/// is [`certificate`].
+pub async fn instance(app: &TestApp) -> (Child, String) {
     let settings = app.settings();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    let (cert, key) = (certificate(app), app.mail_dir().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
     let mut child = Command::new(env!("CARGO_BIN_EXE_natter"))
         .arg("serve")
         .env("NATTER_SERVER__ADDR", "127.0.0.1:0")
         .env("NATTER_MONGODB__DATABASE", &settings.mongodb.database)
         .env("NATTER_REDIS__PREFIX", &settings.redis.prefix)
+        .env("NATTER_SERVER__TLS_CERT", cert)
+        .env("NATTER_SERVER__TLS_KEY", key)
         .env("NATTER_LIMITS__UPLOAD", "off")
+        .env("NATTER_LIMITS__READ", "off")
         .env("NATTER_LOG__FORMAT", "json")
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -48,8 +57,13 @@ async fn instance(app: &TestApp) -> (Child, String) {
     (child, format!("https://{addr}"))
 }
 
+/// The file of an instance's certificate.
+pub fn certificate(app: &TestApp) -> PathBuf {
+    app.mail_dir().join("cert.pem")
+}
+
 /// The most memory that a process has had, in KiB.
-fn peak(child: &Child) -> usize {
+pub fn peak(child: &Child) -> usize {
     let path = format!("/proc/{}/status", child.id().expect("it runs"));
     let status = std::fs::read_to_string(path).expect("a status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");

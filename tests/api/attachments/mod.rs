@@ -1,11 +1,13 @@
 //! Files: sending, seeing and fetching them.
 
+mod bombs;
 pub mod collecting;
 pub mod images;
 mod memory;
 mod metadata;
 mod office;
 mod reading;
+mod unread;
 mod uploading;
 
 use mongodb::bson::{Document, doc};

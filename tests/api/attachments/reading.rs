@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{fetch, noise, upload};
 use crate::support::{Actor, Answer, TestApp};
 
-const CHUNK: usize = 255 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 async fn ask(actor: &Actor, file: &Value, headers: &[(&'static str, &str)]) -> Answer {
     let mut request = actor.request("GET", file["url"].as_str().expect("a path"));

@@ -9,6 +9,7 @@ use natter::domain::ids::AttachmentId;
 use natter::repositories::Repositories;
 use natter::repositories::store::Store;
 use natter::services::attachments::Attachments;
+use natter::services::budget::UnreadAnswers;
 use reqwest::Body;
 
 use super::{LIMIT, fetch, noise, nothing_stays, send, send_raw, stored, upload};
@@ -178,7 +179,8 @@ async fn what_a_crash_left_is_collected_after_an_hour() {
 
     let mongodb = &app.settings().mongodb;
     let store = Store::new(mongodb.uri.expose(), &mongodb.database).await.expect("a store");
-    let attachments = Attachments::new(&Repositories::new(&store, 4), app.clock());
+    let attachments =
+        Attachments::new(&Repositories::new(&store, 4), app.clock(), &UnreadAnswers::unread());
     assert_eq!(attachments.collect_abandoned().await.expect("collected"), 1);
     assert_eq!(stored(&app).await, [2, 1, 2]);
     assert_eq!(attachments.collect_abandoned().await.expect("collected"), 0);
