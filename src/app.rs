@@ -2,6 +2,7 @@
 
 mod populate;
 mod rounds;
+mod seeding;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::lifecycle::{Drain, Shutdown};
 use crate::metrics::Metrics;
 use crate::realtime::Realtime;
 use crate::repositories::Repositories;
+use crate::repositories::costs::Costs;
 use crate::repositories::keys::Keys;
 use crate::repositories::schema::{self, By};
 use crate::repositories::store::Store;
@@ -36,6 +38,7 @@ use crate::services::{Ground, Services};
 
 pub use self::populate::{Reporter, populate};
 use self::rounds::{collect_files, forget_idle};
+pub use self::seeding::{Beside, OtherAccounts};
 
 /// What stops a command; its text is the line that the operator sees.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -177,9 +180,11 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         Some(key) => key.pkcs8().to_vec(),
         None => Keys::new(&store).signing_key().await?,
     };
+    let highest_cost = Costs::new(&store).raise(settings.auth.bcrypt_cost).await?;
     let (services, dispatch) = Services::new(Ground {
         settings,
         signing_key: &signing_key,
+        highest_cost,
         clock,
         repositories: &repositories,
         redis: &redis,
@@ -232,15 +237,22 @@ pub async fn indexes(settings: Settings, action: cli::Indexes) -> Result<(), Fai
 /// Fills the store from a fixture; says what it made.
 ///
 /// # Errors
-/// There is no such fixture, something is wrong with it, or the store is not reachable.
-pub async fn seed(settings: Settings, fixture: &Path) -> Result<Made, Failure> {
+/// There is no such fixture, something is wrong with it, [`OtherAccounts`], or the store is not
+/// reachable.
+pub async fn seed(settings: Settings, fixture: &Path, beside: Beside) -> Result<Made, Failure> {
     let fixture = Fixture::read(&Source::find(fixture))?;
     let clock = Clock::system();
-    let Composed { repositories, services, dispatch, .. } = compose(&settings, &clock).await?;
+    let composed = Box::pin(compose(&settings, &clock)).await?;
+    let Composed { repositories, services, dispatch, .. } = composed;
+    if beside == Beside::OwnAccounts && repositories.users.any_but(&fixture.accounts()).await? {
+        return Err(OtherAccounts::in_database(&settings.mongodb.database).into());
+    }
     let stop = CancellationToken::new();
     let stopping = stop.clone().drop_guard();
     let running = tokio::spawn(dispatch.run(stop));
-    let made = Seeder::new(services, repositories, clock).load(&fixture).await;
+    let seeder = Seeder::new(services, repositories, clock);
+    // Boxed: it loads many entries at a time.
+    let made = Box::pin(seeder.load(&fixture)).await;
     drop(stopping);
     running.await?;
     Ok(made?)

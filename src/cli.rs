@@ -52,6 +52,9 @@ pub enum Command {
         #[command(flatten)]
         #[expect(missing_docs, reason = "clap would show it as help")]
         crowd: Option<Crowd>,
+        /// Fill it even if it has other accounts; everyone knows the passwords of made-up people
+        #[arg(long)]
+        beside_real_accounts: bool,
         #[command(flatten)]
         #[expect(missing_docs, reason = "clap would show it as help")]
         sources: Sources,
@@ -153,6 +156,13 @@ mod tests {
             _ => panic!("{line} is about seeds"),
         };
         assert_eq!(seed("natter seed demo"), (Some("demo".into()), None));
+        let beside = |line| match command(line) {
+            Command::Seed { beside_real_accounts, .. } => beside_real_accounts,
+            _ => panic!("{line} is about seeds"),
+        };
+        assert!(!beside("natter seed demo"));
+        assert!(beside("natter seed demo --beside-real-accounts"));
+        assert!(beside("natter seed --users 9 --beside-real-accounts"));
         let population = Population { users: 9, messages: 20, random_seed: 1 };
         assert_eq!(seed("natter seed --users 9 --messages 20"), (None, Some(population)));
         assert!(matches!(command("natter check"), Command::Check(_)));

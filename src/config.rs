@@ -49,6 +49,8 @@ pub struct Settings {
     pub messages: Messages,
     /// Groups.
     pub groups: Groups,
+    /// What one account may have or do.
+    pub quotas: Quotas,
     /// Sockets.
     pub realtime: Realtime,
     /// The log.
@@ -186,6 +188,9 @@ pub struct Accounts {
     /// Whether PUT /profile needs the password to change the e-mail address.
     #[serde(deserialize_with = "read::one")]
     pub email_change_needs_password: bool,
+    /// Whether a new password may not be one of the most common.
+    #[serde(deserialize_with = "read::one")]
+    pub refuse_common_passwords: bool,
 }
 
 /// `[mail]`: outgoing mail.
@@ -246,6 +251,32 @@ pub struct Groups {
     /// Members a group may have, owner included.
     #[serde(deserialize_with = "read::whole::<_, _, 1, 1000>")]
     pub max_members: u32,
+}
+
+/// `[quotas]`: what one account may have or do; `None` means any number.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quotas {
+    /// Mebibytes of files that exist; see [`storage_bytes`](Self::storage_bytes).
+    #[serde(deserialize_with = "read::at_most::<_, 1_000_000_000>")]
+    pub storage_mib: Option<u32>,
+    /// Sessions that stand.
+    #[serde(deserialize_with = "read::at_most::<_, 100_000>")]
+    pub sessions: Option<u32>,
+    /// Outgoing friend requests that wait for an answer.
+    #[serde(deserialize_with = "read::at_most::<_, 100_000>")]
+    pub pending_requests: Option<u32>,
+    /// Groups made in 24 hours.
+    #[serde(deserialize_with = "read::at_most::<_, 100_000>")]
+    pub groups_per_day: Option<u32>,
+}
+
+impl Quotas {
+    /// Bytes of files that exist.
+    #[must_use]
+    pub fn storage_bytes(&self) -> Option<u64> {
+        self.storage_mib.map(|mib| u64::from(mib) * 1024 * 1024)
+    }
 }
 
 /// `[realtime]`: sockets.

@@ -153,6 +153,11 @@ impl Error {
         )
     }
 
+    /// What the caller stores already leaves no room for this body.
+    pub fn over_quota(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::TooLarge, "quota_exceeded", detail)
+    }
+
     /// The body is of a media type that the route does not read; `expected` names those it does.
     #[must_use]
     pub fn unsupported_media(expected: &'static str) -> Self {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use natter::app::{self, Failure};
+use natter::app::{self, Beside, Failure, OtherAccounts};
 use natter::cli::{Cli, Command};
 use natter::config::Settings;
 use natter::routes::{asyncapi, openapi};
@@ -12,6 +12,9 @@ use natter::{check, failpoint, healthcheck, telemetry};
 
 /// Exit code for what the operator has to change, as clap uses it for the command line.
 const USAGE: u8 = 2;
+
+/// Exit code of a seed that is refused because the database has other accounts.
+const OTHER_ACCOUNTS: u8 = 3;
 
 fn main() -> ExitCode {
     // First of all: TLS clients made before would each guess at a provider. Fails only when one
@@ -39,7 +42,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("natter: {failure}");
-            ExitCode::FAILURE
+            if failure.is::<OtherAccounts>() {
+                ExitCode::from(OTHER_ACCOUNTS)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -57,16 +64,18 @@ async fn run(command: Command, settings: Settings) -> Result<(), Failure> {
     match command {
         Command::Serve(_) => app::serve(settings).await,
         Command::Indexes { action, .. } => app::indexes(settings, action).await,
-        Command::Seed { crowd: Some(crowd), .. } => {
+        Command::Seed { crowd: Some(crowd), beside_real_accounts, .. } => {
+            let beside = Beside::of(beside_real_accounts);
             let mut reporter = app::Reporter::new();
             let report = |progress| reporter.show(progress);
-            let made = app::populate(&settings, crowd.into(), report).await?;
+            let made = app::populate(&settings, crowd.into(), beside, report).await?;
             println!("{made}");
             Ok(())
         }
-        Command::Seed { fixture, .. } => {
+        Command::Seed { fixture, beside_real_accounts, .. } => {
             let fixture = fixture.unwrap_or_default();
-            let made = app::seed(settings, &fixture).await?;
+            let beside = Beside::of(beside_real_accounts);
+            let made = Box::pin(app::seed(settings, &fixture, beside)).await?;
             println!("{}: {made}", fixture.display());
             Ok(())
         }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
-use super::Failure;
+use super::{Beside, Failure, OtherAccounts};
 use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::population::Population;
 use crate::repositories::bulk::Bulk;
+use crate::repositories::costs::Costs;
 use crate::repositories::schema::{self, By};
 use crate::repositories::store::Store;
 use crate::services::seed::population::{Populated, Populator, Progress};
@@ -21,15 +22,21 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Makes a population, or what is missing of it, and reports after each block.
 ///
 /// # Errors
-/// The store has another population, is not reachable, or has people of the same names.
+/// The store has another population, is not reachable, or has people of the same names; or
+/// [`OtherAccounts`].
 pub async fn populate(
     settings: &Settings,
     population: Population,
+    beside: Beside,
     report: impl FnMut(Progress),
 ) -> Result<Populated, Failure> {
     let store = Store::new(settings.mongodb.uri.expose(), &settings.mongodb.database).await?;
     schema::apply(&store, settings.messages.shards, &Clock::system(), By::Start).await?;
+    Costs::new(&store).raise(settings.auth.bcrypt_cost).await?;
     let rows = Bulk::new(&store, settings.messages.shards as usize);
+    if beside == Beside::OwnAccounts && rows.has_other_accounts().await? {
+        return Err(OtherAccounts::in_database(&settings.mongodb.database).into());
+    }
     let made = Populator::new(rows, settings.auth.bcrypt_cost).make(population, report).await;
     made.map_err(|error| match std::error::Error::source(&error) {
         Some(source) => format!("{error}: {source}").into(),

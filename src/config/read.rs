@@ -62,6 +62,14 @@ where
     })
 }
 
+/// A quota: a whole number up to `MAX`, where 0 is none.
+pub(super) fn at_most<'de, D, const MAX: u32>(input: D) -> Result<Option<u32>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    whole::<D, u32, 0, MAX>(input).map(|most| (most > 0).then_some(most))
+}
+
 /// Whole seconds, from `MIN` to `MAX`.
 pub(super) fn seconds<'de, D, const MIN: u32, const MAX: u32>(
     input: D,

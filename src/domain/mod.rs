@@ -4,6 +4,7 @@ pub mod archives;
 pub mod attachments;
 pub mod clients;
 pub mod clock;
+pub mod common_passwords;
 pub mod conversations;
 pub mod emoji;
 pub mod events;
@@ -27,3 +28,5 @@ pub mod sessions;
 pub mod text;
 pub mod users;
 pub mod words;
+
+mod reserved;

@@ -18,18 +18,26 @@ pub struct Device {
     pub user_agent: Option<String>,
 }
 
+impl Device {
+    /// The network that its address is in.
+    #[must_use]
+    pub fn network(&self) -> IpAddr {
+        network_of(self.ip)
+    }
+}
+
 /// The network that an address is in, as far as it tells one place from another: the /24 of IPv4,
 /// the /48 of IPv6.
 #[must_use]
-pub fn network_of(ip: IpAddr) -> String {
+pub fn network_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
-            format!("{a}.{b}.{c}.0/24")
+            IpAddr::V4([a, b, c, 0].into())
         }
         IpAddr::V6(v6) => {
             let [a, b, c, ..] = v6.segments();
-            format!("{a:x}:{b:x}:{c:x}::/48")
+            IpAddr::V6([a, b, c, 0, 0, 0, 0, 0].into())
         }
     }
 }
@@ -101,10 +109,10 @@ mod tests {
 
     #[test]
     fn networks_are_24_bits_of_ipv4_and_48_of_ipv6() {
-        let network = |ip: &str| network_of(ip.parse().expect("an address"));
-        assert_eq!(network("203.0.113.7"), "203.0.113.0/24");
-        assert_eq!(network("::ffff:203.0.113.200"), "203.0.113.0/24");
-        assert_eq!(network("2001:db8:1:ffff::1"), "2001:db8:1::/48");
+        let network = |ip: &str| network_of(ip.parse().expect("an address")).to_string();
+        assert_eq!(network("203.0.113.7"), "203.0.113.0");
+        assert_eq!(network("::ffff:203.0.113.200"), "203.0.113.0");
+        assert_eq!(network("2001:db8:1:ffff::1"), "2001:db8:1::");
         assert_ne!(network("2001:db8:2::1"), network("2001:db8:1::1"));
     }
 }

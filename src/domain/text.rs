@@ -8,6 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use validator::ValidateEmail;
 
+use super::reserved::is_reserved;
+
 /// The rule that a text breaks: a stable code and a sentence for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
@@ -20,49 +22,6 @@ pub struct Violation {
 const fn violation<T>(code: &'static str, message: &'static str) -> Result<T, Violation> {
     Err(Violation { code, message })
 }
-
-/// Names that would pass for the service itself; compared ignoring case.
-const RESERVED: &[&str] = &[
-    "admin",
-    "administrator",
-    "all",
-    "anonymous",
-    "api",
-    "channel",
-    "deleted",
-    "everyone",
-    "group",
-    "help",
-    "here",
-    "info",
-    "mail",
-    "me",
-    "moderator",
-    "natter",
-    "news",
-    "no-reply",
-    "noreply",
-    "null",
-    "nobody",
-    "official",
-    "owner",
-    "postmaster",
-    "root",
-    "security",
-    "self",
-    "server",
-    "service",
-    "staff",
-    "status",
-    "support",
-    "system",
-    "undefined",
-    "unknown",
-    "user",
-    "users",
-    "webmaster",
-    "www",
-];
 
 /// A user's public name: 3 to 32 of `A-Za-z0-9._-`, the first a letter or digit; unique ignoring
 /// case.
@@ -95,7 +54,7 @@ impl Username {
                 "letters, digits, '.', '_' and '-' only, a letter or digit first",
             );
         }
-        if RESERVED.contains(&text.to_ascii_lowercase().as_str()) {
+        if is_reserved(text) {
             return violation("reserved", "this name is reserved");
         }
         Ok(Self(text.to_owned()))

@@ -13,7 +13,7 @@ use warp::{Filter, Rejection};
 use super::endpoint::{Body, Endpoint};
 use super::json;
 use super::parameters::Parameterised;
-use crate::error::{Error, Result};
+use crate::error::{Error, FieldError, Result};
 
 /// How far past its limit a form is still read, so that what is wrong with it can be told.
 pub const EXCESS: u64 = 1024 * 1024;
@@ -25,12 +25,26 @@ pub const EXCESS: u64 = 1024 * 1024;
 pub fn json<T: DeserializeOwned + Validate + Send + 'static>(
     endpoint: &Endpoint,
 ) -> impl Filter<Extract = (T,), Error = Rejection> + Clone + Send + Sync + 'static + use<T> {
+    json_with(endpoint, |_: &T| Vec::new())
+}
+
+/// As [`json`]; `check` finds what breaks a rule that only this instance's settings make.
+///
+/// # Panics
+/// As [`json`].
+pub fn json_with<T: DeserializeOwned + Validate + Send + 'static, C>(
+    endpoint: &Endpoint,
+    check: C,
+) -> impl Filter<Extract = (T,), Error = Rejection> + Clone + Send + Sync + 'static + use<T, C>
+where
+    C: Fn(&T) -> Vec<FieldError> + Copy + Send + Sync + 'static,
+{
     let Body::Json { limit } = endpoint.body else {
         panic!("{} has no JSON body in the route table", endpoint.path);
     };
     warp::header::headers_cloned().and(warp::body::stream()).and_then(
         move |headers: HeaderMap, body| async move {
-            let input = read_json(&headers, body, limit, "application/json").await;
+            let input = read_json(&headers, body, limit, "application/json", check).await;
             input.map_err(warp::reject::custom)
         },
     )
@@ -42,6 +56,7 @@ pub(super) async fn read_json<T, S, B>(
     body: S,
     limit: u64,
     takes: &'static str,
+    check: impl FnOnce(&T) -> Vec<FieldError>,
 ) -> Result<T>
 where
     T: DeserializeOwned + Validate,
@@ -52,7 +67,7 @@ where
         return Err(Error::unsupported_media(takes));
     }
     check_encoding(headers)?;
-    json::read(&collect(body, limit).await?)
+    json::read_with(&collect(body, limit).await?, check)
 }
 
 /// `application/json`: no parameter of it has a meaning (RFC 8259 §11).

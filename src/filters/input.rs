@@ -7,8 +7,9 @@ use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer};
 use validator::ValidationError;
 
+use crate::domain::common_passwords::is_common;
 use crate::domain::text::{Email, GroupName, MessageText, Password, Username, Violation};
-use crate::error::{Error, Result};
+use crate::error::{Error, FieldError, Result};
 
 /// `#[validate(custom(function = "input::username"))]`
 ///
@@ -32,6 +33,19 @@ pub fn email(text: &str) -> Result<(), ValidationError> {
 /// The rule that the text breaks.
 pub fn password(text: &str) -> Result<(), ValidationError> {
     rule(Password::parse(text))
+}
+
+/// What breaks the rule that `accounts.refuse_common_passwords` makes for a password to be.
+#[must_use]
+pub fn common_password(
+    is_refused: bool,
+    field: &'static str,
+    password: Option<&str>,
+) -> Vec<FieldError> {
+    if !is_refused || !password.is_some_and(is_common) {
+        return Vec::new();
+    }
+    vec![FieldError::new(field, "too_common", "not one of the 10 000 most common passwords")]
 }
 
 /// `#[validate(custom(function = "input::group_name"))]`

@@ -25,12 +25,23 @@ const MAX_ELEMENT_ERRORS: usize = 1000;
 /// `malformed_json` for what is not JSON, repeats a name or nests past 32;
 /// `validation_failed` with every bad field otherwise.
 pub fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T> {
+    read_with(bytes, |_| Vec::new())
+}
+
+/// As [`read`]; `check` finds what breaks a rule that only this instance's settings make.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with<T: DeserializeOwned + Validate>(
+    bytes: &[u8],
+    check: impl FnOnce(&T) -> Vec<FieldError>,
+) -> Result<T> {
     let malformed = |why: &dyn fmt::Display| {
         Error::malformed("malformed_json", format!("the body is not JSON as it must be: {why}"))
     };
     std::str::from_utf8(bytes).map_err(|_| malformed(&"it is not valid UTF-8"))?;
     match parse(bytes).map_err(|error| malformed(&error))? {
-        Value::Object(object) => from_object(object, Vec::new(), |_| {}),
+        Value::Object(object) => from_object(object, Vec::new(), |input: &mut T| check(input)),
         _ => Err(Error::field("", "invalid_type", "the body must be a JSON object")),
     }
 }
@@ -47,14 +58,15 @@ pub fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
 }
 
 /// The input of fields that were read otherwise, with what is wrong with others already;
-/// `complete` adds what is no field before the rules are checked.
+/// `complete` adds what is no field before the rules are checked, and says what breaks rules of its
+/// own.
 ///
 /// # Errors
 /// `validation_failed` with every bad field, `errors` among them.
 pub fn from_object<T: DeserializeOwned + Validate>(
     mut object: Map<String, Value>,
     mut errors: Vec<FieldError>,
-    complete: impl FnOnce(&mut T),
+    complete: impl FnOnce(&mut T) -> Vec<FieldError>,
 ) -> Result<T> {
     let mut input: T = loop {
         let value = Value::Object(object);
@@ -84,11 +96,11 @@ pub fn from_object<T: DeserializeOwned + Validate>(
             }
         }
     };
-    complete(&mut input);
-    if let Err(broken) = input.validate() {
+    let further = complete(&mut input);
+    let rules = input.validate().map_err(|broken| broken_rules("", broken.errors()));
+    for found in [rules.err().unwrap_or_default(), further] {
         let wrong: Vec<String> = errors.iter().map(|e| root(&e.field).to_owned()).collect();
-        let rules = broken_rules("", broken.errors());
-        errors.extend(rules.into_iter().filter(|e| !wrong.iter().any(|w| w == root(&e.field))));
+        errors.extend(found.into_iter().filter(|e| !wrong.iter().any(|w| w == root(&e.field))));
     }
     if errors.is_empty() {
         return Ok(input);

@@ -39,7 +39,8 @@ pub fn json_or_multipart<T: DeserializeOwned + Validate + Send + 'static>(
         move |headers: HeaderMap, body| async move {
             let input = async {
                 if !claims_form(&headers) {
-                    return read_json(&headers, body, limit, BOTH).await.map(JsonOrForm::Json);
+                    let input = read_json(&headers, body, limit, BOTH, |_| Vec::new()).await;
+                    return input.map(JsonOrForm::Json);
                 }
                 let boundary = boundary(&headers).ok_or_else(|| Error::unsupported_media(BOTH))?;
                 check_encoding(&headers)?;

@@ -10,13 +10,15 @@ use super::bson::raw;
 use super::devices::Devices;
 use super::embedded::EmbeddedAttachment;
 use super::events::Events;
+use super::held_names::HeldNames;
 use super::lockouts::Lockouts;
 use super::notices::Notice;
 use super::outbox::{self, Outbox};
 use super::rate_windows::{RateRule, RateWindows};
 use super::sessions::Sessions;
-use super::store::{Abort, Store, duplicate, failed, within_raw};
+use super::store::{Abort, Store, duplicate};
 use super::tokens::{self, Tokens};
+use super::turns::Turns;
 use super::users::{self, Users, present};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
@@ -38,6 +40,10 @@ pub struct Accounts {
     pub(super) sessions: Sessions,
     pub(super) lockouts: Lockouts,
     pub(super) uses: AttachmentUses,
+    /// Names that were given up.
+    pub held_names: HeldNames,
+    /// Changes of one account are made one after another in an instance: each writes its row.
+    turns: Turns,
     pub(super) events: Events,
     pub(super) windows: RateWindows,
     pub(super) devices: Devices,
@@ -123,6 +129,8 @@ impl Accounts {
             sessions: Sessions::new(store),
             lockouts: Lockouts::new(store),
             uses: AttachmentUses::new(store),
+            held_names: HeldNames::new(store),
+            turns: Turns::new(),
             events: Events::new(store),
             windows: RateWindows::new(store),
             devices: Devices::new(store),
@@ -142,7 +150,9 @@ impl Accounts {
     ) -> Result<User> {
         let row = row(account, false, now);
         let (this, letter, inserted) = (self.clone(), letter.clone(), row.clone());
+        let (name, user) = (account.username.clone(), account.id);
         let body = async move |session: &mut ClientSession| {
+            this.held_names.claim(session, &name, user, now).await?;
             let insert = this.users.rows.insert_one(&inserted).session(&mut *session).await;
             insert.map_err(conflict)?;
             this.post(&letter, now, session).await
@@ -156,17 +166,19 @@ impl Accounts {
     /// # Errors
     /// `email_taken`, `username_taken`, as the unique keys say; or the store is away.
     pub async fn admit(&self, account: &NewAccount, now: Timestamp) -> Result<bool> {
-        match within_raw(&self.users.rows, self.users.rows.insert_one(row(account, true, now)))
-            .await?
-        {
-            Ok(_) => Ok(true),
-            Err(error) if duplicate(&error).as_deref() == Some("_id_") => Ok(false),
-            Err(error) => match conflict(error) {
-                Abort::Rule(taken) => Err(taken),
-                Abort::Driver(error) => Err(failed(error)),
-                Abort::Again | Abort::GiveUp => Err(Error::unavailable()),
-            },
-        }
+        let (this, inserted) = (self.clone(), row(account, true, now));
+        let (name, user) = (account.username.clone(), account.id);
+        let body = async move |session: &mut ClientSession| {
+            this.held_names.claim(session, &name, user, now).await?;
+            let insert = this.users.rows.insert_one(&inserted).session(session).await;
+            match insert {
+                Ok(_) => Ok(true),
+                // What failed here ends the transaction; nothing else is written in it.
+                Err(error) if duplicate(&error).as_deref() == Some("_id_") => Err(Abort::GiveUp),
+                Err(error) => Err(conflict(error)),
+            }
+        };
+        Ok(self.store.transact_or_give_up(body).await?.unwrap_or(false))
     }
 
     /// Queues a letter, its token good from now on; refused past what its mailbox may get.
@@ -195,7 +207,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `email_taken`, `username_taken`; `validation_failed` for a picture that is gone by now;
-    /// `rate_limited` past the mails or requests that there may be; `session_revoked` if the
+    /// `rate_limited` past the mails, requests or names that there may be; `session_revoked` if the
     /// session that asks for an address has ended; or the store is away.
     pub async fn change(
         &self,
@@ -207,8 +219,12 @@ impl Accounts {
     ) -> Result<Option<User>> {
         let (this, request, change) = (self.clone(), request.cloned(), change.clone());
         let as_read = present(doc! { "_id": user, "email_key": email.key() }, now);
+        let _turn = self.turns.of(user.bytes()).await;
         let body = async move |session: &mut ClientSession| {
             let before = this.users.rows.find_one(as_read.clone()).session(&mut *session).await?;
+            if let (Some(before), Some(name)) = (&before, &change.username) {
+                this.rename(session, before, name, now).await?;
+            }
             let update = doc! { "$set": change.as_update() };
             let row = this.users.rows.find_one_and_update(as_read.clone(), update);
             let row = row.return_document(ReturnDocument::After).session(&mut *session).await;
@@ -253,6 +269,21 @@ impl Accounts {
         self.windows.take_or_refuse(&request.rule, now, session).await?;
         self.post(&request.letter, now, session).await?;
         self.notify(row, &request.notice, now, session).await
+    }
+
+    /// Takes the new name, and holds the old one for its owner.
+    async fn rename(
+        &self,
+        session: &mut ClientSession,
+        before: &users::Row,
+        name: &Username,
+        now: Timestamp,
+    ) -> Result<(), Abort> {
+        if before.username_key == name.key() {
+            return Ok(());
+        }
+        self.held_names.claim(session, name, before.id, now).await?;
+        self.held_names.hold(session, &before.username_key, before.id, now).await
     }
 
     /// Keeps the new picture, and lets the old one go.

@@ -11,6 +11,7 @@ use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
 use serde::{Deserialize, Serialize};
 
+use super::attachments::Storage;
 use super::bson::{binary, raw};
 use super::store::{Collection, Store, within};
 use crate::domain::clock::Timestamp;
@@ -52,6 +53,7 @@ pub struct AttachmentUses {
     rows: Collection<Row>,
     files: Collection<Document>,
     users: Collection<Document>,
+    storage: Storage,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +71,7 @@ impl AttachmentUses {
             rows: store.collection("attachment_uses"),
             files: store.collection("attachments"),
             users: store.collection("users"),
+            storage: Storage::new(store),
         }
     }
 

@@ -1,14 +1,20 @@
 //! Attachments: one row per file, there before its bytes are, so that whatever a crash leaves of
 //! them can be found again.
 
+mod storage;
+
 use std::fmt::Write;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Binary, Document, doc};
+use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
+pub(super) use self::storage::Storage;
 use super::bson::{binary, date, id};
 use super::files::{CHUNK, FIRST_CHUNK};
 use super::store::{Collection, Store, all, within};
+use super::turns::Turns;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
 use crate::domain::files::{Preview, StoredFile};
@@ -18,7 +24,11 @@ use crate::error::{Error, Result};
 /// The collection `attachments`.
 #[derive(Debug, Clone)]
 pub struct Attachments {
+    store: Store,
     rows: Collection<Row>,
+    storage: Storage,
+    /// Uploads of one account end one after another in an instance: each writes its count.
+    turns: Turns,
 }
 
 /// A row whose file is ready; before, it has neither of what the bytes tell.
@@ -61,11 +71,46 @@ pub struct Content {
     pub preview: Option<Preview>,
 }
 
+impl Content {
+    /// What a row says once its file is ready.
+    fn as_ready(&self, now: Timestamp) -> Result<Document> {
+        let preview = self.preview.as_ref().map(|preview| {
+            length(preview.size)
+                .map(|size| doc! { "content_type": &preview.content_type, "size": size })
+        });
+        Ok(doc! {
+            "state": "ready",
+            "unused_since": now,
+            "content_type": &self.content_type,
+            "size": length(self.size)?,
+            "sha256": binary(self.sha256),
+            "width": self.dimensions.map(|(width, _)| side(width)).transpose()?,
+            "height": self.dimensions.map(|(_, height)| side(height)).transpose()?,
+            "preview": preview.transpose()?,
+            "chunk_size": i32::try_from(CHUNK).map_err(Error::internal)?,
+        })
+    }
+}
+
 impl Attachments {
     /// The attachments of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("attachments") }
+        Self {
+            store: store.clone(),
+            rows: store.collection("attachments"),
+            storage: Storage::new(store),
+            turns: Turns::new(),
+        }
+    }
+
+    /// Whether an account stores as many bytes as it may, so that no upload need begin. Exact is
+    /// only [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn is_full(&self, uploader: UserId, quota: u64) -> Result<bool> {
+        Ok(self.storage.counted(uploader).await? >= quota)
     }
 
     /// Notes that bytes will follow.
@@ -87,37 +132,36 @@ impl Attachments {
         Ok(())
     }
 
-    /// Makes a file whose bytes are all stored readable; nothing refers to it yet. `None`: it was
-    /// given up meanwhile.
+    /// Makes a file whose bytes are all stored readable, and counts it among what its uploader
+    /// stores; nothing refers to it yet. `None`: it was given up meanwhile.
     ///
     /// # Errors
-    /// When the store is away.
+    /// `quota_exceeded` if the uploader would then store more than `quota` bytes; or the store is
+    /// away.
     pub async fn finish(
         &self,
         id: AttachmentId,
+        uploader: UserId,
         content: &Content,
+        quota: Option<u64>,
         now: Timestamp,
     ) -> Result<Option<StoredFile>> {
-        let size = |size: u64| i64::try_from(size).map_err(Error::internal);
-        let preview = content.preview.as_ref().map(|preview| {
-            size(preview.size)
-                .map(|size| doc! { "content_type": &preview.content_type, "size": size })
-        });
-        let ready = doc! {
-            "state": "ready",
-            "unused_since": now,
-            "content_type": &content.content_type,
-            "size": size(content.size)?,
-            "sha256": binary(content.sha256),
-            "width": content.dimensions.map(|(width, _)| side(width)).transpose()?,
-            "height": content.dimensions.map(|(_, height)| side(height)).transpose()?,
-            "preview": preview.transpose()?,
-            "chunk_size": i32::try_from(CHUNK).map_err(Error::internal)?,
-        };
+        let (ready, added) = (doc! { "$set": content.as_ready(now)? }, length(content.size)?);
         let uploading = doc! { "_id": id, "state": "uploading" };
-        let row = self.rows.find_one_and_update(uploading, doc! { "$set": ready });
-        let row = row.return_document(mongodb::options::ReturnDocument::After);
-        within(&self.rows, row).await?.map(StoredFile::try_from).transpose()
+        let this = self.clone();
+        let _turn = self.turns.of(uploader.bytes()).await;
+        let row = self.store.transact(async move |session: &mut ClientSession| {
+            let row = this.rows.find_one_and_update(uploading.clone(), ready.clone());
+            let row = row.return_document(ReturnDocument::After).session(&mut *session).await?;
+            if row.is_some() {
+                let stored = this.storage.change(session, uploader, added).await?;
+                if quota.is_some_and(|quota| stored > quota) {
+                    return Err(quota_exceeded().into());
+                }
+            }
+            Ok(row)
+        });
+        row.await?.map(StoredFile::try_from).transpose()
     }
 
     /// Forgets a file that did not become ready.
@@ -216,6 +260,16 @@ fn hexadecimal(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// An account stores as many bytes as it may.
+#[must_use]
+pub fn quota_exceeded() -> Error {
+    Error::over_quota("all files of this account together are as large as they may be")
+}
+
+fn length(bytes: u64) -> Result<i64> {
+    i64::try_from(bytes).map_err(Error::internal)
 }
 
 fn side(side: u32) -> Result<i32> {

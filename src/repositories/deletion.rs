@@ -5,7 +5,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{Bson, doc};
 
 use super::accounts::Accounts;
-use super::users::{Credentials, present};
+use super::users::Credentials;
 use crate::domain::clock::Timestamp;
 use crate::error::Result;
 
@@ -18,8 +18,7 @@ impl Accounts {
     /// When the store is away; the account is then gone or as it was.
     pub async fn delete(&self, known: &Credentials, now: Timestamp) -> Result<bool> {
         let user = known.user.id;
-        let unchanged = doc! { "_id": user, "password_hash": &known.password_hash };
-        let (this, unchanged) = (self.clone(), present(unchanged, now));
+        let (this, unchanged) = (self.clone(), known.unchanged(now));
         let gone = doc! {
             "$set": {
                 "deleted_at": now, "cleanup": true,
@@ -27,7 +26,7 @@ impl Accounts {
             },
             "$unset": {
                 "username": "", "email": "", "email_key": "", "password_hash": "",
-                "address_keys": "", "former_emails": "",
+                "address_keys": "", "former_emails": "", "networks": "",
             },
         };
         self.store

@@ -11,7 +11,7 @@ use super::bson::{date, id, serialized};
 use super::store::{Abort, Collection, Store};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
-use crate::domain::sessions::{Device, network_of};
+use crate::domain::sessions::Device;
 
 /// How long a device is known after its last sign-in.
 const KNOWN: Duration = Duration::from_hours(90 * 24);
@@ -63,7 +63,7 @@ impl Devices {
         let row = self.rows.find_one(doc! { "_id": user }).session(&mut *session).await?;
         let mut seen = row.map(|row| row.seen).unwrap_or_default();
         seen.retain(|known| known.at > now.minus(KNOWN));
-        let network = network_of(device.ip);
+        let network = device.network().to_string();
         let is_new = seen
             .iter()
             .all(|known| known.network != network && known.user_agent != device.user_agent);

@@ -1,19 +1,15 @@
 //! Names and addresses that nobody has any more: each is taken from the row that still holds it, by
 //! a condition, when someone else wants it.
 
-use std::time::Duration;
-
 use mongodb::bson::{Document, doc};
 use mongodb::options::Hint;
 
+use super::held_names::NAME_HELD;
 use super::store::within;
 use super::users::{UNVERIFIED, Users, present};
 use crate::domain::clock::Timestamp;
 use crate::domain::text::{Email, Username};
 use crate::error::Result;
-
-/// How long nobody else can have the name of a deleted account.
-const NAME_KEPT: Duration = Duration::from_hours(30 * 24);
 
 impl Users {
     /// Whether an account has this name, or had it until it was deleted lately.
@@ -21,7 +17,7 @@ impl Users {
     /// # Errors
     /// When the store is away.
     pub async fn has_username(&self, name: &Username, now: Timestamp) -> Result<bool> {
-        let kept = doc! { "deleted_at": { "$gt": now.minus(NAME_KEPT) } };
+        let kept = doc! { "deleted_at": { "$gt": now.minus(NAME_HELD) } };
         let either = vec![present(doc! {}, now), kept];
         self.exists(doc! { "username_key": name.key(), "$or": either }).await
     }
@@ -66,7 +62,7 @@ impl Users {
 
 /// Accounts that were deleted so long ago that others may have their names.
 fn old(mut kept: Document, now: Timestamp) -> Document {
-    kept.insert("deleted_at", doc! { "$type": "date", "$lte": now.minus(NAME_KEPT) });
+    kept.insert("deleted_at", doc! { "$type": "date", "$lte": now.minus(NAME_HELD) });
     kept
 }
 

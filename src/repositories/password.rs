@@ -3,7 +3,7 @@
 //! password that was replaced in the meantime.
 
 use mongodb::ClientSession;
-use mongodb::bson::{Bson, doc};
+use mongodb::bson::{Bson, Document, doc};
 
 use super::accounts::Accounts;
 use super::bson::{binary, raw};
@@ -11,8 +11,9 @@ use super::lockouts::LockoutKey;
 use super::notices::Notice;
 use super::outbox::Claim;
 use super::rate_windows::RateRule;
+use super::sessions::SessionRoom;
 use super::store::Abort;
-use super::users::{Credentials, present};
+use super::users::{Credentials, NetworkKey, present};
 use super::{sessions, tokens, users};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
@@ -54,33 +55,66 @@ impl LinkKind {
     }
 }
 
+/// A session that is to begin.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// Where it is used from.
+    pub device: Device,
+    /// The network of that.
+    pub network: NetworkKey,
+    /// How many sessions there may be; `None` means any number.
+    pub room: Option<SessionRoom>,
+}
+
+/// Networks that an account is known to sign in from: the latest ones.
+const NETWORKS: i32 = 8;
+
+/// Counts a sign-in, and remembers where it came from.
+fn signed_in_from(network: NetworkKey) -> Vec<Document> {
+    let network = binary(network);
+    let others = doc! { "$filter": {
+        "input": { "$ifNull": ["$networks", []] }, "as": "it",
+        "cond": { "$ne": ["$$it", network.clone()] },
+    } };
+    let networks = doc! { "$concatArrays": [[network], others] };
+    vec![doc! { "$set": {
+        "sign_ins": { "$add": [{ "$ifNull": ["$sign_ins", 0_i64] }, 1_i64] },
+        "networks": { "$slice": [networks, NETWORKS] },
+    } }]
+}
+
 impl Accounts {
     /// Begins a session of someone whose password this hash was found to be of, and tells them if
-    /// it is from a device that is not known; `None` if it is not their password any more.
+    /// it is from a device that is not known; `None` if it is not their password any more. If the
+    /// account then had more sessions than it may, those used longest ago end: which.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn start_session(
         &self,
         known: &Credentials,
-        device: &Device,
+        sign_in: SignIn,
         notice: &Notice,
         now: Timestamp,
-    ) -> Result<Option<Session>> {
-        let (device, notice) = (device.clone(), notice.clone());
-        let row = sessions::Row::new(known.user.id, &device, now);
-        let unchanged = doc! { "_id": known.user.id, "password_hash": &known.password_hash };
-        let (this, unchanged) = (self.clone(), present(unchanged, now));
+    ) -> Result<Option<(Session, Vec<SessionId>)>> {
+        let (user, notice) = (known.user.id, notice.clone());
+        let row = sessions::Row::new(user, &sign_in.device, now);
+        let (this, unchanged) = (self.clone(), known.unchanged(now));
         self.store
             .transact(async move |session: &mut ClientSession| {
-                let counted = doc! { "$inc": { "sign_ins": 1_i64 } };
+                let counted = signed_in_from(sign_in.network);
                 let update = this.users.rows.find_one_and_update(unchanged.clone(), counted);
                 let Some(before) = update.session(&mut *session).await? else { return Ok(None) };
-                if this.is_new_device(&before, &device, now, session).await? {
+                if this.is_new_device(&before, &sign_in.device, now, session).await? {
                     this.notify(&before, &notice, now, session).await?;
                 }
+                // Written above, so that of many at once each sees those before it.
+                let ended = match &sign_in.room {
+                    Some(room) => this.sessions.make_room(session, user, room, now).await?,
+                    None => Vec::new(),
+                };
                 this.sessions.rows.insert_one(&row).session(session).await?;
-                Ok(Some(row.clone().into()))
+                Ok(Some((row.clone().into(), ended)))
             })
             .await
     }
@@ -114,8 +148,7 @@ impl Accounts {
         now: Timestamp,
     ) -> Result<bool> {
         let user = known.user.id;
-        let unchanged = doc! { "_id": user, "password_hash": &known.password_hash };
-        let (this, unchanged) = (self.clone(), present(unchanged, now));
+        let (this, unchanged) = (self.clone(), known.unchanged(now));
         let notice = notice.clone();
         let replaced =
             doc! { "$set": { "password_hash": password_hash, "pending_email": Bson::Null } };

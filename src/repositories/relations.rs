@@ -7,6 +7,7 @@ mod telling;
 
 use std::collections::HashSet;
 
+use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
@@ -15,6 +16,7 @@ use super::events::Events;
 use super::members::Members;
 use super::notifications::Notifications;
 use super::store::{Abort, Collection, Store, all, within};
+use super::turns::Turns;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::relations::{Relation, RelationPosition, Standing, recipient_unavailable};
@@ -26,9 +28,12 @@ use row::{Row, Status, asked, key, older, requested, view};
 pub struct Relations {
     store: Store,
     rows: Collection<Row>,
+    users: Collection<Document>,
     members: Members,
     notifications: Notifications,
     events: Events,
+    /// Requests of one account are made one after another in an instance: each writes its row.
+    turns: Turns,
 }
 
 impl Relations {
@@ -38,9 +43,11 @@ impl Relations {
         Self {
             store: store.clone(),
             rows: store.collection("relations"),
+            users: store.collection("users"),
             members: Members::new(store),
             notifications: Notifications::new(store),
             events: Events::new(store),
+            turns: Turns::new(),
         }
     }
 
@@ -49,9 +56,17 @@ impl Relations {
     ///
     /// # Errors
     /// `already_friends`, `request_already_sent`; `recipient_unavailable` where one has blocked
-    /// the other; the store is away.
-    pub async fn request(&self, user: UserId, other: UserId, at: Timestamp) -> Result<Standing> {
+    /// the other; `limit_reached` where more than `most` requests of `user` would wait; the store
+    /// is away.
+    pub async fn request(
+        &self,
+        user: UserId,
+        other: UserId,
+        most: Option<u32>,
+        at: Timestamp,
+    ) -> Result<Standing> {
         let (this, change) = (self.clone(), asked(user, other, at));
+        let _turn = self.turns.of(user.bytes()).await;
         self.store
             .transact(async move |session| {
                 let before = this
@@ -71,12 +86,29 @@ impl Relations {
                         Ok(Standing::Accepted)
                     }
                     None => {
+                        this.check_room(session, user, most).await?;
                         this.tell_requested(session, user, other, at).await?;
                         Ok(Standing::Outgoing)
                     }
                 }
             })
             .await
+    }
+
+    /// Refuses a request that has just been written if it is one too many. The account's row is
+    /// written, so that of many requests at once each counts those before it.
+    async fn check_room(
+        &self,
+        session: &mut ClientSession,
+        user: UserId,
+        most: Option<u32>,
+    ) -> Result<(), Abort> {
+        let Some(most) = most.map(u64::from) else { return Ok(()) };
+        let counted = doc! { "$inc": { "requests": 1_i64 } };
+        self.users.update_one(doc! { "_id": user }, counted).session(&mut *session).await?;
+        let waiting = doc! { "views": view(user, Standing::Outgoing) };
+        let waiting = self.rows.count_documents(waiting).limit(most + 1).session(session).await?;
+        if waiting > most { Err(too_many_requests().into()) } else { Ok(()) }
     }
 
     /// Accepts the other's request; again changes nothing. `false` if there is none and they are
@@ -204,6 +236,10 @@ impl Relations {
             .map(|row| row.seen_by(user).ok_or_else(|| Error::internal("a relation of no two")))
             .collect()
     }
+}
+
+fn too_many_requests() -> Error {
+    Error::conflict("limit_reached", "as many of your requests wait for an answer as may")
 }
 
 fn already_friends() -> Error {

@@ -2,11 +2,13 @@
 
 mod standing;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::ClientSession;
 use mongodb::bson::doc;
+use mongodb::error::Error as DriverError;
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,15 @@ impl Row {
     }
 }
 
+/// A session, and when it was last used.
+#[derive(Debug, Deserialize)]
+struct Use {
+    #[serde(rename = "_id", with = "id")]
+    id: SessionId,
+    #[serde(with = "date")]
+    last_used_at: Timestamp,
+}
+
 /// When a generation was replaced by the next.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Rotation {
@@ -85,6 +96,21 @@ pub struct Replaced {
     pub session: Session,
     /// `None` if that generation is the newest, or too many have come after it.
     pub at: Option<Timestamp>,
+}
+
+/// How many sessions an account may have.
+#[derive(Clone)]
+pub struct SessionRoom {
+    /// So many.
+    pub most: u32,
+    /// What this instance knows of when a session was last used here.
+    pub used_here: Arc<dyn Fn(SessionId) -> Option<Timestamp> + Send + Sync>,
+}
+
+impl fmt::Debug for SessionRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionRoom({})", self.most)
+    }
 }
 
 impl Sessions {
@@ -185,12 +211,45 @@ impl Sessions {
         transaction: &mut ClientSession,
     ) -> Result<bool, Abort> {
         let rows = self.rows.find(doc! { "user_id": user }).session(&mut *transaction).await?;
-        let network = network_of(device.ip);
+        let network = device.network();
         let rows = all_in(transaction, rows).await?;
         Ok(rows.iter().all(|row| {
             let known = row.ip.parse().map(network_of);
-            known != Ok(network.clone()) && row.user_agent != device.user_agent
+            known != Ok(network) && row.user_agent != device.user_agent
         }))
+    }
+
+    /// Ends sessions of a user, those used longest ago first, until there is room for one: which.
+    pub(super) async fn make_room(
+        &self,
+        session: &mut ClientSession,
+        user: UserId,
+        room: &SessionRoom,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, DriverError> {
+        let most = usize::try_from(room.most).unwrap_or(usize::MAX);
+        // By the index alone; it counts sessions too that have expired and are still there.
+        let there = self.rows.count_documents(doc! { "user_id": user }).limit(most as u64);
+        if there.session(&mut *session).await? < most as u64 {
+            return Ok(Vec::new());
+        }
+        let standing = doc! { "user_id": user, "expires_at": { "$gt": now } };
+        let rows = self.rows.clone_with_type::<Use>();
+        let rows = rows
+            .find(standing)
+            .projection(doc! { "last_used_at": 1 })
+            .session(&mut *session)
+            .await?;
+        let mut standing = all_in(session, rows).await?;
+        let last_use = |row: &Use| (room.used_here)(row.id).max(Some(row.last_used_at));
+        standing.sort_by_cached_key(|row| (last_use(row), row.id));
+        standing.truncate((standing.len() + 1).saturating_sub(most));
+        let ended: Vec<SessionId> = standing.into_iter().map(|row| row.id).collect();
+        if !ended.is_empty() {
+            let which = doc! { "_id": { "$in": ended.clone() } };
+            self.rows.delete_many(which).session(session).await?;
+        }
+        Ok(ended)
     }
 
     /// Notes that these sessions were in use at `now`.

@@ -8,7 +8,7 @@ use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::addresses::FormerEmail;
-use super::bson::{date, id, optional_date};
+use super::bson::{binary, date, id, optional_date};
 use super::embedded::EmbeddedAttachment;
 use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
@@ -69,6 +69,9 @@ impl Row {
     }
 }
 
+/// What a network is known by: a keyed hash, so that no list of addresses lies here.
+pub type NetworkKey = [u8; 16];
+
 /// What an account is recognised by.
 #[derive(Debug, Clone)]
 pub struct Credentials {
@@ -76,6 +79,18 @@ pub struct Credentials {
     pub user: User,
     /// bcrypt's own text form.
     pub password_hash: String,
+}
+
+impl Credentials {
+    /// Finds the account while this is its password. A hash that was renewed since for its cost
+    /// has the same salt; one of another password has another.
+    pub(super) fn unchanged(&self, now: Timestamp) -> Document {
+        // bcrypt's own text form: `$2b$12$`, 22 characters of salt, 31 of hash.
+        let salt = self.password_hash.get(7..29).unwrap_or_default();
+        let stored = doc! { "$substrBytes": ["$password_hash", 7, 22] };
+        let same = doc! { "$eq": [stored, { "$literal": salt }] };
+        present(doc! { "_id": self.user.id, "$expr": same }, now)
+    }
 }
 
 impl Users {
@@ -119,12 +134,44 @@ impl Users {
         self.credentials(present(doc! { "_id": user }, now)).await
     }
 
+    /// Replaces a hash by another of the same password, unless the password was changed meanwhile.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn renew_hash(&self, known: &Credentials, renewed: &str) -> Result<()> {
+        let old = doc! { "_id": known.user.id, "password_hash": &known.password_hash };
+        let new = doc! { "$set": { "password_hash": renewed } };
+        within(&self.rows, self.rows.update_one(old, new)).await.map(|_| ())
+    }
+
+    /// Whether an account has signed in with this address from this network before.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn signs_in_from(
+        &self,
+        email: &Email,
+        network: NetworkKey,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let known = doc! { "email_key": email.key(), "networks": binary(network) };
+        self.exists(present(known, now)).await
+    }
+
     async fn credentials(&self, filter: Document) -> Result<Option<Credentials>> {
         let row = within(&self.rows, self.rows.find_one(filter)).await?;
         Ok(row.filter(|row| !row.password_hash.is_empty()).map(|row| {
             let password_hash = row.password_hash.clone();
             Credentials { user: row.into(), password_hash }
         }))
+    }
+
+    /// Whether there is any account, deleted ones included, but these.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn any_but(&self, own: &[UserId]) -> Result<bool> {
+        self.exists(doc! { "_id": { "$nin": own.to_vec() } }).await
     }
 
     pub(super) async fn exists(&self, filter: Document) -> Result<bool> {

@@ -17,7 +17,7 @@ use crate::domain::sessions::SignedIn;
 use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::User;
 use crate::error::Result;
-use crate::filters::body::json;
+use crate::filters::body::{json, json_with};
 use crate::filters::client::Client;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::Guards;
@@ -37,7 +37,12 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[SIGN_UP, VERIFY, VERIFY_PAGE, RESEND
 
 pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
     let accounts = with(&services.accounts);
-    let sign_up = guards.public::<()>(&SIGN_UP).and(json(&SIGN_UP)).and(accounts.clone());
+    let refused = services.refuse_common_passwords;
+    let check = move |input: &SignUp| {
+        input::common_password(refused, "password", input.password.as_deref())
+    };
+    let sign_up = guards.public::<()>(&SIGN_UP).and(json_with(&SIGN_UP, check));
+    let sign_up = sign_up.and(accounts.clone());
     let sign_up = sign_up.then(self::sign_up).map(respond).boxed();
     let verify = guards.public::<()>(&VERIFY).and(json(&VERIFY)).and(accounts.clone());
     let verify = verify.then(self::verify).map(respond).boxed();
@@ -83,7 +88,7 @@ struct SignUp {
     #[validate(required, custom(function = "input::email"))]
     #[schema(value_type = Email)]
     email: Option<String>,
-    /// 8 characters at least, 72 bytes at most, no NUL.
+    /// 8 characters at least, 72 bytes at most, no NUL; perhaps not a common one.
     #[validate(required, custom(function = "input::password"))]
     #[schema(value_type = Password)]
     password: Option<String>,

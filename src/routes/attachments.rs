@@ -62,7 +62,7 @@ pub(super) fn describe(docs: &mut Docs) {
             }},
         }))
         .gives::<Attachment>(201, "The stored file.")
-        .fails(&["image_too_large"]);
+        .fails(&["image_too_large", "quota_exceeded"]);
     let read = docs.route(&READ, "download", "The bytes of a file");
     describe_bytes(read, "*/*");
     let thumbnail = docs.route(&THUMBNAIL, "downloadThumbnail", "A preview of an image");
@@ -111,6 +111,7 @@ async fn receive(form: &mut Form, attachments: &Attachments, uploader: UserId) -
         let is_file = part.name() == Some("file");
         let takes = is_file && first.is_none();
         if takes {
+            attachments.check_quota(uploader).await?;
             let filename = part.filename().unwrap_or_default();
             first = Some(attachments.begin(uploader, filename));
         }

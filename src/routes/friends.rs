@@ -59,7 +59,7 @@ pub(super) fn describe(docs: &mut Docs) {
         .takes::<Someone>()
         .gives::<Friendship>(201, "How the two now stand.")
         .fails(&["not_found", "recipient_unavailable", "cannot_friend_self"])
-        .fails(&["already_friends", "request_already_sent"]);
+        .fails(&["already_friends", "request_already_sent", "limit_reached"]);
     docs.route(&ACCEPT, "acceptFriend", "Accept a request")
         .takes::<Someone>()
         .gives::<Friendship>(200, "How the two now stand.")

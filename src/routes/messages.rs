@@ -87,6 +87,7 @@ pub(super) fn describe(docs: &mut Docs) {
         .gives::<Message>(201, "The message.")
         .header("Idempotent-Replayed", "`true` where an earlier request had sent it.")
         .fails(&["not_found", "forbidden", "recipient_unavailable", "idempotency_key_reused"])
+        .fails(&["quota_exceeded"])
         .fails(&["message_deleted", "image_too_large"]);
     let with_user = docs.route(&WITH_USER, "historyWithUser", "The history with a user");
     describe_history(with_user);

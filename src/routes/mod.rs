@@ -113,7 +113,7 @@ pub fn all(
         messages::routes(guards, services),
         notifications::routes(guards, services),
         openapi::routes(guards),
-        password::routes(guards, &services.passwords),
+        password::routes(guards, services),
         profile::routes(guards, services),
         realtime::routes(guards, services, realtime),
         revisions::routes(guards, services),

@@ -21,6 +21,7 @@ use crate::filters::guards::{Caller, Guards};
 use crate::filters::input;
 use crate::filters::problem::respond;
 use crate::filters::with;
+use crate::services::Services;
 use crate::services::password::PasswordChanges;
 
 const CHANGE: Endpoint = Endpoint::put("/password", Class::Write).json();
@@ -30,16 +31,19 @@ const RESET_PAGE: Endpoint = Endpoint::get("/password/reset", Class::Read).publi
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[CHANGE, FORGOT, RESET, RESET_PAGE];
 
-pub(super) fn routes(
-    guards: &Guards,
-    passwords: &Arc<PasswordChanges>,
-) -> BoxedFilter<(Response,)> {
-    let passwords = with(passwords);
-    let change = guards.caller::<()>(&CHANGE).and(body::json(&CHANGE)).and(passwords.clone());
+pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Response,)> {
+    let (passwords, refused) = (with(&services.passwords), services.refuse_common_passwords);
+    let check = move |input: &Change| {
+        input::common_password(refused, "new_password", input.new_password.as_deref())
+    };
+    let change = guards.caller::<()>(&CHANGE).and(body::json_with(&CHANGE, check));
+    let change = change.and(passwords.clone());
     let change = change.then(self::change).map(respond).boxed();
     let forgot = guards.public::<()>(&FORGOT).and(body::json(&FORGOT)).and(passwords.clone());
     let forgot = forgot.then(self::forgot).map(respond).boxed();
-    let reset = guards.public::<()>(&RESET).and(body::json(&RESET)).and(passwords);
+    let check =
+        move |input: &Reset| input::common_password(refused, "password", input.password.as_deref());
+    let reset = guards.public::<()>(&RESET).and(body::json_with(&RESET, check)).and(passwords);
     let reset = reset.then(self::reset).map(respond).boxed();
     let reset_page = guards.public::<()>(&RESET_PAGE);
     let reset_page = reset_page.map(|(), _| page(include_str!("reset.html"))).boxed();

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::guesses::Guesses;
 use super::mail_rules::{MailRules, NOTICE_LIFETIME};
+use super::networks::Networks;
 use super::outbox::Outbox;
-use super::passwords::Passwords;
+use super::passwords::{Lane, Passwords};
 use super::sessions::Sessions;
 use super::tokens::MailTokens;
 use crate::domain::clock::{Clock, random_bytes};
@@ -42,6 +43,7 @@ pub struct Accounts {
     pub(super) users: Users,
     pub(super) passwords: Passwords,
     pub(super) guesses: Guesses,
+    pub(super) networks: Networks,
     pub(super) sessions: Arc<Sessions>,
     pub(super) tokens: MailTokens,
     pub(super) rules: MailRules,
@@ -59,7 +61,7 @@ impl Accounts {
     pub async fn sign_up(&self, input: SignUp) -> Result<User> {
         let SignUp { username, email, password } = input;
         self.check_free(&email, &username).await?;
-        let turn = self.passwords.turn().await?;
+        let turn = self.passwords.turn(Lane::Stranger).await?;
         // While this one waited, its twin may have been faster: no hash for nothing.
         self.check_free(&email, &username).await?;
         let password_hash = turn.hash(password).await?;
@@ -85,7 +87,7 @@ impl Accounts {
         self.users.forget_unverified_email(&email, now).await?;
         self.users.free_address(&email, now).await?;
         self.users.free_name(&username, now).await?;
-        let password_hash = self.passwords.turn().await?.hash(password).await?;
+        let password_hash = self.passwords.turn(Lane::Stranger).await?.hash(password).await?;
         self.rows.admit(&NewAccount { id, username, email, password_hash }, now).await
     }
 
@@ -95,7 +97,9 @@ impl Accounts {
         if self.users.has_email(email, now).await? {
             return Err(email_taken());
         }
-        if self.users.has_username(username, now).await? {
+        if self.users.has_username(username, now).await?
+            || self.rows.held_names.is_held(username, now).await?
+        {
             return Err(username_taken());
         }
         Ok(())
@@ -154,7 +158,8 @@ impl Accounts {
     ) -> Result<SignedIn> {
         let (users, clock, address) = (self.users.clone(), self.clock.clone(), email.clone());
         let look_up = async move { users.by_email(&address, clock.now()).await };
-        let known = self.guesses.check(email, password, look_up).await?;
+        let lane = self.networks.lane(email, device).await?;
+        let known = self.guesses.check(email, password, lane, look_up).await?;
         let known = known.ok_or_else(invalid_credentials)?;
         if !known.user.verified {
             let detail = "use the link that was mailed to you first";

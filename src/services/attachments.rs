@@ -21,6 +21,7 @@ use crate::domain::media_type::Image;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::attachment_uses::AttachmentUses;
+use crate::repositories::attachments::quota_exceeded;
 use crate::repositories::files::Files;
 use crate::repositories::members::Members;
 use crate::repositories::users::Users;
@@ -52,6 +53,7 @@ impl Attachments {
             rows: repositories.attachments.clone(),
             files: repositories.files.clone(),
             images: Images::new(),
+            quota: None,
             clock: clock.clone(),
         };
         Self {
@@ -60,6 +62,27 @@ impl Attachments {
             members: repositories.members.clone(),
             users: repositories.users.clone(),
             unread: unread.clone(),
+        }
+    }
+
+    /// The same files, of which one account may store this many bytes.
+    #[must_use]
+    pub fn with_quota(mut self, bytes: Option<u64>) -> Self {
+        self.stores.quota = bytes;
+        self
+    }
+
+    /// Whether someone may upload at all: spares the bytes of a file that would be refused at its
+    /// end.
+    ///
+    /// # Errors
+    /// `quota_exceeded` if they store as much as they may; or the store is away.
+    pub async fn check_quota(&self, uploader: UserId) -> Result<()> {
+        match self.stores.quota {
+            Some(quota) if self.stores.rows.is_full(uploader, quota).await? => {
+                Err(quota_exceeded())
+            }
+            _ => Ok(()),
         }
     }
 

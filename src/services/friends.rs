@@ -56,19 +56,22 @@ pub struct Friends {
     profiles: Arc<Profiles>,
     cursors: Cursors,
     clock: Clock,
+    /// Outgoing requests of one account that may wait.
+    quota: Option<u32>,
 }
 
 impl Friends {
-    /// Friendship over these repositories.
+    /// Friendship over these repositories; of one account, `quota` requests may wait.
     #[must_use]
     pub fn new(
         repositories: &Repositories,
         profiles: Arc<Profiles>,
         cursors: Cursors,
         clock: &Clock,
+        quota: Option<u32>,
     ) -> Self {
         let Repositories { relations, users, .. } = repositories.clone();
-        Self { relations, users, profiles, cursors, clock: clock.clone() }
+        Self { relations, users, profiles, cursors, clock: clock.clone(), quota }
     }
 
     /// Asks `other` to be friends. Whoever has a request of theirs waiting thereby accepts it.
@@ -76,13 +79,13 @@ impl Friends {
     /// # Errors
     /// `cannot_friend_self`; not found unless `other` is verified and there;
     /// `recipient_unavailable` if one of the two has blocked the other; `request_already_sent`,
-    /// `already_friends`; the store is away.
+    /// `already_friends`; `limit_reached` if as many requests wait as may; the store is away.
     pub async fn add(&self, user: UserId, other: UserId) -> Result<Friendship> {
         not_oneself(user, other)?;
         if !self.users.active(&[other]).await?.contains(&other) {
             return Err(Error::not_found());
         }
-        let standing = self.relations.request(user, other, self.clock.now()).await?;
+        let standing = self.relations.request(user, other, self.quota, self.clock.now()).await?;
         Ok(Friendship::new(other, standing))
     }
 

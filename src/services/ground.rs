@@ -21,6 +21,7 @@ use super::inbox::Inbox;
 use super::live::LiveSessions;
 use super::mail_rules::MailRules;
 use super::messages::{Messages, View};
+use super::networks::Networks;
 use super::notifications::Notifications;
 use super::outbox::Outbox;
 use super::outgoing::{Dispatch, Outgoing};
@@ -55,11 +56,21 @@ impl Ground<'_> {
     }
 
     fn friends(&self, profiles: &Arc<Profiles>) -> Friends {
-        Friends::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
+        let quota = self.settings.quotas.pending_requests;
+        Friends::new(self.repositories, profiles.clone(), self.cursors(), self.clock, quota)
     }
 
     fn blocks(&self, profiles: &Arc<Profiles>) -> Blocks {
         Blocks::new(self.repositories, profiles.clone(), self.silence(), self.cursors(), self.clock)
+    }
+
+    fn networks(&self) -> Networks {
+        Networks::new(self.repositories.users.clone(), self.signing_key, self.clock)
+    }
+
+    pub(super) fn attachments(&self) -> Attachments {
+        let quota = self.settings.quotas.storage_bytes();
+        Attachments::new(self.repositories, self.clock, self.unread).with_quota(quota)
     }
 
     pub(super) fn outbox(&self) -> Result<Outbox> {
@@ -88,6 +99,8 @@ impl Ground<'_> {
             refresh: RefreshTokens::new(self.signing_key),
             cursors: self.cursors(),
             clock: self.clock.clone(),
+            networks: self.networks(),
+            quota: self.settings.quotas.sessions,
         }
     }
 
@@ -102,6 +115,7 @@ impl Ground<'_> {
             users: self.repositories.users.clone(),
             passwords: hashers.passwords.clone(),
             guesses: hashers.guesses.clone(),
+            networks: self.networks(),
             sessions: sessions.clone(),
             tokens: MailTokens::new(self.signing_key),
             rules: self.mail_rules(),
@@ -272,6 +286,7 @@ impl Ground<'_> {
             self.clock,
             self.settings.groups.max_members,
         )
+        .with_quota(self.settings.quotas.groups_per_day)
     }
 }
 
@@ -284,9 +299,9 @@ pub(super) struct Hashers {
 impl Hashers {
     pub(super) fn new(ground: &Ground<'_>) -> Self {
         let auth = &ground.settings.auth;
-        let passwords = Passwords::new(auth.bcrypt_cost, auth.hashers());
-        let rows = ground.repositories.lockouts.clone();
-        let guesses = Guesses::new(rows, passwords.clone(), ground.signing_key, ground.clock);
+        let passwords = Passwords::new(auth.bcrypt_cost, ground.highest_cost, auth.hashers());
+        let Ground { repositories, signing_key, clock, .. } = ground;
+        let guesses = Guesses::new(repositories, passwords.clone(), signing_key, clock);
         Self { passwords, guesses }
     }
 }

@@ -99,6 +99,8 @@ pub struct Groups {
     cursors: Cursors,
     clock: Clock,
     max_members: u32,
+    /// Groups that one account may make within a day.
+    per_day: Option<u32>,
 }
 
 impl Groups {
@@ -115,15 +117,22 @@ impl Groups {
     ) -> Self {
         let Repositories { groups: rows, members, .. } = repositories.clone();
         let clock = clock.clone();
-        Self { rows, members, profiles, attachments, silence, cursors, clock, max_members }
+        let per_day = None;
+        Self { rows, members, profiles, attachments, silence, cursors, clock, max_members, per_day }
+    }
+
+    /// The same groups, of which one account may make this many within a day.
+    #[must_use]
+    pub fn with_quota(self, per_day: Option<u32>) -> Self {
+        Self { per_day, ..self }
     }
 
     /// Makes a group of its owner and others; who is named twice is in it once.
     ///
     /// # Errors
     /// `group_full` for more than may be; `validation_failed` on `members` if one of them cannot
-    /// be added; `recipient_unavailable` for a block between one and the owner; the store is away.
-    /// Nothing is made then.
+    /// be added; `recipient_unavailable` for a block between one and the owner; `rate_limited` if
+    /// the owner has made as many today as they may; the store is away. Nothing is made then.
     pub async fn create(
         &self,
         owner: UserId,
@@ -138,7 +147,7 @@ impl Groups {
         }
         let (id, at, admins) = (GroupId::random(), self.clock.now(), Vec::new());
         let new = NewGroup { id, name, owner, others, admins, at };
-        match self.rows.create(&new).await {
+        match self.rows.create(&new, self.per_day).await {
             Ok(group) => self.whole(group).await,
             Err(error) if error.kind() == Kind::Invalid => {
                 Err(self.unknown_of(&members).await?.unwrap_or(error))

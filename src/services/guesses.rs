@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::passwords::Passwords;
+use super::passwords::{Lane, Passwords, Verdict};
 use crate::domain::clock::Clock;
 use crate::domain::lockouts::FREE;
 use crate::domain::secrets::MacKey;
 use crate::domain::text::Email;
 use crate::error::{Error, Result};
+use crate::repositories::Repositories;
 use crate::repositories::lockouts::{Attempt, LockoutKey, Lockouts, Taken};
-use crate::repositories::users::Credentials;
+use crate::repositories::users::{Credentials, Users};
 
 /// How long an attempt waits for others on the same address.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,16 +28,24 @@ const LAST_LOOK: Duration = Duration::from_millis(160);
 #[derive(Debug, Clone)]
 pub struct Guesses {
     rows: Lockouts,
+    users: Users,
     passwords: Passwords,
     key: MacKey,
     clock: Clock,
 }
 
 impl Guesses {
-    /// Counts in these rows, under the service's key for them.
+    /// Counts in the lockouts of these repositories, under the service's key for them.
     #[must_use]
-    pub fn new(rows: Lockouts, passwords: Passwords, master: &[u8], clock: &Clock) -> Self {
-        Self { rows, passwords, key: MacKey::derive(master, "lockout"), clock: clock.clone() }
+    pub fn new(
+        repositories: &Repositories,
+        passwords: Passwords,
+        master: &[u8],
+        clock: &Clock,
+    ) -> Self {
+        let Repositories { lockouts: rows, users, .. } = repositories.clone();
+        let key = MacKey::derive(master, "lockout");
+        Self { rows, users, passwords, key, clock: clock.clone() }
     }
 
     /// What wrong passwords for the address of this key (see [`Email::key`]) are counted under.
@@ -46,7 +55,8 @@ impl Guesses {
     }
 
     /// The credentials that `look_up` finds for an address, if `given` is their password; `None`
-    /// if it is not, or there are none, after the same work. `look_up` runs as late as it can.
+    /// if it is not, or there are none, after the same work. `look_up` runs as late as it can. A
+    /// hash of a cost that has been raised since is replaced.
     ///
     /// # Errors
     /// `account_locked`; or the store is away, or too many wait.
@@ -54,11 +64,12 @@ impl Guesses {
         &self,
         email: &Email,
         given: String,
+        lane: Lane,
         look_up: impl Future<Output = Result<Option<Credentials>>> + Send + 'static,
     ) -> Result<Option<Credentials>> {
         let (this, key) = (self.clone(), self.counted_under(&email.key()));
         // To its end, even where nobody waits for it any more: who hangs up is counted as well.
-        let attempt = tokio::spawn(async move { this.attempt(key, given, look_up).await });
+        let attempt = tokio::spawn(async move { this.attempt(key, given, lane, look_up).await });
         attempt.await.map_err(Error::internal)?
     }
 
@@ -66,10 +77,11 @@ impl Guesses {
         &self,
         key: LockoutKey,
         given: String,
+        lane: Lane,
         look_up: impl Future<Output = Result<Option<Credentials>>> + Send,
     ) -> Result<Option<Credentials>> {
         let attempt = self.take(key).await?;
-        match self.compare(given, look_up).await {
+        match self.compare(given, lane, look_up).await {
             Ok(Some(found)) => self.rows.right(&attempt).await.map(|()| Some(found)),
             Ok(None) => self.count(&attempt).await.map(|()| None),
             Err(error) => {
@@ -101,13 +113,17 @@ impl Guesses {
     async fn compare(
         &self,
         given: String,
+        lane: Lane,
         look_up: impl Future<Output = Result<Option<Credentials>>> + Send,
     ) -> Result<Option<Credentials>> {
-        let turn = self.passwords.turn().await?;
+        let turn = self.passwords.turn(lane).await?;
         let known = look_up.await?;
         let hash = known.as_ref().map(|known| known.password_hash.clone());
-        let matches = turn.verify(given, hash).await?;
-        Ok(known.filter(|_| matches))
+        let Verdict::Right(renewed) = turn.verify(given, hash).await? else { return Ok(None) };
+        if let (Some(known), Some(renewed)) = (&known, renewed) {
+            self.users.renew_hash(known, &renewed).await?;
+        }
+        Ok(known)
     }
 
     /// Counts a wrong password; past the free ones it is a lockout, whatever was taken before.

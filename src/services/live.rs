@@ -114,6 +114,7 @@ impl Known {
 
 /// Whether a use now is worth writing down.
 fn note_use(standing: &mut Standing, now: Timestamp) -> bool {
+    standing.used_here = Some(now);
     let worth = now.since(standing.last_used_at) >= USE_SHOWN;
     if worth {
         standing.last_used_at = now;
@@ -167,6 +168,11 @@ impl LiveSessions {
         let standing = lookup.answer(for_all(self.read(session, lookup.forgotten))).await;
         self.known().lookups.leave(session.session, &lookup);
         Ok(standing?.is_some_and(|standing| standing.user == session.user))
+    }
+
+    /// When this session was last used at this instance, if there is a copy of it.
+    pub fn last_use(&self, session: SessionId) -> Option<Timestamp> {
+        self.known().copies.get(&session)?.used_here
     }
 
     /// Whether a session is known to have ended, without asking anyone.

@@ -19,6 +19,7 @@ pub mod indexer;
 pub mod live;
 pub mod mail_rules;
 pub mod messages;
+pub mod networks;
 pub mod notifications;
 pub mod outbox;
 pub mod outgoing;
@@ -117,6 +118,8 @@ pub struct Services {
     pub outbox: Arc<Outbox>,
     /// Another password.
     pub passwords: Arc<PasswordChanges>,
+    /// Whether a password to be may not be one of the most common.
+    pub refuse_common_passwords: bool,
     /// One's own profile.
     pub profile: Arc<Profile>,
     /// How people look to others.
@@ -138,6 +141,8 @@ pub struct Ground<'a> {
     pub settings: &'a Settings,
     /// PKCS#8 (DER); every other key derives from it.
     pub signing_key: &'a [u8],
+    /// bcrypt's cost of the dearest hash that is stored.
+    pub highest_cost: u32,
     /// The time.
     pub clock: &'a Clock,
     /// The truth.
@@ -161,11 +166,10 @@ impl Services {
     pub fn new(ground: Ground<'_>) -> Result<(Self, Dispatch)> {
         let Ground { clock, repositories, redis, unread, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
-        let access = Arc::new(ground.access(&live)?);
-        let outbox = Arc::new(ground.outbox()?);
+        let (access, outbox) = (Arc::new(ground.access(&live)?), Arc::new(ground.outbox()?));
         let sessions = Arc::new(ground.sessions(&access, &live));
         let hashers = Hashers::new(&ground);
-        let attachments = Arc::new(Attachments::new(repositories, clock, unread));
+        let attachments = Arc::new(ground.attachments());
         let cache = ProfileCache::new(redis.clone());
         let profile = Arc::new(ground.profile(&outbox, &attachments, &hashers.guesses, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
@@ -194,6 +198,7 @@ impl Services {
             conversations,
             live,
             outbox,
+            refuse_common_passwords: ground.settings.accounts.refuse_common_passwords,
             profile,
             profiles,
             sessions,

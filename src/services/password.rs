@@ -8,7 +8,7 @@ use super::guesses::Guesses;
 use super::live::LiveSessions;
 use super::mail_rules::MailRules;
 use super::outbox::Outbox;
-use super::passwords::Passwords;
+use super::passwords::{Lane, Passwords};
 use super::tokens::MailTokens;
 use crate::domain::clock::{Clock, random_bytes};
 use crate::domain::ids::{SessionId, UserId};
@@ -54,7 +54,7 @@ impl PasswordChanges {
         new: Password,
     ) -> Result<()> {
         let known = confirm(&self.guesses, &self.users, &self.clock, user, current).await?;
-        let hash = self.passwords.turn().await?.hash(new).await?;
+        let hash = self.passwords.turn(Lane::Known).await?.hash(new).await?;
         let now = self.clock.now();
         let notice = self.rules.notice(MailKind::PasswordChanged, user, now);
         let changed = self.accounts.change_password(&known, &hash, session, &notice, now).await;
@@ -94,7 +94,7 @@ impl PasswordChanges {
         let user = self.links.reset_for(digest, self.clock.now()).await?.ok_or_else(bad_link)?;
         let known = self.users.find(user, self.clock.now()).await?.ok_or_else(bad_link)?;
         let email = Email::parse(&known.email).map_err(|broken| Error::internal(broken.code))?;
-        let hash = self.passwords.turn().await?.hash(new).await?;
+        let hash = self.passwords.turn(Lane::Stranger).await?.hash(new).await?;
         let (lockout, now) = (self.guesses.counted_under(&email.key()), self.clock.now());
         let notice = self.rules.notice(MailKind::PasswordChanged, user, now);
         let reset = self.accounts.reset_password(digest, &hash, lockout, &notice, now).await?;
@@ -119,7 +119,7 @@ pub(super) async fn confirm(
         // Gone in the meantime is no wrong password.
         users.credentials_of(user, clock.now()).await?.ok_or_else(account_gone).map(Some)
     };
-    guesses.check(&email, password, look_up).await?.ok_or_else(wrong_password)
+    guesses.check(&email, password, Lane::Known, look_up).await?.ok_or_else(wrong_password)
 }
 
 fn wrong_password() -> Error {

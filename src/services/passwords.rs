@@ -1,19 +1,20 @@
 //! Passwords: bcrypt on a bounded pool of its own, so that a storm of logins waits for itself and
 //! for nothing else.
 
+mod lanes;
+
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use bcrypt::{BcryptResult, HashParts};
 use tokio::task::spawn_blocking;
 
+pub use self::lanes::Lane;
+use self::lanes::{Lanes, Permit};
 use crate::domain::text::Password;
 use crate::error::{Error, Result};
-
-/// How many may wait for each hashing thread; at a quarter of a second each, the last of them is
-/// answered well within the time that a request may take.
-const QUEUE: usize = 64;
 
 /// Bytes of a password that bcrypt reads.
 const LONGEST: usize = 72;
@@ -24,19 +25,26 @@ const NOBODYS: &str = "natterNatterNatterNatu1WzSVtRJfRHPBzIJZzHvIm0hWzN6vXS";
 /// Hashes and checks passwords, as many at once as there are permits; cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Passwords {
-    cost: u32,
-    /// Waiting and working.
-    places: Arc<Semaphore>,
-    working: Arc<Semaphore>,
-    nobodys: Arc<str>,
+    costs: Costs,
+    lanes: Lanes,
+}
+
+/// What a hash costs to make, and what it costs to find out that a password is wrong.
+#[derive(Debug, Clone)]
+struct Costs {
+    /// Of new hashes.
+    new: u32,
+    /// The highest of any hash that is stored. A wrong password costs this much whatever its hash
+    /// costs, and without any hash: the time that it takes tells neither whether an account has an
+    /// address, nor how old its hash is.
+    highest: Arc<AtomicU32>,
 }
 
 /// A turn at hashing. It is given back when the work is done, even where nobody waits for it any
 /// more: what has begun occupies a core to its end.
 pub struct Turn {
-    cost: u32,
-    nobodys: Arc<str>,
-    permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    costs: Costs,
+    permit: Permit,
 }
 
 impl fmt::Debug for Turn {
@@ -45,29 +53,32 @@ impl fmt::Debug for Turn {
     }
 }
 
+/// What came of checking a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is another.
+    Wrong,
+    /// It is the one; with a new hash of it where the cost has been raised since.
+    Right(Option<String>),
+}
+
 impl Passwords {
-    /// Hashes at bcrypt's `cost`, `hashers` at once.
+    /// Hashes at bcrypt's `cost`, `hashers` at once; the hashes that are stored cost `highest` at
+    /// most.
     #[must_use]
-    pub fn new(cost: u32, hashers: NonZeroUsize) -> Self {
-        Self {
-            cost,
-            places: Arc::new(Semaphore::new(hashers.get() * (QUEUE + 1))),
-            working: Arc::new(Semaphore::new(hashers.get())),
-            nobodys: format!("$2b${cost:02}${NOBODYS}").into(),
-        }
+    pub fn new(cost: u32, highest: u32, hashers: NonZeroUsize) -> Self {
+        let highest = Arc::new(AtomicU32::new(highest.max(cost)));
+        Self { costs: Costs { new: cost, highest }, lanes: Lanes::new(hashers) }
     }
 
     /// Waits for a turn. What the decision to hash rests on is best read after it.
     ///
     /// # Errors
     /// `unavailable` when too many wait already.
-    pub async fn turn(&self) -> Result<Turn> {
-        let place = self.places.clone().try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits => Error::unavailable().with_source("too many passwords"),
-            TryAcquireError::Closed => Error::internal(error),
-        })?;
-        let work = self.working.clone().acquire_owned().await.map_err(Error::internal)?;
-        Ok(Turn { cost: self.cost, nobodys: self.nobodys.clone(), permits: (place, work) })
+    pub async fn turn(&self, lane: Lane) -> Result<Turn> {
+        let permit = self.lanes.turn(lane).await;
+        let permit = permit.ok_or_else(|| Error::unavailable().with_source("too many passwords"));
+        Ok(Turn { costs: self.costs.clone(), permit: permit? })
     }
 }
 
@@ -77,8 +88,8 @@ impl Turn {
     /// # Errors
     /// Only by a defect.
     pub async fn hash(self, password: Password) -> Result<String> {
-        let cost = self.cost;
-        self.work(move || bcrypt::hash(password.expose(), cost)).await
+        let cost = self.costs.new;
+        self.work(move |_| bcrypt::hash(password.expose(), cost)).await
     }
 
     /// Whether `given` is the password of this hash. Without a hash it is not, after the same
@@ -86,26 +97,55 @@ impl Turn {
     ///
     /// # Errors
     /// Only by a defect, or a hash that is none.
-    pub async fn verify(self, given: String, hash: Option<String>) -> Result<bool> {
-        // bcrypt would compare the first 72 bytes of a longer text, and none is kept.
-        let possible = given.len() <= LONGEST && !given.contains('\0') && hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.nobodys.as_ref().to_owned());
-        let matches = self.work(move || bcrypt::verify(given, &hash)).await?;
-        Ok(matches && possible)
+    pub async fn verify(self, given: String, hash: Option<String>) -> Result<Verdict> {
+        self.work(move |costs| costs.verify(&given, hash.as_deref())).await
     }
 
     async fn work<T: Send + 'static>(
         self,
-        job: impl FnOnce() -> bcrypt::BcryptResult<T> + Send + 'static,
+        job: impl FnOnce(&Costs) -> BcryptResult<T> + Send + 'static,
     ) -> Result<T> {
-        let permits = self.permits;
+        let Self { costs, permit } = self;
         let work = spawn_blocking(move || {
-            let outcome = job();
-            drop(permits);
+            let outcome = job(&costs);
+            drop(permit);
             outcome
         });
         work.await.map_err(Error::internal)?.map_err(Error::internal)
     }
+}
+
+impl Costs {
+    fn verify(&self, given: &str, hash: Option<&str>) -> BcryptResult<Verdict> {
+        let Some(hash) = hash else {
+            let highest = self.highest.load(Ordering::Relaxed);
+            bcrypt::verify(given, &format!("$2b${highest:02}${NOBODYS}"))?;
+            return Ok(Verdict::Wrong);
+        };
+        let parts: HashParts = hash.parse()?;
+        // An instance with a higher cost may have been started after this one.
+        let highest = self.highest.fetch_max(parts.get_cost(), Ordering::Relaxed);
+        // bcrypt would compare the first 72 bytes of a longer text, and none is kept.
+        let is_possible = given.len() <= LONGEST && !given.contains('\0');
+        if !bcrypt::verify(given, hash)? || !is_possible {
+            for cost in missing(parts.get_cost(), highest) {
+                bcrypt::hash_with_salt(given, cost, parts.get_salt_raw())?;
+            }
+            return Ok(Verdict::Wrong);
+        }
+        if parts.get_cost() >= self.new {
+            return Ok(Verdict::Right(None));
+        }
+        // Under the same salt: by that a transaction recognises the password that was checked.
+        let renewed = bcrypt::hash_with_salt(given, self.new, parts.get_salt_raw())?;
+        Ok(Verdict::Right(Some(renewed.to_string())))
+    }
+}
+
+/// The costs of further hashes that together with one of `spent` make the work of one of `highest`:
+/// each step doubles it, so 2^n = 2^m + 2^m + 2^(m+1) + … + 2^(n-1).
+fn missing(spent: u32, highest: u32) -> std::ops::Range<u32> {
+    spent..highest
 }
 
 #[cfg(test)]
@@ -113,19 +153,20 @@ mod tests {
     use super::*;
 
     fn passwords() -> Passwords {
-        Passwords::new(4, NonZeroUsize::MIN)
+        Passwords::new(4, 4, NonZeroUsize::MIN)
     }
 
     async fn verify(given: &str, hash: Option<&str>) -> bool {
-        let turn = passwords().turn().await.expect("a turn");
-        turn.verify(given.to_owned(), hash.map(str::to_owned)).await.expect("an answer")
+        let turn = passwords().turn(Lane::Stranger).await.expect("a turn");
+        let verdict = turn.verify(given.to_owned(), hash.map(str::to_owned)).await;
+        verdict.expect("an answer") == Verdict::Right(None)
     }
 
     #[tokio::test]
     async fn only_the_whole_password_matches() {
         let longest = "x".repeat(72);
         let password = Password::parse(&longest).expect("valid");
-        let turn = passwords().turn().await.expect("a turn");
+        let turn = passwords().turn(Lane::Stranger).await.expect("a turn");
         let hash = turn.hash(password).await.expect("a hash");
         assert!(verify(&longest, Some(&hash)).await);
         assert!(!verify(&format!("{longest}y"), Some(&hash)).await);
@@ -141,22 +182,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_queue_has_an_end() {
-        let passwords = Arc::new(passwords());
-        let first = passwords.turn().await.expect("a turn");
-        let waiting: Vec<_> = (0..QUEUE)
-            .map(|_| {
-                let passwords = passwords.clone();
-                tokio::spawn(async move { passwords.turn().await.map(drop) })
-            })
-            .collect();
-        while passwords.places.available_permits() > 0 {
-            tokio::task::yield_now().await;
+    async fn a_full_queue_is_unavailable() {
+        let passwords = passwords();
+        let _first = passwords.turn(Lane::Stranger).await.expect("a turn");
+        let mut waiting: Vec<_> =
+            (0..lanes::QUEUE).map(|_| Box::pin(passwords.turn(Lane::Stranger))).collect();
+        for turn in &mut waiting {
+            assert!(futures_util::poll!(turn).is_pending());
         }
-        assert_eq!(passwords.turn().await.map(drop).map_err(|e| e.code()), Err("unavailable"));
-        drop(first);
-        for turn in waiting {
-            assert!(turn.await.expect("no panic").is_ok());
+        let refused = passwords.turn(Lane::Stranger).await;
+        assert_eq!(refused.map(drop).map_err(|error| error.code()), Err("unavailable"));
+    }
+
+    #[test]
+    fn a_wrong_password_is_as_much_work_as_one_hash_of_the_highest_cost() {
+        for highest in 4..=15_u32 {
+            for spent in 4..=highest {
+                let further: u64 = missing(spent, highest).map(|cost| 1 << cost).sum();
+                assert_eq!((1 << spent) + further, 1_u64 << highest);
+            }
+            assert_eq!(missing(highest + 1, highest).count(), 0);
         }
+    }
+
+    #[test]
+    fn a_raised_cost_makes_a_new_hash_of_the_same_salt() {
+        let old = bcrypt::hash("correct horse", 4).expect("a hash");
+        let costs = |new| Costs { new, highest: Arc::new(AtomicU32::new(new)) };
+        let verdict = costs(5).verify("correct horse", Some(&old)).expect("an answer");
+        let Verdict::Right(Some(renewed)) = verdict else { panic!("{verdict:?}") };
+        assert_eq!((&renewed[..7], &renewed[7..29]), ("$2b$05$", &old[7..29]));
+        let right = Verdict::Right(None);
+        // A lowered one changes nothing.
+        for cost in [4, 5] {
+            let verdict = costs(cost).verify("correct horse", Some(&renewed));
+            assert_eq!(verdict.expect("an answer"), right);
+        }
+        assert_eq!(costs(5).verify("correct hors", Some(&old)).expect("a reply"), Verdict::Wrong);
+    }
+
+    #[test]
+    fn a_hash_of_a_higher_cost_is_learnt_from() {
+        let costs = Costs { new: 4, highest: Arc::new(AtomicU32::new(4)) };
+        let dear = bcrypt::hash("correct horse", 6).expect("a hash");
+        assert_eq!(costs.verify("wrong", Some(&dear)).expect("an answer"), Verdict::Wrong);
+        assert_eq!(costs.highest.load(Ordering::Relaxed), 6);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::access::Access;
 use super::live::LiveSessions;
 use super::mail_rules::MailRules;
+use super::networks::Networks;
 use super::tokens::RefreshTokens;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
@@ -16,6 +17,8 @@ use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::repositories;
 use crate::repositories::accounts::Accounts;
+use crate::repositories::password::SignIn;
+use crate::repositories::sessions::SessionRoom;
 use crate::repositories::users::{Credentials, Users};
 
 /// How long a replaced refresh token still gives the newest pair: an answer may have been lost,
@@ -34,19 +37,38 @@ pub struct Sessions {
     pub(super) refresh: RefreshTokens,
     pub(super) cursors: Cursors,
     pub(super) clock: Clock,
+    pub(super) networks: Networks,
+    /// Sessions that one account may have.
+    pub(super) quota: Option<u32>,
 }
 
 impl Sessions {
     /// Begins a session of someone who has shown who they are; `None` if that was by a password
-    /// which was replaced in this very moment.
+    /// which was replaced in this very moment. An account that has as many sessions as it may
+    /// loses the one that was used longest ago.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn start(&self, known: Credentials, device: &Device) -> Result<Option<SignedIn>> {
-        let now = self.clock.now();
+        let (now, network) = (self.clock.now(), self.networks.key_of(device));
         let notice = self.rules.notice(MailKind::NewDevice, known.user.id, now);
-        let session = self.accounts.start_session(&known, device, &notice, now).await?;
-        session.map(|session| self.pair(&session, known.user)).transpose()
+        let sign_in = SignIn { device: device.clone(), network, room: self.room() };
+        let started = self.accounts.start_session(&known, sign_in, &notice, now).await;
+        if started.is_err() {
+            // One may have ended all the same.
+            self.live.forget_user(known.user.id);
+        }
+        let Some((session, ended)) = started? else { return Ok(None) };
+        for session in ended {
+            self.live.forget(session);
+        }
+        self.pair(&session, known.user).map(Some)
+    }
+
+    fn room(&self) -> Option<SessionRoom> {
+        let live = self.live.clone();
+        let used_here = Arc::new(move |session| live.last_use(session));
+        self.quota.map(|most| SessionRoom { most, used_here })
     }
 
     /// The next token pair for a refresh token. One that was replaced a moment ago gives the

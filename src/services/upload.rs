@@ -32,15 +32,24 @@ enum Step {
     Bytes(Bytes),
     /// No more bytes will come.
     Close,
-    /// That was all; somebody waits as long as the other end is there.
-    End(oneshot::Sender<()>),
+    /// That was all.
+    End(Ending),
+}
+
+/// How an upload is to be finished.
+#[derive(Debug)]
+struct Ending {
+    /// Somebody waits as long as the other end is there.
+    waiting: oneshot::Sender<()>,
+    /// Whether it must fit into what its uploader may store.
+    within_quota: bool,
 }
 
 impl Upload {
     /// Takes the next bytes; waits while the store is slower than the client.
     ///
     /// # Errors
-    /// `payload_too_large` past [`MAX_SIZE`]; or the store is away.
+    /// `payload_too_large` past [`MAX_SIZE`]; `quota_exceeded`; or the store is away.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.size += bytes.len() as u64;
         if self.size > MAX_SIZE {
@@ -74,14 +83,28 @@ impl Upload {
     /// Makes what was written an attachment; its preview is ready then, too.
     ///
     /// # Errors
-    /// Nothing was written; `image_too_large`; or the store is away.
-    pub async fn finish(mut self) -> Result<Attachment> {
+    /// Nothing was written; `image_too_large`; `quota_exceeded`; or the store is away.
+    pub async fn finish(self) -> Result<Attachment> {
+        self.end(true).await
+    }
+
+    /// As [`finish`](Self::finish), however much its uploader stores: for the repeat of a message,
+    /// whose files are only compared and then removed.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish), but for `quota_exceeded`.
+    pub async fn finish_repeat(self) -> Result<Attachment> {
+        self.end(false).await
+    }
+
+    async fn end(mut self, within_quota: bool) -> Result<Attachment> {
         if self.size == 0 {
             return Err(Error::field("file", "too_short", "the file is empty"));
         }
         // Kept until the task has ended: so it learns when nobody waits any more.
-        let (end, _waiting) = oneshot::channel();
-        if self.steps.send(Step::End(end)).await.is_err() {
+        let (waiting, _waits) = oneshot::channel();
+        let ending = Ending { waiting, within_quota };
+        if self.steps.send(Step::End(ending)).await.is_err() {
             return Err(failure(&mut self.task).await);
         }
         self.task.await.map_err(Error::internal)?
@@ -102,6 +125,8 @@ pub(super) struct Stores {
     pub rows: Attachments,
     pub files: Files,
     pub images: Images,
+    /// Bytes that one account may store.
+    pub quota: Option<u64>,
     pub clock: Clock,
 }
 
@@ -113,7 +138,7 @@ pub(super) fn begin(
     filename: Filename,
 ) -> Upload {
     let (steps, incoming) = mpsc::channel(1);
-    let receiver = Receiver::new(stores, id);
-    let task = tokio::spawn(receiver.run(uploader, filename, incoming));
+    let receiver = Receiver::new(stores, id, uploader);
+    let task = tokio::spawn(receiver.run(filename, incoming));
     Upload { steps, task, size: 0 }
 }

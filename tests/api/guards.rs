@@ -24,6 +24,7 @@ use natter::filters::rate_limit::RateLimits;
 use natter::metrics::Metrics;
 use natter::repositories::Repositories;
 use natter::repositories::accounts::NewAccount;
+use natter::repositories::password::SignIn;
 use natter::repositories::sessions::Sessions;
 use natter::services::access::Access;
 use natter::services::live::LiveSessions;
@@ -86,8 +87,9 @@ impl Door {
         let device = Device { ip: [192, 0, 2, 1].into(), user_agent: None };
         let known = known.expect("an account");
         let notice = MailRules::new(b"master").notice(MailKind::NewDevice, id, now);
-        let session = self.repositories.accounts.start_session(&known, &device, &notice, now).await;
-        session.expect("a write").expect("a session")
+        let sign_in = SignIn { device, network: [0; 16], room: None };
+        let session = self.repositories.accounts.start_session(&known, sign_in, &notice, now).await;
+        session.expect("a write").expect("a session").0
     }
 
     fn issue(&self, session: &Session) -> String {

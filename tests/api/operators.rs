@@ -58,6 +58,7 @@ fn says(printed: &str, level: &str, what: &str, text: &str) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told from start to end")]
 async fn a_log_that_nobody_reads_holds_nothing_up() {
     let app = TestApp::spawn().await;
     let mut child = program(&app, &["serve"]).stdout(Stdio::null()).spawn().expect("the program");
@@ -130,6 +131,7 @@ async fn real_time_works(app: &TestApp) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told from start to end")]
 async fn redis_rights_that_are_missing_are_named() {
     let redis = Server::redis().await;
     let rules = "~p:* &p:* +@all -@dangerous -@admin";
@@ -327,6 +329,7 @@ async fn an_authority_that_cannot_be_read_stops_the_start() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told from start to end")]
 async fn check_says_a_line_about_everything_and_leaves_nothing() {
     let app = TestApp::spawn().await;
     let (printed, fine) = check(&app, &["mail.url=log:"]).await;

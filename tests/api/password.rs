@@ -287,3 +287,42 @@ async fn the_mailed_link_is_a_page_that_posts() {
     // Looking at the page uses nothing up.
     reset(&app, &token, NEW).await.ok(204);
 }
+
+#[tokio::test]
+async fn common_passwords_are_refused_where_the_service_says_so() {
+    let app = TestApp::spawn().await;
+    let strict = app.instance_with(|settings| settings.accounts.refuse_common_passwords = true);
+    let strict = strict.await;
+    let input = |name: &str, password: &str| {
+        let email = format!("{name}@example.com");
+        json!({"username": name, "email": email, "password": password})
+    };
+    let refused = |answer: Answer, field: &str| {
+        let problem = answer.invalid(&[field]);
+        assert_eq!(problem["errors"][0]["code"], "too_common", "{problem}");
+    };
+    app.post("/signup", input("ada", "password1")).await.ok(201);
+    for common in ["password1", "Password1", "12345678", "QWERTYUIOP"] {
+        refused(strict.post("/signup", input("bob", common)).await, "password");
+    }
+    // Each bad field is named, and each once.
+    strict.post("/signup", input("x", "iloveyou")).await.invalid(&["password", "username"]);
+    let problem = strict.post("/signup", input("bob", "1234567")).await.invalid(&["password"]);
+    assert_eq!(problem["errors"][0]["code"], "too_short");
+    strict.post("/signup", input("bob", "password1 of bob")).await.ok(201);
+
+    // A common one that is in use still opens the account.
+    let token = app.mail("ada@example.com", 1).await.token();
+    app.post("/verify", json!({"token": token})).await.ok(200);
+    let ada = strict.login("ada@example.com", "password1").await;
+    refused(change(&ada, "password1", "sunshine1").await, "new_password");
+    refused(change(&ada, "wrong password", "sunshine1").await, "new_password");
+    forgot(&strict, &ada.email).await;
+    let token = app.mail(&ada.email, 2).await.token();
+    refused(reset(&strict, &token, "PRINCESS1").await, "password");
+    refused(reset(&strict, "no token", "princess1").await, "password");
+    assert_eq!(reset(&strict, &token, NEW).await.status, 204);
+    // Elsewhere they are taken.
+    let ada = app.login(&ada.email, NEW).await;
+    change(&ada, NEW, "sunshine1").await.ok(204);
+}

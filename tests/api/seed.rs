@@ -7,19 +7,24 @@ use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
-use natter::app;
+use natter::app::{self, Beside};
 use natter::domain::clock::random_bytes;
 use natter::domain::ids::{AttachmentId, GroupId, UserId};
 use natter::services::seed::load::Made;
 use serde_json::Value;
 
+use crate::support::instance::environment;
 use crate::support::{Actor, TestApp};
 
 /// All that `fixtures/demo` has.
 const ALL: Made = Made { users: 20, attachments: 3, friendships: 34, groups: 5, messages: 500 };
 
 async fn seed(app: &TestApp) -> Result<Made, String> {
-    let seeded = app::seed(app.settings().clone(), Path::new("demo")).await;
+    seed_beside(app, Beside::OwnAccounts).await
+}
+
+async fn seed_beside(app: &TestApp, beside: Beside) -> Result<Made, String> {
+    let seeded = Box::pin(app::seed(app.settings().clone(), Path::new("demo"), beside)).await;
     seeded.map_err(|failure| failure.to_string())
 }
 
@@ -108,8 +113,9 @@ impl PartOfDemo {
     }
 
     async fn seed(&self, app: &TestApp) {
-        let seeded = app::seed(app.settings().clone(), &self.directory.join("demo")).await;
-        seeded.expect("a load");
+        let directory = self.directory.join("demo");
+        let seeded = app::seed(app.settings().clone(), &directory, Beside::OwnAccounts);
+        Box::pin(seeded).await.expect("a load");
     }
 }
 
@@ -268,8 +274,49 @@ async fn a_name_that_somebody_has_is_named() {
         "username": "Grace", "email": "other@example.com", "password": "correct horse",
     });
     app.post("/signup", input).await.ok(201);
-    let line = seed(&app).await.expect_err("refused");
+    let line = seed_beside(&app, Beside::RealAccounts).await.expect_err("refused");
     let expected = "fixture demo: users.json, $user:grace: username_taken: another account has \
                     this name";
     assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn a_database_with_other_accounts_is_refused_unless_told() {
+    let app = TestApp::spawn().await;
+    seed(&app).await.expect("a load");
+    // Its own people may live on, and it may be loaded again.
+    let ada = person(&app, "ada").await;
+    ada.put("/profile", serde_json::json!({"username": "countess"})).await.ok(200);
+    assert_eq!(seed(&app).await, Ok(Made::default()));
+    app.sign_up("somebody").await;
+    let before = count(&everything(&app).await, "");
+    let line = seed(&app).await.expect_err("refused");
+    assert!(
+        line.starts_with(&format!("database {} has accounts", app.settings().mongodb.database))
+    );
+    assert!(line.contains("--beside-real-accounts") && !line.contains('\n'), "{line}");
+    assert_eq!(count(&everything(&app).await, ""), before);
+    assert_eq!(seed_beside(&app, Beside::RealAccounts).await, Ok(Made::default()));
+}
+
+#[tokio::test]
+async fn the_command_says_so_by_its_exit_code() {
+    let app = TestApp::spawn().await;
+    app.sign_up("somebody").await;
+    for (arguments, code) in [
+        (&["seed", "demo"][..], 3),
+        (&["seed", "--users", "2"], 3),
+        (&["seed", "demo", "--beside-real-accounts"], 0),
+    ] {
+        let mut natter = tokio::process::Command::new(env!("CARGO_BIN_EXE_natter"));
+        natter.args(arguments).env_clear().envs(environment(&app));
+        let output = natter.output().await.expect("the program");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        if code == 3 {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let lines: Vec<&str> =
+                said.lines().filter(|line| line.starts_with("natter: ")).collect();
+            assert_eq!(lines.len(), 1, "{said}");
+        }
+    }
 }

@@ -62,6 +62,7 @@ fn strokes_hooks_and_ligatures_do_not_matter() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of queries and texts")]
 fn any_part_of_a_run_is_found_its_characters_adjacent_and_in_order() {
     for (query, text) in [
         ("한국어", "한국어를 배워요"),

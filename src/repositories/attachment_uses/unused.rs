@@ -25,6 +25,14 @@ struct Key {
     id: AttachmentId,
 }
 
+/// Whose file it is, and how many bytes it has.
+#[derive(Debug, Deserialize)]
+struct Share {
+    #[serde(with = "id")]
+    uploader: UserId,
+    size: i64,
+}
+
 #[derive(Debug, Deserialize)]
 struct Uploader {
     #[serde(with = "id")]
@@ -117,8 +125,8 @@ impl AttachmentUses {
     }
 
     /// Ends a file that nothing has referred to since before `before`: from then on nobody can
-    /// read or use it, and its bytes can be removed. `false` if it is used after all, or another
-    /// was first.
+    /// read or use it, its uploader stores that much less, and its bytes can be removed. `false`
+    /// if it is used after all, or another was first.
     ///
     /// # Errors
     /// When the store is away.
@@ -128,10 +136,16 @@ impl AttachmentUses {
             let unused = doc! {
                 "_id": file, "state": "ready", "unused_since": { "$lt": before },
             };
-            let is_used = this.is_used(session, file).await?;
-            let change = if is_used { used() } else { ended() };
-            let written = this.files.update_one(unused, change).session(session).await?;
-            Ok(!is_used && written.matched_count == 1)
+            if this.is_used(session, file).await? {
+                this.files.update_one(unused, used()).session(session).await?;
+                return Ok(false);
+            }
+            let rows = this.files.clone_with_type::<Share>();
+            let row = rows.find_one_and_update(unused, ended());
+            let row = row.projection(doc! { "uploader": 1, "size": 1 }).session(&mut *session);
+            let Some(Share { uploader, size }) = row.await? else { return Ok(false) };
+            this.storage.change(session, uploader, -size).await?;
+            Ok(true)
         };
         self.store.transact(body).await
     }

@@ -50,6 +50,17 @@ impl From<ProgressRow> for Begun {
 }
 
 impl Bulk {
+    /// Whether the store has accounts and no population was begun in it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn has_other_accounts(&self) -> Result<bool> {
+        if self.begun().await?.is_some() {
+            return Ok(false);
+        }
+        Ok(within(&self.users, self.users.find_one(doc! {})).await?.is_some())
+    }
+
     /// The population of this store, if one was begun.
     ///
     /// # Errors

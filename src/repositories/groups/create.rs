@@ -19,8 +19,9 @@ impl Groups {
     /// # Errors
     /// `validation_failed` on `members` if one of them is no account that can be added;
     /// `recipient_unavailable` if there is a block between one of them and the owner;
-    /// `group_full` if one is in as many groups as one may be; the store is away.
-    pub async fn create(&self, new: &NewGroup) -> Result<Group> {
+    /// `group_full` if one is in as many groups as one may be; `rate_limited` if the owner has made
+    /// more than `per_day` within a day; the store is away.
+    pub async fn create(&self, new: &NewGroup, per_day: Option<u32>) -> Result<Group> {
         let everyone: Vec<UserId> =
             std::iter::once(new.owner).chain(new.others.iter().copied()).collect();
         let told: Vec<Notification> = new
@@ -34,6 +35,9 @@ impl Groups {
         let (this, new) = (self.clone(), new.clone());
         self.store
             .transact(async move |session| {
+                if let Some(per_day) = per_day {
+                    this.quota.make(session, new.owner, per_day, new.at).await?;
+                }
                 let taken = this.quota.take(session, &everyone).await?;
                 if taken == Taken::Unknown {
                     return Err(unknown_member().into());

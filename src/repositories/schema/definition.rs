@@ -25,6 +25,7 @@ embed!(
     "fs.chunks.json",
     "fs.files.json",
     "groups.json",
+    "held_names.json",
     "keys.json",
     "lockouts.json",
     "members.json",

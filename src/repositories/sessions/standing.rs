@@ -26,6 +26,9 @@ pub struct Standing {
     /// From when on it does not stand.
     #[serde(with = "date")]
     pub expires_at: Timestamp,
+    /// When it was last used at this instance, which is written down to within a minute only.
+    #[serde(skip)]
+    pub used_here: Option<Timestamp>,
 }
 
 /// The last linearizable read that was answered.

@@ -149,6 +149,7 @@ impl Reading<'_> {
         let files = self.files;
         let input = from_object(self.fields, self.errors, |input: &mut SendMessage| {
             input.files = files;
+            Vec::new()
         })?;
         Ok((input, self.uploads))
     }

@@ -2,9 +2,10 @@
 
 use super::{Delivery, Messages, NewMessage};
 use crate::domain::attachments::Attachment;
+use crate::domain::clock::random_bytes;
 use crate::domain::files::MAX_TOGETHER;
 use crate::domain::ids::{AttachmentId, UserId};
-use crate::domain::messages::unknown_attachments;
+use crate::domain::messages::{Draft, ExactlyOnce, unknown_attachments};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
 use crate::services::upload::Upload;
@@ -14,7 +15,7 @@ impl Messages {
     /// is refused, or was sent before, no file stays.
     ///
     /// # Errors
-    /// As [`Messages::send`]; `image_too_large`.
+    /// As [`Messages::send`]; `image_too_large`, `quota_exceeded`.
     pub async fn send_with(
         &self,
         sender: UserId,
@@ -26,8 +27,13 @@ impl Messages {
         failpoint::reach("send.allowed");
         let mut uploaded = Vec::with_capacity(uploads.len());
         let outcome = async {
+            let is_repeat = !uploads.is_empty() && self.is_used(sender, &new).await?;
             for upload in uploads {
-                uploaded.push(upload.finish().await?);
+                uploaded.push(if is_repeat {
+                    upload.finish_repeat().await?
+                } else {
+                    upload.finish().await?
+                });
             }
             self.deliver(sender, &new, &uploaded).await
         };
@@ -42,6 +48,31 @@ impl Messages {
             self.attachments.discard(&files).await;
         }
         outcome
+    }
+
+    /// Whether the sender's name for a message stands for one already. Its repeat is answered even
+    /// where the files of the first one took the last bytes that the sender may store.
+    async fn is_used(&self, sender: UserId, new: &NewMessage) -> Result<bool> {
+        let Some(name) = &new.client_message_id else { return Ok(false) };
+        let once = ExactlyOnce { client_message_id: name.clone(), fingerprint: [0; 32] };
+        let nothing = Draft {
+            sender,
+            target: new.target,
+            text: String::new(),
+            attachments: Vec::new(),
+            reply_to: None,
+            mentions: Vec::new(),
+            told: Vec::new(),
+            once: Some(once),
+            at: self.clock.now(),
+            token: random_bytes(),
+        };
+        match self.repositories.writer.sent_before(&nothing).await {
+            Ok(first) => Ok(first.is_some()),
+            // It says something, so it says something else than nothing.
+            Err(error) if error.kind() == Kind::Invalid => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The files that a message names, the sender's own and complete, and those that come with

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::check;
 use super::reference::{AttachmentRef, ConversationRef, GroupRef, UserRef, is_name};
 use super::source::Source;
+use crate::domain::ids::UserId;
 use crate::domain::relations::RelationStatus;
 use crate::domain::text::{Email, GroupName, MessageText, Password, Username};
 
@@ -189,6 +190,12 @@ pub struct Fixture {
 }
 
 impl Fixture {
+    /// The ids of its accounts.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<UserId> {
+        self.users.iter().map(|user| user.id.id(&self.name)).collect()
+    }
+
     /// Reads and checks a fixture.
     ///
     /// # Errors

@@ -221,7 +221,9 @@ impl Load<'_> {
             let made = usize::from(there.is_none());
             let group = match there {
                 Some(group) => group,
-                None => self.seeder.repositories.groups.create(&self.new_group(entry)).await?,
+                None => {
+                    self.seeder.repositories.groups.create(&self.new_group(entry), None).await?
+                }
             };
             if let (Some(picture), None) = (&entry.picture, group.picture) {
                 let picture = Some(Some(picture.id(self.name())));

@@ -2,9 +2,9 @@
 
 use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::{Step, Stores};
+use super::{Ending, Step, Stores};
 use crate::domain::archives;
 use crate::domain::attachments::Attachment;
 use crate::domain::files::{Filename, Preview, Rendition};
@@ -18,6 +18,7 @@ use crate::repositories::files::{BATCH, CHUNK};
 pub(super) struct Receiver {
     stores: Stores,
     id: AttachmentId,
+    uploader: UserId,
     /// Bytes that are not stored yet, less than a chunk.
     chunk: Vec<u8>,
     /// Whole chunks that are not stored yet, less than a batch.
@@ -32,10 +33,11 @@ pub(super) struct Receiver {
 
 impl Receiver {
     /// Nothing has come yet.
-    pub fn new(stores: Stores, id: AttachmentId) -> Self {
+    pub fn new(stores: Stores, id: AttachmentId, uploader: UserId) -> Self {
         Self {
             stores,
             id,
+            uploader,
             chunk: Vec::new(),
             batch: Vec::new(),
             chunks: 0,
@@ -48,16 +50,15 @@ impl Receiver {
     /// Takes all steps of an upload; unless they come to their end, nothing stays of it.
     pub async fn run(
         mut self,
-        uploader: UserId,
         filename: Filename,
         incoming: mpsc::Receiver<Step>,
     ) -> Result<Attachment> {
-        let (stores, id) = (self.stores.clone(), self.id);
+        let (stores, id, uploader) = (self.stores.clone(), self.id, self.uploader);
         let outcome = async {
             let now = stores.clock.now();
             stores.rows.begin(id, uploader, &filename.into_string(), now).await?;
-            let waiting = self.receive(incoming).await?;
-            self.complete(uploader, waiting).await
+            let ending = self.receive(incoming).await?;
+            self.complete(ending).await
         };
         let outcome = outcome.await;
         if let Err(error) = &outcome {
@@ -66,12 +67,12 @@ impl Receiver {
         outcome
     }
 
-    async fn receive(&mut self, mut incoming: mpsc::Receiver<Step>) -> Result<oneshot::Sender<()>> {
+    async fn receive(&mut self, mut incoming: mpsc::Receiver<Step>) -> Result<Ending> {
         loop {
             match incoming.recv().await {
                 Some(Step::Bytes(bytes)) => self.take(bytes).await?,
                 Some(Step::Close) => self.append_rest().await?,
-                Some(Step::End(waiting)) => return Ok(waiting),
+                Some(Step::End(ending)) => return Ok(ending),
                 None => return Err(given_up()),
             }
         }
@@ -114,19 +115,17 @@ impl Receiver {
         if self.batch.is_empty() { Ok(()) } else { self.append().await }
     }
 
-    async fn complete(
-        mut self,
-        uploader: UserId,
-        waiting: oneshot::Sender<()>,
-    ) -> Result<Attachment> {
+    async fn complete(mut self, ending: Ending) -> Result<Attachment> {
         self.append_rest().await?;
         let (stores, id, size) = (&self.stores, self.id, self.size);
         stores.files.complete(id, Rendition::Original, size, stores.clock.now()).await?;
-        let content = self.content(uploader).await?;
-        if waiting.is_closed() {
+        let content = self.content(self.uploader).await?;
+        if ending.waiting.is_closed() {
             return Err(given_up());
         }
-        let file = self.stores.rows.finish(self.id, &content, self.stores.clock.now()).await?;
+        let Stores { rows, quota, clock, .. } = &self.stores;
+        let quota = quota.filter(|_| ending.within_quota);
+        let file = rows.finish(self.id, self.uploader, &content, quota, clock.now()).await?;
         file.map(|file| file.attachment).ok_or_else(given_up)
     }
 

@@ -25,7 +25,7 @@ async fn collector(app: &TestApp) -> Attachments {
     Attachments::new(&Repositories::new(&store, 4), app.clock(), &UnreadAnswers::unread())
 }
 
-async fn collected(app: &TestApp) -> usize {
+pub async fn collected(app: &TestApp) -> usize {
     collector(app).await.collect_unused().await.expect("collected")
 }
 

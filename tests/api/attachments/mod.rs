@@ -1,7 +1,7 @@
 //! Files: sending, seeing and fetching them.
 
 mod bombs;
-mod collecting;
+pub mod collecting;
 pub mod images;
 mod memory;
 mod metadata;

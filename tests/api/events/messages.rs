@@ -1,5 +1,6 @@
 //! What becomes of messages.
 
+use natter::app::Beside;
 use natter::domain::events::{Event, Happening};
 use natter::domain::notifications::NotificationId;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -135,7 +136,8 @@ async fn a_population_is_told_to_nobody() {
     let mut log = Log::of(&app).await;
     let population =
         natter::domain::population::Population { users: 50, messages: 500, random_seed: 7 };
-    let made = natter::app::populate(app.settings(), population, |_| {}).await;
+    let made =
+        natter::app::populate(app.settings(), population, Beside::RealAccounts, |_| {}).await;
     assert!(made.expect("a population").groups > 0);
     log.holds([]).await;
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
-use natter::app;
+use natter::app::{self, Beside};
 use natter::domain::population::Population;
 use natter::services::seed::population::{PASSWORD, Populated, Progress, address};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::support::{Actor, TestApp};
 const POPULATION: Population = Population { users: 300, messages: 6000, random_seed: 7 };
 
 async fn populate(app: &TestApp, report: impl FnMut(Progress)) -> Result<Populated, String> {
-    let made = app::populate(app.settings(), POPULATION, report).await;
+    let made = app::populate(app.settings(), POPULATION, Beside::OwnAccounts, report).await;
     made.map_err(|failure| failure.to_string())
 }
 
@@ -195,14 +195,29 @@ async fn one_that_was_cut_short_is_completed_and_again_changes_nothing() {
 async fn a_database_has_one_population_and_keeps_names_that_are_taken() {
     let app = TestApp::spawn().await;
     let small = Population { users: 2, messages: 0, random_seed: 1 };
-    app::populate(app.settings(), small, |_| {}).await.expect("a population");
+    let beside = Beside::OwnAccounts;
+    app::populate(app.settings(), small, beside, |_| {}).await.expect("a population");
     let refused = populate(&app, |_| {}).await.expect_err("refused");
     assert!(refused.contains("--users 2 --messages 0 --random-seed 1"), "{refused}");
     let taken = TestApp::spawn().await;
     let input = json!({ "username": "somebody", "email": address(250), "password": "12345678" });
     taken.post("/signup", input).await.ok(201);
-    let refused = populate(&taken, |_| {}).await.expect_err("refused");
+    let allowed = app::populate(taken.settings(), POPULATION, Beside::RealAccounts, |_| {});
+    let refused = allowed.await.expect_err("refused").to_string();
     assert!(refused.contains("email_taken"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_database_with_accounts_is_refused_unless_told() {
+    let app = TestApp::spawn().await;
+    app.sign_up("somebody").await;
+    let small = Population { users: 2, messages: 0, random_seed: 1 };
+    let populate = |beside| app::populate(app.settings(), small, beside, |_| {});
+    let refused = populate(Beside::OwnAccounts).await.expect_err("refused").to_string();
+    assert!(refused.contains("--beside-real-accounts"), "{refused}");
+    populate(Beside::RealAccounts).await.expect("a population");
+    // Begun, it is gone on with.
+    populate(Beside::OwnAccounts).await.expect("a population");
 }
 
 /// The fields of a document and their types, those of documents inside it included.
@@ -256,7 +271,8 @@ async fn rows_have_the_fields_that_the_service_gives_them() {
             let [always, ever] = &lived[&sort];
             let strange: Vec<_> = made_ever.difference(ever).collect();
             // Of the people made up nobody has signed in yet.
-            let signed_in = |field: &&String| field.starts_with("sign_ins");
+            let signed_in =
+                |field: &&String| field.starts_with("sign_ins") || field.starts_with("networks");
             let missing = always.difference(&made_always).filter(|field| !signed_in(field));
             let missing: Vec<_> = missing.collect();
             assert!(

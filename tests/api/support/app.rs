@@ -99,26 +99,34 @@ impl TestApp {
         set.extend(["auth", "read", "write", "upload", "search", "socket"].map(limit_off));
         let mut settings = settings_with(&set);
         change(&mut settings);
+        let own = settings.clone();
         let world = World { settings, clock: Clock::manual(), mail };
-        Self::start(Arc::new(world)).await
+        Self::start(Arc::new(world), own).await
     }
 
     /// Another instance on the same stores, with the same clock.
     pub async fn second_instance(&self) -> Self {
-        Self::start(self.world.clone()).await
+        self.instance_with(|_| {}).await
     }
 
-    async fn start(world: Arc<World>) -> Self {
+    /// As [`TestApp::second_instance`], with other settings.
+    pub async fn instance_with(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.world.settings.clone();
+        change(&mut settings);
+        Self::start(self.world.clone(), settings).await
+    }
+
+    async fn start(world: Arc<World>, settings: Settings) -> Self {
         let drain = Drain {
             delay: world.settings.server.drain_delay_seconds,
             limit: world.settings.server.drain_seconds,
         };
         let shutdown = Shutdown::new(drain);
-        let settings = world.settings.clone();
         if std::env::var_os("NATTER_TEST_LOG").is_some() {
             natter::telemetry::subscribe(&settings.log);
         }
-        let app = App::build(settings, world.clock.clone(), shutdown.clone()).await;
+        // Boxed, to keep the futures of long tests small.
+        let app = Box::pin(App::build(settings, world.clock.clone(), shutdown.clone())).await;
         let app = app.unwrap_or_else(|error| panic!("natter does not start: {error}"));
         let port = app.listeners().https.local_addr().expect("a bound port").port();
         let admin = app
