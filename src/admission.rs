@@ -9,10 +9,11 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -23,20 +24,42 @@ use crate::metrics::PoolMetrics;
 const MAX_WAITING: usize = 4096;
 
 tokio::task_local! {
-    /// Cancelled once nobody waits for the answer of the request that this task works on.
-    static CALLER_GONE: CancellationToken;
+    /// Whoever waits for the outcome of the request that this task works on.
+    static CALLER: Caller;
 }
 
-/// Runs the work of a request that may be given up when its caller goes away, which `gone` says:
-/// it then ends at its next wait for a place, or for its next command. A command under way is
-/// never dropped.
-pub async fn for_caller<F: Future>(gone: CancellationToken, work: F) -> F::Output {
-    CALLER_GONE.scope(gone, work).await
+/// What the work of a request and whoever waits for it tell each other.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// Nobody waits any more, and the work may be given up: it ends at its next wait for a place,
+    /// or for its next command. A command under way is never dropped.
+    pub gone: CancellationToken,
+    /// The work is too late, and cannot be ended yet: the caller is to be answered without it.
+    pub late: CancellationToken,
 }
 
-/// Runs work whose outcome others wait for as well: it goes on when this caller goes away.
-pub async fn for_all<F: Future>(work: F) -> F::Output {
-    CALLER_GONE.scope(CancellationToken::new(), work).await
+/// Runs the work of a request for its caller.
+pub async fn for_caller<F: Future>(caller: Caller, work: F) -> F::Output {
+    CALLER.scope(caller, work).await
+}
+
+/// Says that the work of this task is too late for its caller, if it has one.
+pub fn tell_late() {
+    let _ = CALLER.try_with(|caller| caller.late.cancel());
+}
+
+/// Runs work whose outcome others wait for as well: it goes on when this caller goes away, or has
+/// waited for as long as this.
+///
+/// # Errors
+/// When it takes longer.
+pub async fn for_all<T: Send + 'static>(
+    limit: Duration,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = timeout(limit, tokio::spawn(work)).await;
+    // A panic has been logged by its hook.
+    done.ok().and_then(Result::ok).ok_or(Refusal::Late)
 }
 
 /// The places of a pool; cloning shares them.
@@ -76,7 +99,7 @@ impl Admission {
     /// # Errors
     /// When the queue is full, the deadline passes, or the caller goes away.
     pub async fn place(&self, deadline: Instant) -> Result<Place, Refusal> {
-        let gone = CALLER_GONE.try_with(CancellationToken::clone).ok();
+        let gone = CALLER.try_with(|caller| caller.gone.clone()).ok();
         if gone.as_ref().is_some_and(CancellationToken::is_cancelled) {
             return Err(self.refuse(Refusal::Gone));
         }
@@ -144,10 +167,7 @@ impl From<Refusal> for Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::future::join_all;
-    use tokio::time::timeout;
 
     use super::*;
     use crate::metrics::PoolsMetrics;
@@ -209,17 +229,20 @@ mod tests {
     async fn work_without_a_caller_ends_at_its_next_wait() {
         let admission = admission(1);
         let held = admission.place(soon()).await.unwrap();
-        let gone = CancellationToken::new();
-        let work = for_caller(gone.clone(), async {
+        let caller = Caller::default();
+        let gone = caller.gone.clone();
+        let work = for_caller(caller.clone(), async {
             let waited = admission.place(soon()).await.map(drop);
             (waited, admission.place(soon()).await.map(drop))
         });
-        let shared = for_caller(gone.clone(), for_all(async { admission.place(soon()).await }));
+        let others = admission.clone();
+        let others = async move { others.place(soon()).await.map(drop) };
+        let shared = for_caller(caller, for_all(Duration::from_secs(4), others));
         let (outcome, shared, ()) = tokio::join!(work, shared, async move {
             gone.cancel();
             drop(held);
         });
         assert_eq!(outcome, (Err(Refusal::Gone), Err(Refusal::Gone)));
-        assert!(shared.is_ok(), "others wait for it");
+        assert_eq!(shared, Ok(Ok(())), "others wait for it");
     }
 }

@@ -15,6 +15,7 @@ use warp::reply::Response;
 use super::any_of;
 use super::openapi::Docs;
 use super::reply::{Found, json};
+use crate::admission::for_all;
 use crate::cache::Redis;
 use crate::filters::client::Client;
 use crate::filters::endpoint::{Class, Endpoint};
@@ -31,6 +32,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[HEALTHZ, READYZ];
 
 /// A store is asked no more often than this, however many ask.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a store has to answer; it is asked for a second.
+const PATIENCE: Duration = Duration::from_millis(1100);
 
 /// What readiness asks.
 #[derive(Debug, Clone)]
@@ -63,7 +67,7 @@ impl Probe {
         }
         let asked = Instant::now();
         // A task of its own: a caller who goes away must not end it for all others.
-        let answer = tokio::spawn(is_up).await.unwrap_or(false);
+        let answer = for_all(PATIENCE, is_up).await.unwrap_or(false);
         *last = Some((asked, answer));
         answer
     }

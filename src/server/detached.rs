@@ -8,21 +8,27 @@
 use std::future::pending;
 use std::panic::resume_unwind;
 
-use tokio_util::sync::CancellationToken;
+use tokio::select;
 
-use crate::admission::for_caller;
+use crate::admission::{Caller, for_caller};
 
-/// Runs `work`; the caller who is waited for is whoever polls this.
+/// Runs `work`; the caller who is waited for is whoever polls this. `None` where the work is too
+/// late for its caller, and goes on.
 pub(super) async fn detached<T: Send + 'static>(
     is_read: bool,
     work: impl Future<Output = T> + Send + 'static,
-) -> T {
-    let gone = CancellationToken::new();
-    let task =
-        if is_read { tokio::spawn(for_caller(gone.clone(), work)) } else { tokio::spawn(work) };
-    let _caller = gone.drop_guard();
-    match task.await {
-        Ok(outcome) => outcome,
+) -> Option<T> {
+    let caller = Caller::default();
+    let _gone = is_read.then(|| caller.gone.clone().drop_guard());
+    let late = caller.late.clone();
+    let task = tokio::spawn(for_caller(caller, work));
+    let outcome = select! {
+        biased;
+        outcome = task => outcome,
+        () = late.cancelled() => return None,
+    };
+    match outcome {
+        Ok(outcome) => Some(outcome),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             // The runtime is going down, and so is this.
@@ -39,7 +45,7 @@ mod tests {
     use tokio::time::{Instant, sleep, timeout};
 
     use super::*;
-    use crate::admission::Admission;
+    use crate::admission::{Admission, tell_late};
     use crate::metrics::PoolsMetrics;
 
     /// Hangs up on work that takes a place, works for a moment, and then wants another place;
@@ -69,6 +75,18 @@ mod tests {
     #[tokio::test]
     async fn a_read_without_a_caller_ends_after_what_is_under_way() {
         assert_eq!(hung_up(true).await, ["one"]);
+    }
+
+    #[tokio::test]
+    async fn work_that_is_too_late_lets_its_caller_go_and_goes_on() {
+        let (done, mut steps) = mpsc::unbounded_channel();
+        let work = async move {
+            tell_late();
+            sleep(Duration::from_millis(50)).await;
+            done.send("done").unwrap();
+        };
+        assert_eq!(detached(false, work).await, None);
+        assert_eq!(steps.recv().await, Some("done"));
     }
 
     #[tokio::test]

@@ -118,9 +118,13 @@ where
             let answer = AssertUnwindSafe(warp::service(routes).oneshot(request)).catch_unwind();
             let answer = detached(is_read, answer);
             Ok(match tokio::time::timeout(request_timeout, answer).await {
-                Ok(Ok(Ok(response))) => response,
+                Ok(Some(Ok(Ok(response)))) => response,
+                Ok(None) => {
+                    let late = Error::unavailable();
+                    problem::response(late.with_source("the database did not answer in time"))
+                }
                 // The panic hook has logged where and what.
-                Ok(Err(_panic)) => problem::response(Error::internal("a handler panicked")),
+                Ok(Some(Err(_panic))) => problem::response(Error::internal("a handler panicked")),
                 Err(_elapsed) => problem::response(Error::timed_out()),
             })
         })

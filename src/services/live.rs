@@ -28,6 +28,9 @@ use crate::repositories::sessions::{Sessions, Standing};
 /// was ended elsewhere is refused here within a second.
 const PROOF_LASTS: Duration = Duration::from_millis(600);
 
+/// How long whoever asks of a session waits for the store.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(4);
+
 /// The wait before a stream that broke is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
@@ -165,7 +168,7 @@ impl LiveSessions {
             let forgotten = known.forgotten;
             known.lookups.join(session.session, forgotten)
         };
-        let standing = lookup.answer(for_all(self.read(session, lookup.forgotten))).await;
+        let standing = lookup.answer(self.read(session, lookup.forgotten)).await;
         self.known().lookups.leave(session.session, &lookup);
         Ok(standing?.is_some_and(|standing| standing.user == session.user))
     }
@@ -184,7 +187,12 @@ impl LiveSessions {
     async fn read(&self, session: Pass, forgotten: u64) -> Result<Option<Standing>> {
         let now = self.clock.now();
         let issued = session.expires_at.minus(LIFETIME);
-        let found = self.rows.standing(session.session, issued, now).await?;
+        let found = {
+            // All who ask of this session wait for it.
+            let rows = self.rows.clone();
+            let read = async move { rows.standing(session.session, issued, now).await };
+            for_all(LOOKUP_PATIENCE, read).await??
+        };
         let mut known = self.known();
         let Some(mut standing) = found else {
             known.ended.insert(session.session, session.expires_at, |until| *until > now);

@@ -20,10 +20,10 @@ use mongodb::event::cmap::CmapEvent;
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Collection as DriverCollection, Database};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::DEADLINE;
-use crate::admission::{Admission, Place};
+use crate::admission::{Admission, Place, tell_late};
 use crate::error::{Error, Result};
 use crate::metrics::PoolMetrics;
 
@@ -34,6 +34,9 @@ pub(super) const RESERVED: u32 = 4;
 /// How many of them [`Pool::background`] gives out: the stream of events, the stream of ended
 /// sessions, and the question whether the server answers.
 const BACKGROUND: u32 = 3;
+
+/// How long a call that is late may still take once it has left the driver's queue.
+const GRACE: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     /// Whether the call that is polled now waits in the driver's queue.
@@ -109,30 +112,36 @@ pub(super) struct Entrance {
 
 impl Entrance {
     /// Runs a call in this place; `None` if it is not done by the deadline.
+    ///
+    /// It is never given up while it waits in the driver's queue: that ends by itself, with a
+    /// connection, or because the server is found not to answer. Until then the caller is
+    /// answered without it.
     pub async fn run<T>(&self, deadline: Instant, call: impl Future<Output = T>) -> Option<T> {
-        timeout_at(deadline, QUEUED.scope(self.queued.clone(), call)).await.ok()
+        let mut call = pin!(QUEUED.scope(self.queued.clone(), call));
+        let mut until = deadline;
+        loop {
+            if let Ok(outcome) = timeout_at(until, call.as_mut()).await {
+                return Some(outcome);
+            }
+            if !self.is_queued() {
+                return None;
+            }
+            tell_late();
+            let left_queue = poll_fn(|cx| match call.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                Poll::Pending if self.is_queued() => Poll::Pending,
+                Poll::Pending => Poll::Ready(None),
+            });
+            if let Some(outcome) = left_queue.await {
+                return Some(outcome);
+            }
+            // Its connection would be lost with it.
+            until = Instant::now() + GRACE;
+        }
     }
 
-    /// As [`run`](Self::run), but never given up while it waits in the driver's queue, which the
-    /// driver ends by itself: with a connection, or because the server does not answer.
-    pub async fn run_patiently<T>(
-        &self,
-        deadline: Instant,
-        call: impl Future<Output = T>,
-    ) -> Option<T> {
-        let mut call = pin!(QUEUED.scope(self.queued.clone(), call));
-        let mut late = pin!(sleep_until(deadline));
-        poll_fn(|cx| {
-            if let Poll::Ready(outcome) = call.as_mut().poll(cx) {
-                return Poll::Ready(Some(outcome));
-            }
-            let is_late = late.is_elapsed() || late.as_mut().poll(cx).is_ready();
-            if is_late && !self.queued.load(Ordering::Relaxed) {
-                return Poll::Ready(None);
-            }
-            Poll::Pending
-        })
-        .await
+    fn is_queued(&self) -> bool {
+        self.queued.load(Ordering::Relaxed)
     }
 
     /// The same place, for what is still to be done for a call that was given up.
@@ -144,7 +153,7 @@ impl Entrance {
 
 impl Drop for Entrance {
     fn drop(&mut self) {
-        if self.place.is_none() || !self.queued.load(Ordering::Relaxed) {
+        if self.place.is_none() || !self.is_queued() {
             return;
         }
         let entrance = self.take_over();
@@ -160,8 +169,7 @@ impl Entrance {
     /// was left in it.
     async fn pass_queue(self) {
         let ping = async { self.client.database("admin").run_command(doc! { "ping": 1 }).await };
-        let _: Option<Result<_, DriverError>> =
-            self.run_patiently(Instant::now() + DEADLINE, ping).await;
+        let _: Option<Result<_, DriverError>> = self.run(Instant::now() + DEADLINE, ping).await;
     }
 }
 

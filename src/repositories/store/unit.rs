@@ -70,7 +70,7 @@ async fn end(entrance: Entrance, mut session: ClientSession, meta: Collection<Do
             // Not of a majority: there may be none, and the end of it needs none.
             nothing.write_concern(WriteConcern::nodes(1)).await
         };
-        match entrance.run_patiently(Instant::now() + DEADLINE, write).await {
+        match entrance.run(Instant::now() + DEADLINE, write).await {
             Some(Ok(_)) => return,
             Some(Err(error)) => {
                 let error = failed(error);

@@ -21,8 +21,8 @@ use natter::config::Secret;
 /// How long a lone request may take after all have gone.
 const LONE: Duration = Duration::from_secs(1);
 
-/// How long a database that goes on may take to be used again, on a machine that runs many tests.
-const BACK: Duration = Duration::from_secs(10);
+/// How soon a database that goes on is used again.
+const BACK: Duration = Duration::from_secs(2);
 
 /// How many hang up at once, and how often.
 fn extent() -> (usize, u64) {
