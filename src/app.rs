@@ -91,11 +91,7 @@ impl App {
         let trusted = server.trusted_proxies.clone();
         let proxies = Proxies { trusted, header: server.forwarded_header };
         let guards = Guards::new(limits.clone(), services.access.clone(), proxies);
-        let asked = redis.clone();
-        // What is missing there is said at the start; Redis need not be there yet.
-        shutdown.spawn(|_| async move {
-            let _ = asked.has_rights().await;
-        });
+        shutdown.spawn(|_| say_rights(redis.clone()));
         let health = Health::new(store, redis, shutdown.clone());
         Ok(Self {
             settings,
@@ -193,6 +189,12 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         unread: &UnreadAnswers::unread(),
     })?;
     Ok(Composed { store, redis, bus, repositories, services, dispatch, metrics })
+}
+
+/// Says at the start what Redis does not let natter do. It need not be there yet: readiness asks
+/// again.
+async fn say_rights(redis: Redis) {
+    let _ = redis.has_rights().await;
 }
 
 /// Serves until told to stop.

@@ -151,13 +151,6 @@ impl Mailer {
     }
 }
 
-/// A mailbox that every relay takes: its domain as A-labels, where it is one.
-fn as_mailed(from: &Mailbox) -> Mailbox {
-    let domain = a_label(from.email.domain());
-    let email = domain.and_then(|domain| Address::new(from.email.user(), domain).ok());
-    Mailbox::new(from.name.clone(), email.unwrap_or_else(|| from.email.clone()))
-}
-
 /// How the URL wants TLS, with these authorities in the place of the public ones.
 fn tls(url: &str, authorities: &Authorities) -> Result<Tls, SmtpError> {
     let url = Url::parse(url).ok();
@@ -172,6 +165,13 @@ fn tls(url: &str, authorities: &Authorities) -> Result<Tls, SmtpError> {
         Some((_, Some("tls=opportunistic"))) => Tls::Opportunistic(parameters),
         _ => Tls::None,
     })
+}
+
+/// A mailbox that every relay takes: its domain as A-labels, where it is one.
+fn as_mailed(from: &Mailbox) -> Mailbox {
+    let domain = a_label(from.email.domain());
+    let email = domain.and_then(|domain| Address::new(from.email.user(), domain).ok());
+    Mailbox::new(from.name.clone(), email.unwrap_or_else(|| from.email.clone()))
 }
 
 /// Writes a mail; it has its name only once it is whole.

@@ -203,7 +203,7 @@ async fn the_documented_role_is_all_that_natter_needs_of_mongodb() {
     let (printed, fine) = check(&app, &[]).await;
     assert!(fine, "{printed}");
     says(&printed, "ok", "mongodb.rights", "may do all");
-    for action in ["changeStream", "createCollection", "update", "collMod"] {
+    for action in ["changeStream", "remove", "update", "collMod"] {
         let privilege = doc! {
             "resource": { "db": "natter", "collection": "" }, "actions": [action],
         };

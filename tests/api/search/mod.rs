@@ -229,9 +229,9 @@ async fn a_query_has_2_to_200_characters_and_no_other_words() {
     ada.get("/search/messages?q[$ne]=xx").await.invalid(&["q", "q[$ne]"]);
     ada.get("/search/messages?q=xx&from=bob").await.invalid(&["from"]);
     ada.get("/search/messages?q=x&limit=0&conversation_id=1").await.invalid(&[
-        "q",
         "conversation_id",
         "limit",
+        "q",
     ]);
     ada.get("/search/messages?q=xx&q=yy").await.problem(400, "invalid_query");
     ada.get("/search/messages?q=xx&cursor=x").await.problem(400, "invalid_cursor");
