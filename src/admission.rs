@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,13 @@ pub async fn for_caller<F: Future>(caller: Caller, work: F) -> F::Output {
 /// Says that the work of this task is too late for its caller, if it has one.
 pub fn tell_late() {
     let _ = CALLER.try_with(|caller| caller.late.cancel());
+}
+
+/// Starts work that goes on to its end when the caller of this task goes away. Where it is too
+/// late, that caller is told all the same.
+pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    let late = CALLER.try_with(|caller| caller.late.clone()).unwrap_or_default();
+    tokio::spawn(for_caller(Caller { late, ..Caller::default() }, work))
 }
 
 /// Runs work whose outcome others wait for as well: it goes on when this caller goes away, or has

@@ -130,7 +130,7 @@ impl Accounts {
         let is_new = self.devices.remember(row.id, device, now, session).await?;
         Ok(is_new
             && row.sign_ins > 0
-            && self.sessions.are_elsewhere(row.id, device, session).await?)
+            && self.sessions.are_elsewhere(row.id, device, now, session).await?)
     }
 
     /// Replaces a password, ends all sessions but `kept` and all links that would replace it

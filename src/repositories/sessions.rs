@@ -202,15 +202,17 @@ impl Sessions {
         Ok(row.is_some())
     }
 
-    /// Whether a user has sessions, and none of them is used from this network or by this user
-    /// agent, as a transaction sees it.
+    /// Whether none of a user's standing sessions is used from this network or by this user agent,
+    /// as a transaction sees it.
     pub(super) async fn are_elsewhere(
         &self,
         user: UserId,
         device: &Device,
+        now: Timestamp,
         transaction: &mut ClientSession,
     ) -> Result<bool, Abort> {
-        let rows = self.rows.find(doc! { "user_id": user }).session(&mut *transaction).await?;
+        let standing = doc! { "user_id": user, "expires_at": { "$gt": now } };
+        let rows = self.rows.find(standing).session(&mut *transaction).await?;
         let network = device.network();
         let rows = all_in(transaction, rows).await?;
         Ok(rows.iter().all(|row| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::passwords::{Lane, Passwords, Verdict};
+use crate::admission;
 use crate::domain::clock::Clock;
 use crate::domain::lockouts::FREE;
 use crate::domain::secrets::MacKey;
@@ -69,7 +70,8 @@ impl Guesses {
     ) -> Result<Option<Credentials>> {
         let (this, key) = (self.clone(), self.counted_under(&email.key()));
         // To its end, even where nobody waits for it any more: who hangs up is counted as well.
-        let attempt = tokio::spawn(async move { this.attempt(key, given, lane, look_up).await });
+        let attempt =
+            admission::spawn(async move { this.attempt(key, given, lane, look_up).await });
         attempt.await.map_err(Error::internal)?
     }
 

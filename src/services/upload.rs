@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use self::receiver::Receiver;
 use super::images::Images;
+use crate::admission;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Clock;
 use crate::domain::files::{Filename, MAX_SIZE};
@@ -139,6 +140,6 @@ pub(super) fn begin(
 ) -> Upload {
     let (steps, incoming) = mpsc::channel(1);
     let receiver = Receiver::new(stores, id, uploader);
-    let task = tokio::spawn(receiver.run(filename, incoming));
+    let task = admission::spawn(receiver.run(filename, incoming));
     Upload { steps, task, size: 0 }
 }
