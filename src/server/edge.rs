@@ -199,15 +199,18 @@ async fn compressed(response: Answer) -> Answer {
 /// The answer, counted among those that are not read until all of its bytes have left.
 fn counted(response: Answer, context: &RequestContext, unread: &Arc<UnreadAnswers>) -> Answer {
     let size = response.body().size_hint().exact().filter(|size| *size > UNCOUNTED);
-    let Some(size) = size.filter(|_| !context.is_head) else { return response };
+    let Some(length) = size.filter(|_| !context.is_head) else { return response };
     let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let address = || Subject::address(context.peer.unwrap_or(nobody));
     let subject = context.user.get().map_or_else(address, |user| Subject::Account(*user));
-    let size = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX);
+    let size = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
     let Some(share) = unread.try_acquire(subject, size) else {
         return problem_answer(Error::unavailable().with_source("too many unread answers"));
     };
     let share = Arc::new(share);
+    let mut response = response;
+    // The frames that are passed on do not say how many bytes follow.
+    response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
     response.map(|body| {
         body.map_frame(move |frame| frame.map_data(|bytes| held(bytes, share.clone()))).boxed()
     })

@@ -14,7 +14,7 @@ use crate::support::{Actor, Answer, TestApp};
 const MARKUP: &str = "'\"></title><script>alert(1)</script><svg onload=alert(1)>";
 
 /// The only pages there are: by path, of GET.
-const PAGES: [&str; 3] = ["/verify", "/password/reset", "/docs"];
+const PAGES: [&str; 4] = ["/verify", "/password/reset", "/email/undo", "/docs"];
 
 /// The only routes that answer with bytes of their own type.
 const DOWNLOADS: [&str; 3] =

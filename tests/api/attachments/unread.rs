@@ -59,7 +59,7 @@ impl Clients {
         let asked = (0..times).map(|n| {
             let request = http::Request::get(format!("https://localhost{path}"))
                 .header("authorization", format!("Bearer {}", actor.token))
-                .header("accept-encoding", "br, gzip");
+                .header("accept-encoding", "gzip");
             let request = request.body(Empty::new()).expect("a request");
             senders[n / STREAMS].clone().send_request(request)
         });

@@ -159,6 +159,7 @@ async fn crowd(app: &TestApp, count: u32) -> Vec<String> {
             row.insert(field, value);
         }
         row.insert("email_key", &name);
+        row.insert("address_keys", vec![name]);
         row
     });
     let rows: Vec<Document> = rows.collect();

@@ -153,12 +153,22 @@ fn bad_texts() -> Rows {
     rows
 }
 
+/// Some who take turns: a socket counts against its account until natter has seen its end.
+async fn people(app: &TestApp) -> Vec<Actor> {
+    let mut people = Vec::new();
+    for name in ["ada", "bob", "cleo", "dora", "emil"] {
+        people.push(app.user(name).await);
+    }
+    people
+}
+
 #[tokio::test]
 async fn what_rfc_6455_forbids_closes_the_socket() {
     let app = TestApp::spawn().await;
-    let ada = app.user("ada").await;
-    for (name, bytes, code) in [bad_headers(), closes(), bad_texts()].concat() {
-        let mut raw = open(&app, &ada).await;
+    let people = people(&app).await;
+    let cases = [bad_headers(), closes(), bad_texts()].concat();
+    for ((name, bytes, code), one) in cases.into_iter().zip(people.iter().cycle()) {
+        let mut raw = open(&app, one).await;
         raw.send(&bytes).await;
         assert_eq!(closed(&mut raw).await, code, "{name}");
     }
