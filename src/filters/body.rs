@@ -28,10 +28,10 @@ pub fn json<T: DeserializeOwned + Validate + Send + 'static>(
     json_with(endpoint, |_: &T| Vec::new())
 }
 
-/// As [`json`]; `check` finds what breaks a rule that only this instance's settings make.
+/// As [`json()`]; `check` finds what breaks a rule that only this instance's settings make.
 ///
 /// # Panics
-/// As [`json`].
+/// As [`json()`].
 pub fn json_with<T: DeserializeOwned + Validate + Send + 'static, C>(
     endpoint: &Endpoint,
     check: C,
