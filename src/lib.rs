@@ -29,3 +29,7 @@ pub mod services;
 pub mod telemetry;
 
 pub use error::{Error, Result};
+
+/// Gives memory back after a flood, and counts what each thread takes (docs/decisions/0024).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

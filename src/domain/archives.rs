@@ -1,4 +1,4 @@
-//! What a zip archive is: an office file, a book, or just an archive.
+//! The kind of a zip archive: an office file, a book, or just an archive.
 //!
 //! Writers put the parts of an archive in any order, so the directory at its end is read (APPNOTE.TXT
 //! 6.3.10), then the one part that names the type. What is read and unpacked is bounded whatever the
@@ -47,7 +47,7 @@ struct Directory {
     mimetype: Option<Member>,
     /// `META-INF/manifest.xml` of `OpenDocument`.
     manifest: Option<Member>,
-    /// What the name of its main part says of Office Open XML.
+    /// The Office Open XML type that the name of its main part implies.
     main: Option<&'static str>,
 }
 
@@ -107,9 +107,10 @@ impl Directory {
     }
 }
 
-/// What a part holds, as far as it can be unpacked.
+/// The content of a part, as far as it can be unpacked.
 async fn part(source: &impl Source, size: u64, shift: u64, member: Member) -> Result<Vec<u8>> {
-    let Some(header) = member.header.checked_add(shift).filter(|at| at + 30 <= size) else {
+    let Some(header) = member.header.checked_add(shift).filter(|at| *at <= size.saturating_sub(30))
+    else {
         return Ok(Vec::new());
     };
     let local = source.range(header, header + 30).await?;
@@ -131,7 +132,7 @@ async fn part(source: &impl Source, size: u64, shift: u64, member: Member) -> Re
 fn unpacked(packed: &[u8]) -> Vec<u8> {
     let mut unpacked = Vec::new();
     let mut decoder = DeflateDecoder::new(packed).take(MAX_UNPACKED);
-    // What was unpacked before an error counts.
+    // Bytes that were unpacked before an error count.
     let _ = decoder.read_to_end(&mut unpacked);
     unpacked
 }

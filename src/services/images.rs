@@ -1,5 +1,6 @@
 //! Looking into images: their size, told from the header alone, and their previews.
 
+mod metered;
 mod plain;
 
 use std::io::Cursor;
@@ -17,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use self::metered::Metered;
 use self::plain::{Plain, plain};
 use super::budget::{Budget, Share};
 use crate::domain::files::MAX_PIXELS;
@@ -36,6 +38,9 @@ const MEMORY: u32 = 384;
 
 /// MiB that every decoding counts for at least, and the reading of a header.
 const LEAST: u32 = MEMORY / 4;
+
+/// MiB for code tables and buffers, whose size an image's header does not tell.
+const TABLES: u32 = 32;
 
 /// Images that wait or are looked into, and those of them that are of one account. Further ones
 /// of an account wait for its own.
@@ -111,8 +116,7 @@ impl Images {
         let mut thumbnail = None;
         if need <= MEMORY {
             let memory = self.memory(need).await?;
-            let limits = limits(need);
-            let work = move || self::thumbnail(kind, &plain.bytes, limits).ok();
+            let work = move || self::thumbnail(kind, &plain.bytes, need).ok();
             thumbnail = blocking((turn, memory), work).await?.2;
         }
         Ok(Some(Examined { dimensions: header.dimensions, thumbnail }))
@@ -165,7 +169,7 @@ struct Header {
 
 impl Header {
     fn read(kind: Image, bytes: &[u8]) -> ImageResult<Self> {
-        let mut decoder = match decoder(kind, bytes, limits(LEAST)) {
+        let mut decoder = match decoder(kind, bytes, LEAST) {
             // Too large for the decoder itself.
             Err(ImageError::Limits(_)) => {
                 return Ok(Self { dimensions: (u32::MAX, u32::MAX), decoded: u64::MAX });
@@ -192,31 +196,29 @@ impl Header {
     fn memory(self, plain: &Plain) -> u32 {
         let working = self.pixels().saturating_mul(plain.working);
         let need = self.decoded.saturating_add(working).div_ceil(MIB);
-        u32::try_from(need).unwrap_or(u32::MAX).max(LEAST)
+        u32::try_from(need).unwrap_or(u32::MAX).saturating_add(TABLES).max(LEAST)
     }
 }
 
-fn decoder(kind: Image, bytes: &[u8], limits: Limits) -> ImageResult<impl ImageDecoder + '_> {
+/// A decoder that fails before it takes more than `granted` MiB.
+fn decoder(kind: Image, bytes: &[u8], granted: u32) -> ImageResult<impl ImageDecoder + '_> {
     let format = match kind {
         Image::Png => ImageFormat::Png,
         Image::Jpeg => ImageFormat::Jpeg,
         Image::Gif => ImageFormat::Gif,
         Image::WebP => ImageFormat::WebP,
     };
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let granted = u64::from(granted) * MIB;
+    let mut reader = ImageReader::with_format(Metered::new(bytes, granted)?, format);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(granted);
     reader.limits(limits);
     reader.into_decoder()
 }
 
-fn limits(mebibytes: u32) -> Limits {
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(u64::from(mebibytes) * MIB);
-    limits
-}
-
 /// The first picture of an image, made to fit [`THUMBNAIL`]; never enlarged.
-fn thumbnail(kind: Image, bytes: &[u8], limits: Limits) -> ImageResult<Thumbnail> {
-    let mut decoder = decoder(kind, bytes, limits)?;
+fn thumbnail(kind: Image, bytes: &[u8], granted: u32) -> ImageResult<Thumbnail> {
+    let mut decoder = decoder(kind, bytes, granted)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder)?;
     if image.width().max(image.height()) > THUMBNAIL {
@@ -240,4 +242,203 @@ fn encode(image: &DynamicImage) -> ImageResult<Thumbnail> {
         "image/jpeg"
     };
     Ok(Thumbnail { content_type, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pictures of more pixels are only looked into, so that an input takes milliseconds.
+    const MAX_DECODED: u64 = 1 << 20;
+
+    /// A PNG whose chunks have the checksums of what is in them, so that decoders look further.
+    fn with_checksums(mut png: Vec<u8>) -> Vec<u8> {
+        let mut at = 8;
+        while let Some(length) = png.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+            let end = at + 8 + u32::from_be_bytes(*length) as usize;
+            if end + 4 > png.len() {
+                break;
+            }
+            let mut crc = flate2::Crc::new();
+            crc.update(&png[at + 4..end]);
+            png[end..end + 4].copy_from_slice(&crc.sum().to_be_bytes());
+            at = end + 4;
+        }
+        png
+    }
+
+    /// Writes numbers of so many bits, the lowest first (RFC 9649, 3.1).
+    #[derive(Default)]
+    struct Bits {
+        bytes: Vec<u8>,
+        count: usize,
+    }
+
+    impl Bits {
+        fn put(&mut self, number: u32, bits: usize) {
+            for bit in 0..bits {
+                if self.count.is_multiple_of(8) {
+                    self.bytes.push(0);
+                }
+                let value = u8::from(number >> bit & 1 == 1);
+                *self.bytes.last_mut().unwrap() |= value << (self.count % 8);
+                self.count += 1;
+            }
+        }
+
+        /// A prefix code of one symbol, which takes no bits in the picture.
+        fn single(&mut self, symbol: u8) {
+            self.put(0b101, 3);
+            self.put(symbol.into(), 8);
+        }
+
+        /// A prefix code of 2048 symbols of 11 bits: 64 KiB of nodes in 130 bytes.
+        fn large(&mut self) {
+            // Code lengths: 18 and 11 have codes of two bits, 16 of one. All others have none.
+            self.put(0, 1);
+            self.put(14, 4);
+            for symbol in [17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14] {
+                self.put(
+                    if symbol == 16 { 1 } else { 2 * u32::from(matches!(symbol, 11 | 18)) },
+                    3,
+                );
+            }
+            self.put(0, 1);
+            let (eleven, again, zeros) = ((0b01, 2), (0, 1), (0b11, 2));
+            self.put(eleven.0, eleven.1);
+            for _ in 0..341 {
+                self.put(again.0, again.1);
+                self.put(3, 2);
+            }
+            self.put(eleven.0, eleven.1);
+            for count in [138, 131, 11] {
+                self.put(zeros.0, zeros.1);
+                self.put(count - 11, 7);
+            }
+        }
+    }
+
+    /// A lossless WebP of 4 times 4 pixels with so many groups of prefix codes.
+    fn webp_of_groups(groups: u16) -> Vec<u8> {
+        let mut bits = Bits::default();
+        bits.put(0x2f, 8);
+        bits.put(3, 14);
+        bits.put(3, 14);
+        bits.put(0, 4);
+        // No transform, a colour cache of 11 bits, and groups by blocks of 4 pixels.
+        bits.put(0, 1);
+        bits.put(1 | 11 << 1, 5);
+        bits.put(1, 1);
+        bits.put(0, 3);
+        // The one block is of the last group: its number in green and red.
+        bits.put(0, 1);
+        let [high, low] = (groups - 1).to_be_bytes();
+        for symbol in [low, high, 0, 0] {
+            bits.single(symbol);
+        }
+        bits.single(0);
+        for _ in 0..groups {
+            bits.large();
+            for _ in 0..4 {
+                bits.single(0);
+            }
+        }
+        // The picture: 16 symbols.
+        for _ in 0..16 {
+            bits.put(0, 11);
+        }
+        let (chunk, padding) = (bits.bytes, [0]);
+        let size = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
+        let padding = &padding[..chunk.len() % 2];
+        let riff = size(12 + chunk.len() + padding.len());
+        [b"RIFF", &riff[..], b"WEBPVP8L", &size(chunk.len()), &chunk, padding].concat()
+    }
+
+    fn examined(kind: Image, bytes: Vec<u8>) -> (u32, ImageResult<Thumbnail>) {
+        let plain = plain(kind, &bytes.into()).expect("an image");
+        let header = Header::read(kind, &plain.bytes).expect("a header");
+        let need = header.memory(&plain);
+        assert!(need <= MEMORY, "{need} MiB");
+        (need, thumbnail(kind, &plain.bytes, need))
+    }
+
+    #[test]
+    fn tables_that_a_few_bytes_describe_take_no_more_than_was_granted() {
+        let (_, few) = examined(Image::WebP, webp_of_groups(100));
+        few.expect("a picture");
+        let taken = tikv_jemalloc_ctl::thread::allocatedp::read().expect("a counter");
+        let before = taken.get();
+        let bytes = webp_of_groups(20_000);
+        assert!(bytes.len() < 4 << 20);
+        let built = taken.get();
+        let (need, many) = examined(Image::WebP, bytes);
+        assert!(many.unwrap_err().to_string().contains("more memory"));
+        // Some is freed in between: buffers for code lengths.
+        let allocated = (taken.get() - built) / MIB;
+        assert!(allocated < u64::from(2 * need), "{allocated} MiB, {} for itself", built - before);
+    }
+
+    #[test]
+    fn the_largest_pictures_of_each_kind_have_previews() {
+        let (width, height) = (8000, 5000);
+        let pattern: Vec<u8> = (0..=250).collect();
+        let mut pixels = pattern.repeat(4 * 40_000_000 / 251 + 1);
+        pixels.truncate(4 * 40_000_000);
+        let picture = image::RgbaImage::from_raw(width, height, pixels).expect("all its pixels");
+        let picture = DynamicImage::from(picture);
+        for (kind, format) in [
+            (Image::Png, ImageFormat::Png),
+            (Image::Jpeg, ImageFormat::Jpeg),
+            (Image::WebP, ImageFormat::WebP),
+        ] {
+            let mut bytes = Cursor::new(Vec::new());
+            let encoded = match kind {
+                Image::Jpeg => picture.to_rgb8().write_to(&mut bytes, format),
+                _ => picture.write_to(&mut bytes, format),
+            };
+            encoded.expect("encoded");
+            let (_, thumbnail) = examined(kind, bytes.into_inner());
+            thumbnail.unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        }
+    }
+
+    /// Whatever bytes an image consists of, its header and its preview are bounded.
+    #[test]
+    fn fuzz_images() {
+        let words = [
+            "IHDR",
+            "IDAT",
+            "eXIf",
+            "iCCP",
+            "IEND",
+            "\0\0\0\x0d",
+            "\x01\0\0\0",
+            "\x7f\x7f\x7f\x7f",
+            "Exif\0\0II*\0",
+            "MM\0*",
+            "GIF89a",
+            "!",
+            ",",
+            "RIFF",
+            "WEBP",
+            "VP8 ",
+            "VP8L/",
+            "VP8X",
+            "ALPH",
+            "ANIM",
+            "ANMF",
+        ];
+        crate::fuzzing::fuzz("images", &words, |input| {
+            let bytes = Bytes::from(with_checksums(input.to_vec()));
+            for kind in [Image::Png, Image::Jpeg, Image::Gif, Image::WebP] {
+                let Some(plain) = plain(kind, &bytes) else { continue };
+                assert!(plain.bytes.len() <= bytes.len() + 2);
+                let Ok(header) = Header::read(kind, &plain.bytes) else { continue };
+                let need = header.memory(&plain);
+                if header.pixels() <= MAX_DECODED && need <= MEMORY {
+                    let _ = thumbnail(kind, &plain.bytes, need);
+                }
+            }
+        });
+    }
 }

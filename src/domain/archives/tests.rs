@@ -300,3 +300,47 @@ proptest! {
         let _ = of(bytes);
     }
 }
+
+#[test]
+fn a_part_that_lies_behind_every_file_is_none() {
+    let mut zip = Zip { large: true, ..Zip::default() }.part("mimetype", TEXT.as_bytes()).end(b"");
+    assert_eq!(of(zip.clone()), TEXT);
+    // The place of the part in the extra field of its entry, after its two lengths.
+    let entry = zip.windows(4).rposition(|it| it == b"PK\x01\x02").unwrap();
+    let place = entry + 46 + "mimetype".len() + 4 + 16;
+    for behind in [u64::MAX, u64::MAX - 29, u64::MAX / 2, zip.len() as u64 - 29] {
+        zip[place..place + 8].copy_from_slice(&behind.to_le_bytes());
+        assert_eq!(of(zip.clone()), ZIP, "{behind}");
+    }
+}
+
+/// The type of a file is told from any bytes.
+#[test]
+fn fuzz_files() {
+    let words = [
+        "PK\x01\x02",
+        "PK\x03\x04",
+        "PK\x05\x06",
+        "PK\x06\x06",
+        "PK\x06\x07",
+        "\x7f\x7f\x7f\x7f",
+        "\0\0\0\0",
+        "\x01\0\x10\0",
+        "[Content_Types].xml",
+        "mimetype",
+        "META-INF/manifest.xml",
+        "%PDF-",
+        "MZ",
+        "BM",
+        "ID3",
+        "\x1b",
+        "\u{fffd}",
+    ];
+    crate::fuzzing::fuzz("files", &words, |input| {
+        let head = &input[..input.len().min(crate::domain::media_type::HEAD)];
+        let named = crate::domain::media_type::sniff(head, input.len() as u64);
+        assert!(named.contains('/'), "{named}");
+        // The directory of an archive may be anywhere in it.
+        assert!(of(input.to_vec()).contains('/'));
+    });
+}

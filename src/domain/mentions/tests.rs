@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::files::Filename;
+use crate::domain::graphemes;
+use crate::domain::text::Email;
 
 fn longest(text: &str) -> Vec<String> {
     candidates(text).into_iter().map(|mut forms| forms.remove(0)).collect()
@@ -207,4 +210,55 @@ proptest! {
             prop_assert!(forms.iter().all(|form| (MIN_NAME..=MAX_NAME).contains(&form.len())));
         }
     }
+}
+
+/// Pieces of texts that are read in ways of their own.
+const FUZZED: [&str; 25] = [
+    "@",
+    "＠",
+    "@ada",
+    "`",
+    "```\n",
+    "~~~",
+    "](",
+    "<",
+    ">",
+    "https://",
+    "www.",
+    "\\",
+    "/",
+    ".",
+    "_",
+    "-",
+    "\n",
+    "\u{301}",
+    "\u{200d}",
+    "\u{202e}",
+    "\u{1f469}",
+    "xn--",
+    "bücher",
+    "@[::1]",
+    "\0",
+];
+
+/// Any text is read as mentions, and as whatever else a client names with text.
+#[test]
+fn fuzz_text() {
+    crate::fuzzing::fuzz("text", &FUZZED, |input| {
+        let text = String::from_utf8_lossy(input);
+        let found = candidates(&text);
+        assert!(found.len() <= MAX_NAMES);
+        assert!(found.iter().map(Vec::len).sum::<usize>() <= MAX_FORMS);
+        let name = Filename::clean(&text).into_string();
+        assert!((1..=255).contains(&name.len()) && !name.contains(['/', '\\', '\n', '\u{202e}']));
+        assert_eq!(Filename::clean(&name).into_string(), name);
+        assert!(graphemes::chars(&text, 50).chars().count() <= 50);
+        if let Ok(email) = Email::parse(&text) {
+            assert!(
+                email.mailbox().len() <= 254
+                    && email.mailbox().rsplit('@').next().is_some_and(str::is_ascii)
+            );
+            assert_eq!(Email::parse(&email.mailbox()).expect("an address").key(), email.key());
+        }
+    });
 }

@@ -248,3 +248,52 @@ proptest! {
         prop_assert_eq!(finds(&query.join(" "), &text.join(", ")), expected);
     }
 }
+
+/// Pieces of texts that are read in ways of their own.
+const FUZZED: [&str; 29] = [
+    "\n\n",
+    "'",
+    ".",
+    "\u{301}",
+    "\u{3099}",
+    "\u{200b}",
+    "\u{200d}",
+    "\u{feff}",
+    "\u{1f3fd}",
+    "ł",
+    "ß",
+    "ﬁ",
+    "İ",
+    "ς",
+    "가",
+    "ㅋ",
+    "ｶ",
+    "ﾞ",
+    "が",
+    "東",
+    "ไทย",
+    "กำ",
+    "་",
+    "™",
+    "👍",
+    "🇩",
+    "$ne",
+    "-",
+    "\0",
+];
+
+/// Seeds are a query, an empty line, and a text. A text is found by its own words, and whatever is
+/// found the index proposes.
+#[test]
+fn fuzz_search() {
+    crate::fuzzing::fuzz("search", &FUZZED, |input| {
+        let input = String::from_utf8_lossy(input);
+        let (query, text) = input.split_once("\n\n").unwrap_or((&input, &input));
+        let indexed = hashes_of(text);
+        let Ok(words) = Words::parse(query) else { return };
+        let proposed = words.hashes().iter().all(|hash| indexed.contains(hash));
+        assert!(proposed || !words.are_in(text));
+        assert!(words.are_in(query), "a text that is the query");
+        assert!(words.canonical().len() <= 4 * input.len());
+    });
+}

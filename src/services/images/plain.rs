@@ -24,7 +24,7 @@ pub(super) struct Plain {
     pub working: u64,
 }
 
-/// What of an image is to be decoded; `None` if what it says of itself does not fit together.
+/// The part of an image that is to be decoded; `None` if its headers contradict each other.
 pub(super) fn plain(kind: Image, bytes: &Bytes) -> Option<Plain> {
     match kind {
         Image::Png => Some(Plain { bytes: png(bytes)?.into(), working: 1 }),
@@ -116,7 +116,7 @@ fn jpeg(bytes: &[u8]) -> Option<Plain> {
     picture.finish()
 }
 
-/// What of a JPEG was kept so far.
+/// The part of a JPEG that was kept so far.
 #[derive(Default)]
 struct Jpeg {
     kept: Vec<u8>,
@@ -133,7 +133,7 @@ enum Segment {
 }
 
 impl Jpeg {
-    /// What becomes of a segment; `None` if it is a frame header that is none.
+    /// The treatment of a segment; `None` for a malformed frame header.
     fn look(&mut self, marker: u8, data: &[u8]) -> Option<Segment> {
         let keeps = match marker {
             // A second frame could be of any size.
