@@ -1,6 +1,6 @@
 //! One HTTP/1.1 connection over TLS, kept open, and how it is opened.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub struct Connector {
     /// Its name and port, as requests give them.
     pub host: HeaderValue,
     tls: TlsConnector,
+    h2: TlsConnector,
 }
 
 impl Connector {
@@ -45,25 +46,31 @@ impl Connector {
         let addr = addrs.filter(|addr| addr.ip().is_loopback()).min_by_key(SocketAddr::is_ipv6);
         let addr = addr.ok_or_else(|| format!("--url: {name} is not this machine"))?;
         let host = HeaderValue::from_str(&format!("{name}:{port}"))?;
-        let tls = TlsConnector::from(Arc::new(tls_config()?));
-        Ok(Self { addr, name: ServerName::try_from(name)?, host, tls })
+        let [tls, h2] = [tls_config(b"http/1.1")?, tls_config(b"h2")?]
+            .map(|config| TlsConnector::from(Arc::new(config)));
+        Ok(Self { addr, name: ServerName::try_from(name)?, host, tls, h2 })
     }
 
-    /// Connects, by a whole TLS handshake; with a receive buffer of so many bytes, or the system's.
-    pub async fn connect(&self, buffer: Option<u32>) -> Result<TlsStream<TcpStream>> {
+    /// Connects, by a whole TLS handshake.
+    pub async fn connect(&self, way: Way) -> Result<TlsStream<TcpStream>> {
         let socket = if self.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        if let Some(bytes) = buffer {
+        if let Some(bytes) = way.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(source) = way.source {
+            socket.bind((source, 0).into())?;
         }
         let stream = socket.connect(self.addr).await?;
         stream.set_nodelay(true)?;
-        Ok(self.tls.connect(self.name.clone(), stream).await?)
+        let tls = if way.is_http2 { &self.h2 } else { &self.tls };
+        Ok(tls.connect(self.name.clone(), stream).await?)
     }
 
     /// Opens a connection; what comes back has been answered once.
     pub async fn open(&self) -> Result<Connection> {
         let opening = async {
-            let (sender, driver) = handshake(TokioIo::new(self.connect(None).await?)).await?;
+            let (sender, driver) =
+                handshake(TokioIo::new(self.connect(Way::default()).await?)).await?;
             // Its errors reach whoever waits for an answer.
             tokio::spawn(driver);
             let mut connection = Connection { sender, host: self.host.clone() };
@@ -72,6 +79,16 @@ impl Connector {
         };
         timeout(PATIENCE, opening).await.map_err(|_| "connecting took too long")?
     }
+}
+
+/// How a connection differs from an ordinary one of HTTP/1.1.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Way {
+    /// Bytes of its receive buffer; the system's choice by default.
+    pub receive_buffer: Option<u32>,
+    /// The address of this machine that it comes from.
+    pub source: Option<Ipv4Addr>,
+    pub is_http2: bool,
 }
 
 /// An open connection with no request on it.
@@ -143,7 +160,7 @@ impl Connection {
     }
 }
 
-fn tls_config() -> Result<ClientConfig> {
+fn tls_config(protocol: &[u8]) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = Arc::new(AnyCertificate(provider.clone()));
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -151,7 +168,7 @@ fn tls_config() -> Result<ClientConfig> {
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     // Each connection stands for a client of its own, which has no session to take up.
     config.resumption = Resumption::disabled();
     Ok(config)

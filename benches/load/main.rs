@@ -46,7 +46,8 @@ struct Options {
     /// Milliseconds that a connection waits between two requests, on average, when paced.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     think: u64,
-    /// Rounds in which all connections hang up at once with a request under way.
+    /// Rounds in which all clients hang up at once with a request under way, in each of four
+    /// ways; 0 leaves out the freezing of MongoDB as well.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
     hang_ups: u32,
     /// A natter on this machine that runs already, its limits off: `https://localhost:8443`.
@@ -137,6 +138,11 @@ async fn measure(
         memory(server, "after it");
     }
     errors += hangups::rounds(connector, &people, options.connections, options.hang_ups).await?;
+    if options.hang_ups > 0
+        && let Ok(mongodb) = std::env::var("NATTER_MONGODB__URI")
+    {
+        errors += hangups::frozen(connector, &people, &mongodb).await?;
+    }
     memory(server, "after the hang-ups");
     machine("after");
     Ok(errors)

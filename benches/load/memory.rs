@@ -2,24 +2,33 @@
 //! nobody reads, and images that are large to decode. Prints the resident memory at each step.
 
 use std::io::Cursor;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use http::HeaderValue;
 use image::{ImageFormat, RgbaImage};
+use natter::app::Failure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::client::TlsStream;
 
 use super::common::Result;
-use super::common::client::Connector;
+use super::common::client::{Connector, Way};
 use super::common::people::People;
 use super::common::report::memory;
 
 const SILENT: usize = 10_000;
 const DOWNLOADS: usize = 1600;
 const BOMBS: usize = 16;
+
+/// Addresses that kept connections come from, each within its share of them.
+const ADDRESSES: usize = 4;
+
+/// How many handshakes are under way at once.
+const OPENING: usize = 100;
 
 /// Bytes that the system keeps for a client that does not read.
 const RECEIVE_BUFFER: u32 = 4096;
@@ -46,6 +55,10 @@ pub async fn attack(
     println!("{} silent connections, a newcomer is served: {served}", silent.len());
     settle(server, "silent connections", silent).await;
 
+    let quiet = quiet(connector).await;
+    println!("{} connections that were served once and are kept", quiet.len());
+    settle(server, "kept connections", quiet).await;
+
     let mut paths = Vec::new();
     for n in 0..people.len() {
         let answer = upload(connector, &people.get(n).token, vec![0x5a; 5 << 20]).await?;
@@ -68,6 +81,21 @@ pub async fn attack(
     Ok(usize::from(!served))
 }
 
+/// As many connections as natter holds, from as many addresses as that takes, each served once.
+async fn quiet(connector: &Connector) -> Vec<Stream> {
+    let opening = (0..SILENT).map(async |n| {
+        let source = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(n % ADDRESSES)?);
+        let mut stream = connector.connect(Way { source: Some(source), ..Way::default() }).await?;
+        let head = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", connector.host.to_str()?);
+        stream.write_all(head.as_bytes()).await?;
+        stream.flush().await?;
+        stream.read_u8().await?;
+        Ok::<_, Failure>(stream)
+    });
+    let opened = stream::iter(opening).buffer_unordered(OPENING).collect::<Vec<_>>().await;
+    opened.into_iter().flatten().collect()
+}
+
 /// Says what the attack takes, ends it, and says what is left.
 async fn settle<T>(server: Option<u32>, name: &str, attack: T) {
     sleep(PAUSE).await;
@@ -84,7 +112,8 @@ async fn send(
     line: &str,
     body: &[u8],
 ) -> Result<Stream> {
-    let mut stream = connector.connect(Some(RECEIVE_BUFFER)).await?;
+    let way = Way { receive_buffer: Some(RECEIVE_BUFFER), ..Way::default() };
+    let mut stream = connector.connect(way).await?;
     let (host, token) = (connector.host.to_str()?, token.to_str()?);
     let head = format!(
         "{line} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::common::Result;
-use super::common::client::Connector;
+use super::common::client::{Connector, Way};
 
 /// Bytes read at once: a thousand sockets of 128 KiB each would be the tool's memory, not natter's.
 const READ_BUFFER: usize = 8 * 1024;
@@ -66,7 +66,7 @@ impl Socket {
         let url = format!("wss://{}/ws{query}", connector.host.to_str()?);
         let mut request = url.into_client_request()?;
         request.headers_mut().insert(header::AUTHORIZATION, token.clone());
-        let stream = connector.connect(buffer).await?;
+        let stream = connector.connect(Way { receive_buffer: buffer, ..Way::default() }).await?;
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
         let (mut stream, _) = client_async_with_config(request, stream, Some(config)).await?;
         let first = stream.next().await.ok_or("the connection ended before its first frame")??;
