@@ -153,7 +153,7 @@ impl Error {
         )
     }
 
-    /// What the caller stores already leaves no room for this body.
+    /// The caller's stored files leave no room for this body.
     pub fn over_quota(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::TooLarge, "quota_exceeded", detail)
     }
@@ -231,14 +231,10 @@ impl Error {
         error
     }
 
-    /// The whole request took too long.
+    /// The client did not send its whole request in time.
     #[must_use]
     pub fn timed_out() -> Self {
-        Self::new(
-            Kind::TimedOut,
-            "request_timeout",
-            "the request did not arrive, or was not answered, in time",
-        )
+        Self::new(Kind::TimedOut, "request_timeout", "the request did not arrive in time")
     }
 
     /// A defect: something that cannot happen did.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Cors, CorsLayer};
 
@@ -41,6 +41,7 @@ fn layer(origins: Vec<HeaderValue>) -> CorsLayer {
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
+            header::ACCEPT_ENCODING,
             header::ALLOW,
             header::CONTENT_DISPOSITION,
             header::CONTENT_RANGE,
@@ -109,7 +110,9 @@ where
     Ok(answer)
 }
 
-/// The routes' own answer, with `Allow`, and what browsers ask for beside it.
+/// The routes' own answer, with `Allow`, and what browsers ask for beside it. A request that will
+/// be refused (404, 405) is permitted too: a page that may not send it cannot tell the refusal
+/// from a lost network.
 async fn preflight<S, B, R>(
     layer: CorsLayer,
     plain: S,
@@ -117,6 +120,7 @@ async fn preflight<S, B, R>(
 ) -> Result<Response<R>, Infallible>
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    R: Default,
 {
     let (parts, body) = request.into_parts();
     let question = Request::from_parts(parts.clone(), ());
@@ -124,10 +128,21 @@ where
     let empty = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) });
     let permission: Response<()> = layer.layer(empty).oneshot(question).await?;
     let (permission, ()) = permission.into_parts();
+    if answer.status() != StatusCode::NO_CONTENT {
+        answer = Response::new(R::default());
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+    }
     let allow = answer.headers().get(header::ALLOW).cloned();
+    // The method that was asked about; a cache knows more from all methods of the route.
+    let asked = permission.headers.get(header::ACCESS_CONTROL_ALLOW_METHODS).cloned();
     answer.headers_mut().extend(permission.headers);
-    // What the route takes; where there is none, nothing.
-    let methods = allow.unwrap_or_else(|| HeaderValue::from_static(""));
-    answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    if let (Some(allow), Some(asked)) = (allow, asked)
+        && allow
+            .as_bytes()
+            .split(|byte| b", ".contains(byte))
+            .any(|method| method == asked.as_bytes())
+    {
+        answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
+    }
     Ok(answer)
 }

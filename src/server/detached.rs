@@ -1,7 +1,7 @@
 //! A request's work in a task of its own: a client that hangs up does not drop it.
 //!
-//! What a dropped request has under way at MongoDB would cost a connection each, and a transaction
-//! would stay open. So commands and transactions under way are always finished. A read whose
+//! Each command that a dropped request has under way at MongoDB would cost a connection, and a
+//! transaction would stay open. So commands and transactions under way are always finished. A read whose
 //! client has gone ends at its next command or wait; whatever changes something goes on to its end,
 //! as if the client had waited.
 

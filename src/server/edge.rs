@@ -26,6 +26,7 @@ use super::Peer;
 use super::cross_origin::CrossOrigin;
 use super::detached::detached;
 use super::head;
+use super::upload::Arrival;
 use crate::domain::clients::Subject;
 use crate::error::{Error, Kind};
 use crate::filters::context::RequestContext;
@@ -114,6 +115,7 @@ where
         }
         let Self { routes, request_timeout } = self.clone();
         Box::pin(async move {
+            let arrival = request.extensions().get::<Arrival>().cloned();
             let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
             let answer = AssertUnwindSafe(warp::service(routes).oneshot(request)).catch_unwind();
             let answer = detached(is_read, answer);
@@ -125,10 +127,18 @@ where
                 }
                 // The panic hook has logged where and what.
                 Ok(Some(Err(_panic))) => problem::response(Error::internal("a handler panicked")),
-                Err(_elapsed) => problem::response(Error::timed_out()),
+                Err(_elapsed) => problem::response(too_late(arrival.as_ref())),
             })
         })
     }
+}
+
+/// The error of a request that was not answered within its time: the client's delay or ours.
+fn too_late(arrival: Option<&Arrival>) -> Error {
+    if arrival.is_some_and(Arrival::is_awaited) {
+        return Error::timed_out();
+    }
+    Error::unavailable().with_source("the request was not answered in time")
 }
 
 /// Gives each request its context, and each answer its id, its headers and its problem document.

@@ -78,6 +78,7 @@ impl<S: Application> hyper::service::Service<Request<Incoming>> for Connected<S>
         let (mut head, body) = request.into_parts();
         head.extensions.insert(Peer(self.peer));
         let (upload, body) = Upload::begin(&head.headers, body);
+        head.extensions.insert(upload.arrival());
         let answer = self.service.clone().oneshot(Request::from_parts(head, body));
         let framing = self.pulse.framing();
         Box::pin(async move {
@@ -122,7 +123,7 @@ struct UnderWay {
 /// h2 keeps for a client that does not read still counts.
 pub(super) struct Answer<B> {
     body: Pin<Box<B>>,
-    /// What of the latest frame is not handed over.
+    /// The rest of the latest frame, which is not handed over yet.
     rest: Bytes,
     under_way: Arc<UnderWay>,
 }

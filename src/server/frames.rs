@@ -36,7 +36,7 @@ struct Rate {
     per_second: u64,
 }
 
-/// What is left of a rate, in thousandths.
+/// The rest of an allowance, in thousandths.
 #[derive(Debug)]
 struct Budget {
     rate: Rate,

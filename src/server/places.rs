@@ -261,12 +261,12 @@ impl Place {
         self.displaced
     }
 
-    /// What notes the requests of the connection.
+    /// The recorder of the connection's requests.
     pub fn activity(&self) -> Activity {
         self.activity.clone()
     }
 
-    /// What says that the connection must go; the first time that it is asked for.
+    /// The signal that the connection must go; given out once.
     pub fn evicted(&mut self) -> Evicted {
         Evicted(self.evicted.take())
     }

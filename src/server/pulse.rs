@@ -64,7 +64,7 @@ pub(super) enum Framing {
     Frames,
 }
 
-/// What the client sent that nobody will read.
+/// Bytes of the client that nobody will read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Excess {
     Nothing,

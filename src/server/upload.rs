@@ -42,12 +42,14 @@ pub struct RequestBody {
     left: Option<Arc<Mutex<Left>>>,
 }
 
-/// What the application left of a body.
+/// The rest of a body that the application left.
 #[derive(Default)]
 pub(super) enum Left {
-    /// The application still holds the body.
+    /// The application holds the body and has not read from it.
     #[default]
     Held,
+    /// The application reads the body.
+    Awaited,
     /// Nothing: the body was read to its end.
     Nothing,
     /// The body broke off or is malformed.
@@ -69,6 +71,17 @@ pub(super) struct Upload {
     expects_continue: bool,
 }
 
+/// Tells how far a request's body has come while the application works on it.
+#[derive(Clone)]
+pub(super) struct Arrival(Option<Arc<Mutex<Left>>>);
+
+impl Arrival {
+    /// Whether the application waits for the client to send more.
+    pub fn is_awaited(&self) -> bool {
+        self.0.as_deref().is_some_and(|left| matches!(*lock(left), Left::Awaited))
+    }
+}
+
 fn lock(left: &Mutex<Left>) -> MutexGuard<'_, Left> {
     left.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -84,7 +97,11 @@ impl Upload {
         (Self { left, expects_continue }, body)
     }
 
-    /// What the application has left, once it has answered.
+    pub fn arrival(&self) -> Arrival {
+        Arrival(self.left.clone())
+    }
+
+    /// The rest that the application has left, once it has answered.
     fn left(&self) -> Left {
         self.left.as_deref().map_or(Left::Nothing, |left| mem::take(&mut *lock(left)))
     }
@@ -97,7 +114,7 @@ impl Upload {
     pub async fn settle(self, in_time: bool) -> bool {
         match self.left() {
             Left::Nothing => true,
-            Left::Held | Left::Broken => false,
+            Left::Held | Left::Awaited | Left::Broken => false,
             Left::Rest(mut rest) => {
                 in_time && self.wants(&rest, REST) && rest.discard(REST, REST_TIME).await
             }
@@ -157,7 +174,11 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.is_touched = true;
+        if !mem::replace(&mut self.is_touched, true)
+            && let Some(left) = &self.left
+        {
+            *lock(left) = Left::Awaited;
+        }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         match &frame {

@@ -189,6 +189,20 @@ async fn a_preflight_from_a_named_origin_gets_what_it_asks_for() {
             vary.to_str().is_ok_and(|vary| vary.to_ascii_lowercase().contains("origin"))
         });
     assert!(varies);
+    // The requests themselves are refused, and the page can read how.
+    for path in ["/users/not-a-uuid", "/no/such/path", "/login"] {
+        let answer = ask(path, "https://app.example", wanted).await;
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{path}");
+        assert_eq!(answer.header("access-control-allow-methods"), "PUT", "{path}");
+        assert_eq!(answer.header("access-control-allow-headers"), wanted, "{path}");
+        let refused = app.request("PUT", path).header("origin", "https://app.example");
+        let refused = Answer::of(refused).await;
+        assert_eq!(refused.header("access-control-allow-origin"), "https://app.example", "{path}");
+        refused.problem(
+            if path == "/login" { 405 } else { 404 },
+            if path == "/login" { "method_not_allowed" } else { "not_found" },
+        );
+    }
     for other in ["https://evil.example", "https://app.example:8443", "http://app.example", "null"]
     {
         for answer in [

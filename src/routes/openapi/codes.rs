@@ -19,7 +19,7 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
     ("recipient_unavailable", 403, "The other one does not take this from the caller."),
     ("not_found", 404, "There is no such thing, or none that the caller may know of."),
     ("method_not_allowed", 405, "The path takes other methods: see `Allow`."),
-    ("request_timeout", 408, "The request did not arrive, or was not answered, in time."),
+    ("request_timeout", 408, "The request did not arrive in time."),
     ("email_taken", 409, "Someone else has this e-mail."),
     ("username_taken", 409, "Someone else has this name."),
     ("already_friends", 409, "The two are friends already."),

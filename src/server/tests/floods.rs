@@ -118,7 +118,7 @@ fn answers(got: &[u8]) -> usize {
     frames(got).into_iter().filter(|kind| *kind == 1).count()
 }
 
-/// What busy clients send: many requests, an update of each window for each piece of an answer,
+/// Traffic of busy clients: many requests, an update of each window for each piece of an answer,
 /// priorities, and a ping now and then.
 #[tokio::test]
 async fn busy_clients_are_not_taken_for_floods() {

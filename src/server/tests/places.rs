@@ -1,4 +1,4 @@
-//! Who gets a place among the connections, and who has to go.
+//! Admission to the places of connections, and eviction from them.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,7 +34,7 @@ async fn one_address_does_not_take_all_places() {
     }
     let mut newcomer = rig.tls_from(2, H1).await;
     assert!(exchange(&mut newcomer, GET).await.starts_with("HTTP/1.1 200 "));
-    // Who shares the address of the flood gets in as well: its oldest silent connection goes.
+    // A neighbour at the address of the flood gets in as well: its oldest silent connection goes.
     let mut neighbour = rig.tls(H1).await;
     assert!(exchange(&mut neighbour, GET).await.starts_with("HTTP/1.1 200 "));
     assert!(open(silent).await <= 5);

@@ -182,6 +182,26 @@ async fn hung_up_sockets_cost_the_next_request_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_arrived_and_is_not_answered_in_time_is_503() {
+    let mongod = Server::mongod().await;
+    let uri = mongod.url("mongodb");
+    let app = TestApp::with(|settings| {
+        settings.mongodb.uri = Secret::new(uri);
+        settings.server.request_seconds = Duration::from_secs(1);
+    })
+    .await;
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    mongod.freeze();
+    let body = json!({"recipient_user_id": bob.id, "message": "now?"});
+    let (sent, read) = tokio::join!(ada.post("/messages", body), ada.get("/conversations"));
+    mongod.thaw();
+    for answer in [sent, read] {
+        assert_eq!(answer.header("retry-after"), "1");
+        answer.problem(503, "unavailable");
+    }
+}
+
 /// Freezes MongoDB under so many requests, for longer than their deadline, and asks again.
 async fn thawed(scene: &Scene, requests: usize) {
     // A connection each: over h2, the client would keep some back until others are answered.
