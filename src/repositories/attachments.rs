@@ -72,7 +72,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// What a row says once its file is ready.
+    /// The fields of a row whose file is ready.
     fn as_ready(&self, now: Timestamp) -> Result<Document> {
         let preview = self.preview.as_ref().map(|preview| {
             length(preview.size)
@@ -102,6 +102,11 @@ impl Attachments {
             storage: Storage::new(store),
             turns: Turns::new(),
         }
+    }
+
+    /// Waits for a turn at the count of what an account stores.
+    pub async fn turn(&self, uploader: UserId) -> Option<impl Drop> {
+        self.turns.of(uploader.bytes()).await
     }
 
     /// Whether an account stores as many bytes as it may, so that no upload need begin. Exact is
@@ -149,7 +154,7 @@ impl Attachments {
         let (ready, added) = (doc! { "$set": content.as_ready(now)? }, length(content.size)?);
         let uploading = doc! { "_id": id, "state": "uploading" };
         let this = self.clone();
-        let _turn = self.turns.of(uploader.bytes()).await;
+        let _turn = self.turn(uploader).await;
         let row = self.store.transact(async move |session: &mut ClientSession| {
             let row = this.rows.find_one_and_update(uploading.clone(), ready.clone());
             let row = row.return_document(ReturnDocument::After).session(&mut *session).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Attachments;
-use crate::domain::ids::AttachmentId;
+use crate::domain::ids::{AttachmentId, UserId};
 use crate::error::Result;
 
 /// How old an upload is that nobody can be waiting for any more.
@@ -59,14 +59,17 @@ impl Attachments {
         }
     }
 
-    /// Removes files at once that someone has just uploaded and nothing refers to. What cannot be
-    /// removed now is collected later.
-    pub(in super::super) async fn discard(&self, files: &[AttachmentId]) {
+    /// Removes files at once that their uploader has just stored and nothing refers to. What cannot
+    /// be removed now is collected later.
+    pub(in super::super) async fn discard(&self, uploader: UserId, files: &[AttachmentId]) {
         for id in files {
             let outcome = async {
+                let turn = self.stores.rows.turn(uploader).await;
                 // Unused since a moment that is not after now.
                 let soon = self.stores.clock.now().plus(Duration::from_millis(1));
-                if self.uses.retire(*id, soon).await? { self.remove(*id).await } else { Ok(()) }
+                let is_retired = self.uses.retire(*id, soon).await?;
+                drop(turn);
+                if is_retired { self.remove(*id).await } else { Ok(()) }
             };
             if let Err(error) = outcome.await {
                 tracing::debug!(event = "upload_discard", %id, %error);

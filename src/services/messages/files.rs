@@ -45,7 +45,7 @@ impl Messages {
         };
         if left_over {
             let files: Vec<AttachmentId> = uploaded.iter().map(|file| file.id).collect();
-            self.attachments.discard(&files).await;
+            self.attachments.discard(sender, &files).await;
         }
         outcome
     }
