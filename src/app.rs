@@ -167,7 +167,8 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
     let metrics = Metrics::new(clock.now())?;
     let unusable = |error| format!("redis.url: {error}");
     let redis = Redis::new(&settings.redis, &metrics).map_err(unusable)?;
-    let bus = Bus::new(&settings.redis, &metrics.pools).map_err(unusable)?;
+    let bus = Bus::new(redis.client(), &settings.redis.prefix, &metrics.pools);
+    let bus = bus.map_err(unusable)?;
     let (uri, database) = (settings.mongodb.uri.expose(), &settings.mongodb.database);
     let store = Store::measured(uri, database, &metrics.pools).await?;
     schema::apply(&store, settings.messages.shards, clock, By::Start).await?;

@@ -16,13 +16,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, FromRedisValue, Pipeline, RedisError, TlsCertificates};
+use redis::{Client, FromRedisValue, Pipeline, RedisError};
 use tokio::time::Instant;
 
 pub use self::bounds::{Bounds, Epoch};
 use self::presence::News;
 use crate::admission::Admission;
-use crate::config;
 use crate::domain::clock::random_bytes;
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, UserId};
@@ -171,23 +170,16 @@ pub struct Typing {
 }
 
 impl Bus {
-    /// The bus of the server in the settings; connects when it is first used. Waits for its
-    /// connection are counted in `metrics`.
+    /// The bus of this client's server; connects when it is first used. Waits for its connection
+    /// are counted in `metrics`.
     ///
     /// # Errors
-    /// When the URL cannot be understood.
+    /// When the client cannot be used.
     pub fn new(
-        settings: &config::Redis,
+        client: Client,
+        prefix: &str,
         metrics: &PoolsMetrics,
     ) -> std::result::Result<Self, RedisError> {
-        let url = settings.url.expose();
-        let client = match &settings.tls_ca {
-            None => Client::open(url)?,
-            Some(authorities) => {
-                let root_cert = Some(authorities.pem().to_vec());
-                Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert })?
-            }
-        };
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE))
@@ -195,7 +187,7 @@ impl Bus {
             .set_max_delay(Duration::from_millis(500));
         let commands = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
         let holder = u128::from_be_bytes(random_bytes()).to_string().into();
-        let names = Names { prefix: settings.prefix.as_str().into() };
+        let names = Names { prefix: prefix.into() };
         let admission = Admission::new(IN_FLIGHT, metrics.pool("redis_bus"));
         Ok(Self { client, commands, admission, names, holder, reached: Arc::default() })
     }

@@ -80,6 +80,12 @@ impl Redis {
         })
     }
 
+    /// A client of the same server, for connections beside the pool.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// The full key of a name.
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)

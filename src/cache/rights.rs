@@ -1,4 +1,4 @@
-//! What natter's user may do at the server: asked for by trying, since `ACL` itself may be refused.
+//! Rights of natter's user at the server, found by trying, since `ACL` itself may be refused.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -58,11 +58,11 @@ const COMMANDS: [&[&str]; 30] = [
 /// missed something; all else works.
 const INFO: &[&str] = &["INFO", "stats"];
 
-/// What was found out last.
+/// The latest finding.
 #[derive(Debug, Default)]
 pub(super) struct Rights(Mutex<Option<(Instant, MissingRights)>>);
 
-/// What natter may not do, as rules of an ACL that would let it.
+/// Missing rights, as the ACL rules that would grant them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MissingRights {
     /// Without these it cannot work with Redis.

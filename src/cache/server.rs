@@ -1,4 +1,4 @@
-//! What an operator wants to know of the server before natter works with it.
+//! Facts about the server that an operator checks before natter works with it.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::domain::clock::{Clock, Timestamp};
 /// How long all of it may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What a server says of itself.
+/// The server's own description.
 #[derive(Debug, Clone)]
 pub struct ServerReport {
-    /// What natter may not do there.
+    /// Rights that natter lacks there.
     pub missing: MissingRights,
     /// Its version; `None` where natter may not know.
     pub version: Option<String>,
-    /// What it does when its memory is full; `None` where natter may not know.
+    /// The eviction policy of full memory; `None` where natter may not read it.
     pub eviction: Option<String>,
     /// Its clock, where it may be asked, and ours at the same moment.
     pub clocks: Option<(Timestamp, Timestamp)>,

@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{Accepted, Created, Found, page};
+use super::reply::{Accepted, Created, Found, MailedLink};
 use super::sessions::device;
 use crate::domain::sessions::SignedIn;
 use crate::domain::text::{Email, Password, Username};
@@ -46,14 +46,27 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let sign_up = sign_up.then(self::sign_up).map(respond).boxed();
     let verify = guards.public::<()>(&VERIFY).and(json(&VERIFY)).and(accounts.clone());
     let verify = verify.then(self::verify).map(respond).boxed();
-    let verify_page =
-        guards.public::<()>(&VERIFY_PAGE).map(|(), _| page(include_str!("verify.html"))).boxed();
+    let verify_page = guards.public::<()>(&VERIFY_PAGE).map(|(), _| CONFIRM.page()).boxed();
     let resend = guards.public::<()>(&RESEND).and(json(&RESEND)).and(accounts.clone());
     let resend = resend.then(self::resend).map(respond).boxed();
     let login = guards.public::<()>(&LOGIN).and(json(&LOGIN)).and(accounts);
     let login = login.then(self::login).map(respond).boxed();
     any_of([sign_up, verify, verify_page, resend, login])
 }
+
+const CONFIRM: MailedLink = MailedLink {
+    title: "Confirm your e-mail address",
+    text: "One click, and this address is yours on natter.",
+    button: "Confirm",
+    done: "Thank you: your address is confirmed. You can sign in with it.",
+    refusals: &[
+        ("email_taken", "Someone else has confirmed this address in the meantime."),
+        (
+            "invalid_or_expired_token",
+            "This link was used before, or is older than 24 hours. Ask for a new one.",
+        ),
+    ],
+};
 
 pub(super) fn describe(docs: &mut Docs) {
     docs.tag("Accounts", "Signing up, confirming the e-mail address, signing in.");

@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{NoContent, page};
+use super::reply::{MailedLink, NoContent};
 use crate::error::Result;
 use crate::filters::body::json;
 use crate::filters::client::Client;
@@ -30,7 +30,7 @@ pub(super) fn routes(guards: &Guards, undo: &Arc<EmailUndo>) -> BoxedFilter<(Res
     let post = guards.public::<()>(&UNDO).and(json(&UNDO)).and(with(undo));
     let post = post.then(self::undo).map(respond).boxed();
     let page = guards.public::<()>(&UNDO_PAGE);
-    let page = page.map(|(), _| page_of_undo()).boxed();
+    let page = page.map(|(), _| UNDO_LINK.page()).boxed();
     any_of([post, page])
 }
 
@@ -48,9 +48,21 @@ pub(super) fn describe(docs: &mut Docs) {
         .is_mailed_page();
 }
 
-fn page_of_undo() -> Response {
-    page(include_str!("email_undo.html"))
-}
+const UNDO_LINK: MailedLink = MailedLink {
+    title: "Keep your e-mail address",
+    text: "Someone asked to move your natter account to another e-mail address. If that was not you, \
+           take it back: your account keeps this address, every device is signed out, and the \
+           password stops working until you choose a new one.",
+    button: "Take the change back",
+    done: "Done: your account has this address, and every device is signed out. Now choose a new \
+           password: where you sign in, say that you forgot it, and use the link that is mailed to \
+           this address.",
+    refusals: &[(
+        "invalid_or_expired_token",
+        "This link was used before, or the change is older than 7 days. If somebody else has your \
+         account, contact the people who run this service.",
+    )],
+};
 
 #[derive(Deserialize, Validate, ToSchema)]
 #[schema(as = UndoEmailChange)]

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use warp::Reply;
 use warp::reply::Response;
@@ -90,6 +91,32 @@ impl<T: Serialize + Send> Reply for Created<T> {
 /// and show what bears its nonce, ask only this service, and tells nobody where it was.
 pub(super) fn page(template: &str) -> Response {
     page_with(template, "")
+}
+
+/// The words of a page whose button posts the token to the page's own path.
+pub(super) struct MailedLink {
+    pub title: &'static str,
+    pub text: &'static str,
+    pub button: &'static str,
+    /// The text after success.
+    pub done: &'static str,
+    /// The texts for refusals that a repetition would not change, by their codes.
+    pub refusals: &'static [(&'static str, &'static str)],
+}
+
+impl MailedLink {
+    /// The page, as [`page`] serves it.
+    pub fn page(&self) -> Response {
+        let refusals =
+            self.refusals.iter().map(|(code, text)| ((*code).to_owned(), (*text).into()));
+        let template = include_str!("mailed_link.html")
+            .replace("{title}", self.title)
+            .replace("{text}", self.text)
+            .replace("{button}", self.button)
+            .replace("{done}", &Value::from(self.done).to_string())
+            .replace("{refusals}", &Value::Object(refusals.collect()).to_string());
+        page(&template)
+    }
 }
 
 /// As [`page`], under a policy that also says `more`, a directive with its semicolon.
