@@ -25,11 +25,11 @@ use crate::metrics::PoolMetrics;
 const MAX_WAITING: usize = 4096;
 
 tokio::task_local! {
-    /// Whoever waits for the outcome of the request that this task works on.
+    /// The caller who waits for the outcome of the request that this task works on.
     static CALLER: Caller;
 }
 
-/// What the work of a request and whoever waits for it tell each other.
+/// Signals between the work of a request and the caller who waits for it.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// Nobody waits any more, and the work may be given up: it ends at its next wait for a place,

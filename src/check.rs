@@ -43,7 +43,7 @@ pub async fn run(settings: &Settings) -> Result<(), Failed> {
         for finding in findings {
             all += 1;
             failed += usize::from(finding.level == Level::Fail);
-            // Whoever reads may stop early; the exit code says it all.
+            // The reader may stop early; the exit code says it all.
             let _ = writeln!(std::io::stdout(), "{finding}");
         }
     };

@@ -49,7 +49,7 @@ pub struct Settings {
     pub messages: Messages,
     /// Groups.
     pub groups: Groups,
-    /// What one account may have or do.
+    /// Limits of each account.
     pub quotas: Quotas,
     /// Sockets.
     pub realtime: Realtime,
@@ -148,7 +148,7 @@ pub struct Redis {
     /// `redis://` or `rediss://` with a host.
     #[serde(deserialize_with = "read::redis_url")]
     pub url: Secret,
-    /// Who may have issued the server's certificate; `None` means the public authorities.
+    /// Authorities that the server's certificate is checked against; `None` means the public ones.
     #[serde(default, deserialize_with = "read::optional")]
     pub tls_ca: Option<Authorities>,
     /// Begins every key and channel; visible ASCII, 1 to 64 bytes.
@@ -200,7 +200,7 @@ pub struct Mail {
     /// Where mails go.
     #[serde(deserialize_with = "read::one")]
     pub url: MailUrl,
-    /// Who may have issued the server's certificate; `None` means the public authorities.
+    /// Authorities that the server's certificate is checked against; `None` means the public ones.
     #[serde(default, deserialize_with = "read::optional")]
     pub tls_ca: Option<Authorities>,
     /// Sender of every mail.
@@ -253,7 +253,7 @@ pub struct Groups {
     pub max_members: u32,
 }
 
-/// `[quotas]`: what one account may have or do; `None` means any number.
+/// `[quotas]`: limits of each account; `None` means any number.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quotas {

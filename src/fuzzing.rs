@@ -47,7 +47,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// What a target's inputs are made from.
+/// The seeds and words that a target's inputs are made from.
 struct Corpus {
     seeds: Vec<Vec<u8>>,
     words: Vec<Vec<u8>>,

@@ -11,7 +11,7 @@ pub enum Beside {
 }
 
 impl Beside {
-    /// What the operator says.
+    /// The permission as the operator gives it.
     #[must_use]
     pub fn of(real_accounts: bool) -> Self {
         if real_accounts { Self::RealAccounts } else { Self::OwnAccounts }

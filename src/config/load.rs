@@ -129,7 +129,7 @@ impl Settings {
         Err(SettingsError::setting(given, problem, origin(figment, given)))
     }
 
-    /// Whoever reads the log could set anyone's password by the links in it.
+    /// The links in a log would let its readers set anyone's password.
     fn check_mail(&self, figment: &Figment) -> Result<(), SettingsError> {
         if self.mail.url != MailUrl::Log || is_localhost(&self.server.public_url) {
             return Ok(());

@@ -17,7 +17,7 @@ pub fn subscriber(addr: IpAddr) -> IpAddr {
     }
 }
 
-/// Who is counted.
+/// The account or address that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// Someone signed in.

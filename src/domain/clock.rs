@@ -110,7 +110,7 @@ enum Source {
     Manual(Arc<Hands>),
 }
 
-/// What a manual clock shows, in milliseconds.
+/// The time of a manual clock, in milliseconds.
 #[derive(Debug)]
 struct Hands {
     /// The time of day at the start.
@@ -158,7 +158,7 @@ impl Clock {
         }
     }
 
-    /// What a store's own clock shows, which nobody sets back with an instance's: `None` for the
+    /// The time of a store's own clock, which nobody sets back with an instance's: `None` for the
     /// system's, where the store tells the time itself.
     #[must_use]
     pub fn store_now(&self) -> Option<Timestamp> {

@@ -1,4 +1,4 @@
-//! What an operator is told before natter serves.
+//! Findings that an operator reads before natter serves.
 
 use std::fmt;
 
@@ -18,9 +18,9 @@ pub enum Level {
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
-    /// What was looked at: a setting, or a part of a store.
+    /// The subject: a setting, or a part of a store.
     pub what: &'static str,
-    /// What was found, without secrets.
+    /// The result, without secrets.
     pub says: String,
 }
 

@@ -59,7 +59,7 @@ fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// What an e-mail address may have before its `@`, as far as people's have it.
+/// Characters before the `@` of an e-mail address, as far as people's addresses have them.
 fn is_local(c: char) -> bool {
     is_name(c) || matches!(c, '+' | '%')
 }

@@ -6,7 +6,7 @@
 //! protocol or of addresses (`all`, `null`, `user`) is reserved as it is; `user1` and `news-junkie`
 //! are ordinary names.
 
-/// What people read as the service or as those who run it.
+/// Words that people read as the service or as those who run it.
 const AUTHORITIES: &[&str] = &[
     "admin",
     "administrator",
@@ -32,7 +32,7 @@ const AUTHORITIES: &[&str] = &[
     "webmaster",
 ];
 
-/// What may follow an authority without a separator: `adminteam` reads as `admin-team`.
+/// Words that may follow an authority without a separator: `adminteam` reads as `admin-team`.
 const COMPANIONS: &[&str] =
     &["account", "bot", "center", "desk", "group", "help", "info", "service", "team", "user"];
 
@@ -73,7 +73,7 @@ pub(super) fn is_reserved(name: &str) -> bool {
         return true;
     }
     let parts: Vec<&str> = name.split(['.', '_', '-']).collect();
-    // What is pulled apart is read together: `a.d.m.i.n-1` begins with `admin`.
+    // Letters that are pulled apart are read together: `a.d.m.i.n-1` begins with `admin`.
     let mut together = String::new();
     let (last, rest) = parts.split_last().unwrap_or((&"", &[]));
     for part in rest {
@@ -111,7 +111,7 @@ fn is_composed(text: &str) -> bool {
     AUTHORITIES.iter().map(|word| skeleton(word)).any(|word| continues(text, &word))
 }
 
-/// What is left of a text when characters that look alike are made one.
+/// The text with characters that look alike made one.
 fn skeleton(text: &str) -> String {
     let letters: String = text.chars().map(letter).collect();
     // Pairs that are read as one letter.

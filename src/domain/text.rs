@@ -123,14 +123,14 @@ impl Email {
         format!("{}@{domain}", local.split('+').next().unwrap_or(local))
     }
 
-    /// What makes it unique: the mailbox in lower case.
+    /// The unique key: the mailbox in lower case.
     #[must_use]
     pub fn key(&self) -> String {
         self.mailbox().to_lowercase()
     }
 
-    /// What natter stored as its key before domains were compared as A-labels: none where that is
-    /// the same.
+    /// Keys that natter stored before domains were compared as A-labels: none where they are the
+    /// same.
     #[must_use]
     pub fn former_keys(&self) -> Vec<String> {
         let key = self.key();

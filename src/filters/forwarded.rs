@@ -1,4 +1,4 @@
-//! What proxies say of the client's address: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
+//! The client's address as proxies report it: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

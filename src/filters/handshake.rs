@@ -36,7 +36,7 @@ pub struct Handshake {
     is_offered: bool,
 }
 
-/// What is spoken here, as a client may ask for it (RFC 6455 §1.9).
+/// The subprotocol that a client may ask for (RFC 6455 §1.9).
 pub const SUBPROTOCOL: &str = "natter.v1";
 
 /// Extracts the handshake; `None` where the request is none.

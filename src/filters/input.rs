@@ -35,7 +35,7 @@ pub fn password(text: &str) -> Result<(), ValidationError> {
     rule(Password::parse(text))
 }
 
-/// What breaks the rule that `accounts.refuse_common_passwords` makes for a password to be.
+/// Errors under `accounts.refuse_common_passwords` for a new password.
 #[must_use]
 pub fn common_password(
     is_refused: bool,

@@ -154,7 +154,7 @@ impl Part {
         self.name.as_deref()
     }
 
-    /// What the client calls the file: `filename*` (RFC 8187) comes first.
+    /// The client's name for the file: `filename*` (RFC 8187) comes first.
     #[must_use]
     pub fn filename(&self) -> Option<&str> {
         self.filename.as_deref()

@@ -4,7 +4,7 @@
 /// A header value, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parameterised<'a> {
-    /// What stands before the first semicolon.
+    /// The text before the first semicolon.
     pub word: &'a str,
     /// Name in lower case, value without its quotes; in order.
     parameters: Vec<(String, String)>,

@@ -26,7 +26,7 @@ pub use crate::domain::clients::Subject;
 use crate::domain::clock::Clock;
 use crate::error::{Error, Result};
 
-/// What a subject is called in Redis.
+/// The key of a subject in Redis.
 fn key(subject: Subject) -> String {
     match subject {
         Subject::Account(user) => format!("u:{user}"),
@@ -150,8 +150,8 @@ impl RateLimits {
         Some(Charge { class, quota: *quota, count })
     }
 
-    /// What one more request of an address would come to where it has spent its quota, without
-    /// counting one or asking anyone; `None` where it has not, or may have something left again.
+    /// The refusal of one more request of an address that has spent its quota, found without
+    /// counting one or asking Redis; `None` where some of the quota may be left.
     pub fn spent(&self, class: Class, subject: Subject) -> Option<Charge> {
         let (quota, _) = self.classes.get(&class)?;
         let refusals = self.spent.read().unwrap_or_else(PoisonError::into_inner);

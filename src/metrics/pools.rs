@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// Seconds that a caller waits for a place; the deadline of a call is 4 s.
 const WAITS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 4.0];
 
-/// What is counted for every pool; cloning shares it.
+/// Counters of all pools; cloning shares them.
 #[derive(Debug, Clone)]
 pub struct PoolsMetrics {
     waiting: IntGaugeVec,
@@ -51,7 +51,7 @@ impl PoolsMetrics {
         Self::new(&Registry::new()).map_err(Error::internal)
     }
 
-    /// What is counted for the pool of this name.
+    /// Counters of the pool of this name.
     #[must_use]
     pub fn pool(&self, name: &'static str) -> PoolMetrics {
         for reason in ["full", "late", "gone"] {
@@ -66,7 +66,7 @@ impl PoolsMetrics {
     }
 }
 
-/// What is counted for one pool.
+/// Counters of one pool.
 #[derive(Debug, Clone)]
 pub struct PoolMetrics {
     waiting: IntGauge,

@@ -73,16 +73,16 @@ pub struct AccountChange {
     pub picture: Option<Option<Attachment>>,
 }
 
-/// What is to change of an address, as a session asks for it.
+/// A change of address, as a session asks for it.
 #[derive(Debug, Clone)]
 pub struct EmailChange {
     /// Which session asks.
     pub session: SessionId,
-    /// What it asks for.
+    /// The wish.
     pub wish: EmailWish,
 }
 
-/// What is wanted of an address.
+/// The wished-for address.
 #[derive(Debug, Clone)]
 pub enum EmailWish {
     /// The same address, perhaps in other case; no other is waited for any more.
@@ -106,7 +106,7 @@ pub struct Letter {
     pub rule: RateRule,
 }
 
-/// What goes with asking for another address.
+/// Mails and limits of a request for another address.
 #[derive(Debug, Clone)]
 pub struct EmailRequest {
     /// The mail to the address that is wanted.
@@ -173,7 +173,7 @@ impl Accounts {
             let insert = this.users.rows.insert_one(&inserted).session(session).await;
             match insert {
                 Ok(_) => Ok(true),
-                // What failed here ends the transaction; nothing else is written in it.
+                // A failed insert ends the transaction; nothing else is written in it.
                 Err(error) if duplicate(&error).as_deref() == Some("_id_") => Err(Abort::GiveUp),
                 Err(error) => Err(conflict(error)),
             }
@@ -255,8 +255,8 @@ impl Accounts {
         now: Timestamp,
         session: &mut ClientSession,
     ) -> Result<(), Abort> {
-        // Whoever recovers the account writes its row and ends its sessions: what a session of
-        // before asks for comes to nothing.
+        // A recovery of the account writes its row and ends its sessions: requests of earlier
+        // sessions come to nothing.
         if !self.sessions.stands(change.session, session).await? {
             return Err(account_gone().into());
         }

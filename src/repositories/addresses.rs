@@ -27,7 +27,7 @@ const RESET_BY_OLD: Duration = Duration::from_hours(72);
 pub(super) struct FormerEmail {
     /// As its owner spelt it.
     pub email: String,
-    /// What makes it unique.
+    /// The unique key.
     pub key: String,
     #[serde(with = "date")]
     pub replaced_at: Timestamp,

@@ -29,7 +29,7 @@ const LONGEST_TRANSACTION: u64 = 10;
 /// natter is stopped for longer.
 const OPLOG_HOURS: u64 = 24;
 
-/// What is found out about a store, in order; ends early where nothing more can be.
+/// Findings about a store, in order; the list ends early where no further check can run.
 pub async fn findings(store: &Store, shards: u32) -> Vec<Finding> {
     let asked = patiently(store.admin().run_command(doc! { "hello": 1 })).await;
     let hello = match asked {

@@ -15,7 +15,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::error::Result;
 
-/// What an account comes to by the link that undoes.
+/// The state of an account after its undo link was used.
 struct Undone {
     email: String,
     email_key: String,
@@ -151,7 +151,7 @@ mod tests {
         Some((undone.email, undone.former.into_iter().map(|former| former.key).collect()))
     }
 
-    /// Whatever a thief does afterwards, the first address wins, and nothing of theirs outlives it.
+    /// The first address wins over all later changes, and nothing of a thief's outlives it.
     #[test]
     fn the_address_given_up_first_wins() {
         let row = account("c@x.test", &[("a@x.test", 3), ("b@x.test", 2)]);

@@ -15,20 +15,20 @@ use crate::domain::text::Email;
 /// A security mail to be.
 #[derive(Debug, Clone)]
 pub struct Notice {
-    /// What it tells of.
+    /// The kind of mail.
     pub kind: MailKind,
     /// Past it there is no mail, and the change goes on.
     pub rule: RateRule,
     /// Until when sending it makes sense.
     pub expires_at: Timestamp,
-    /// What takes the change back, where the mail has such a link.
+    /// The link that takes the change back, where the mail has one.
     pub undo: Option<UndoLink>,
 }
 
 /// The link that undoes a change of address.
 #[derive(Debug, Clone)]
 pub struct UndoLink {
-    /// What its token is made from.
+    /// The nonce that its token is made from.
     pub nonce: [u8; 16],
     /// SHA-256 of the token.
     pub digest: [u8; 32],

@@ -103,7 +103,7 @@ pub struct Replaced {
 pub struct SessionRoom {
     /// So many.
     pub most: u32,
-    /// What this instance knows of when a session was last used here.
+    /// The latest use of a session at this instance, if it knows one.
     pub used_here: Arc<dyn Fn(SessionId) -> Option<Timestamp> + Send + Sync>,
 }
 

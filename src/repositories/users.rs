@@ -69,7 +69,7 @@ impl Row {
     }
 }
 
-/// What a network is known by: a keyed hash, so that no list of addresses lies here.
+/// The key of a network: a keyed hash, so that no list of addresses lies here.
 pub type NetworkKey = [u8; 16];
 
 /// What an account is recognised by.

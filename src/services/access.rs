@@ -82,7 +82,7 @@ pub struct Access {
     jwk: Jwk,
     clock: Clock,
     live: Arc<LiveSessions>,
-    /// What tokens say that were verified, by their SHA-256. Checking a signature takes 30 µs,
+    /// Claims of verified tokens, by their SHA-256. Checking a signature takes 30 µs,
     /// and a client shows one token with every request of an hour.
     verified: Mutex<BoundedMap<[u8; 32], Pass>>,
 }
@@ -164,7 +164,7 @@ impl Access {
         })
     }
 
-    /// What a token says that this service has signed.
+    /// The claims of a token that this service has signed.
     fn verify(&self, token: &str) -> Result<Pass> {
         let digest = digest_of(token);
         if let Some(pass) = self.verified().get(&digest) {

@@ -17,7 +17,7 @@ const UNREAD: u32 = 192 << 10;
 /// KiB of them that one account may leave unread, or one address where there is no account.
 const UNREAD_EACH: u32 = 16 << 10;
 
-/// What an instance holds of answers that clients have yet to take, in KiB.
+/// The budget of answers that clients have yet to take from an instance, in KiB.
 pub type UnreadAnswers = Budget<Subject>;
 
 impl UnreadAnswers {
@@ -87,7 +87,7 @@ impl<K: Eq + Hash + Copy> Budget<K> {
     }
 }
 
-/// What was taken of a budget; dropping it gives it back.
+/// A share of a budget; dropping it gives it back.
 #[derive(Debug)]
 pub struct Share<K: Eq + Hash + Copy> {
     _own: OwnedSemaphorePermit,

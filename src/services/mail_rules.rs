@@ -44,7 +44,7 @@ impl MailRules {
         Self { key: MacKey::derive(master, "mail-rules"), tokens: MailTokens::new(master) }
     }
 
-    /// What a mailbox may get.
+    /// The limit of mails to a mailbox.
     pub(super) fn mailbox(&self, to: &Email) -> RateRule {
         let key = self.key.mac(&[b"mailbox", to.untagged_key().as_bytes()]);
         RateRule { key, most: MAILS_A_DAY, window: DAY }
@@ -56,7 +56,7 @@ impl MailRules {
         RateRule { key, most: EMAIL_REQUESTS_A_DAY, window: DAY }
     }
 
-    /// What notices of one kind are counted under.
+    /// The key that notices of one kind are counted under.
     pub(super) fn notice_key(&self, kind: MailKind, user: UserId) -> WindowKey {
         self.key.mac(&[b"notice", kind.name().as_bytes(), &user.bytes()])
     }

@@ -23,7 +23,7 @@ impl Networks {
         Self { users, key: MacKey::derive(master, "network"), clock: clock.clone() }
     }
 
-    /// What the network of a device is known by.
+    /// The key of a device's network.
     #[must_use]
     pub fn key_of(&self, device: &Device) -> NetworkKey {
         self.key.mac(&[device.network().to_string().as_bytes()])

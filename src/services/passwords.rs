@@ -29,7 +29,7 @@ pub struct Passwords {
     lanes: Lanes,
 }
 
-/// What a hash costs to make, and what it costs to find out that a password is wrong.
+/// The costs of making a hash and of refusing a wrong password.
 #[derive(Debug, Clone)]
 struct Costs {
     /// Of new hashes.
@@ -53,7 +53,7 @@ impl fmt::Debug for Turn {
     }
 }
 
-/// What came of checking a password.
+/// The outcome of a password check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It is another.

@@ -36,7 +36,7 @@ pub struct Search {
     cursors: Cursors,
 }
 
-/// What one request has found.
+/// The hits of one request.
 struct Hits {
     messages: Vec<StoredMessage>,
     /// The last message gone through, where the request's budget ended before the page was full.

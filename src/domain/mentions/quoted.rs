@@ -144,7 +144,7 @@ fn closing_bracket(text: &str) -> Option<usize> {
     None
 }
 
-/// What a word that may be an address consists of before its path.
+/// Characters of a possible address before its path.
 fn is_address(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '_' | '@' | '＠')
 }

@@ -66,7 +66,7 @@ fn is_in_run(c: char) -> bool {
         && (c.is_alphanumeric() || is_mark())
 }
 
-/// What stands between syllables or shows a line where it may break; a query may leave it out.
+/// Marks between syllables or at possible line breaks; a query may leave them out.
 fn is_passed_over(c: char) -> bool {
     matches!(c, '\u{200B}'..='\u{200D}' | '\u{F0B}' | '\u{F0C}')
 }

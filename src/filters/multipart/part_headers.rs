@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes out where `form` comes in pieces of this size.
+    /// The output for a `form` that comes in pieces of this size.
     fn cleaned(form: &[u8], size: usize) -> Vec<u8> {
         let mut headers = PartHeaders::new("x");
         form.chunks(size).flat_map(|piece| headers.clean(Bytes::copy_from_slice(piece))).collect()

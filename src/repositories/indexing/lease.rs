@@ -32,7 +32,7 @@ pub(super) struct LeaseRow {
     until: Option<Timestamp>,
     /// Number of times that it was taken.
     fence: i64,
-    /// Who took it last, unless that was an instance of the first form.
+    /// The latest holder, unless that was an instance of the first form.
     #[serde(default)]
     holder: Option<Holder>,
     /// How far messages are indexed again; none where they never had to be.
@@ -40,7 +40,7 @@ pub(super) struct LeaseRow {
     again: Option<Again>,
 }
 
-/// What a holder writes.
+/// The form of terms that a holder writes.
 #[derive(Debug, Clone, Copy, Deserialize)]
 struct Holder {
     form: i32,

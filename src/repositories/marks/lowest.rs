@@ -24,7 +24,7 @@ struct Lowest {
     user_id: UserId,
     read_seq: u64,
     delivered_seq: u64,
-    /// What is shown instead, under a block.
+    /// The marks shown instead, under a block.
     #[serde(default)]
     shown: Option<Shown>,
     /// Which mark this row has among the lowest.

@@ -23,7 +23,7 @@ struct ReceiptRow {
     delivered_seq: u64,
     #[serde(with = "optional_date", default)]
     delivered_at: Option<Timestamp>,
-    /// What others are shown instead, under a block.
+    /// The marks that others see instead, under a block.
     #[serde(default)]
     shown: Option<Shown>,
 }

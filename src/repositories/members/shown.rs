@@ -1,4 +1,4 @@
-//! What others are shown of a member's marks while a block hides how they move.
+//! A member's marks as others see them while a block hides how they move.
 //!
 //! The first mark that moves under a block keeps in the row what was to be seen before; `shown` is
 //! in a row exactly while it hides something. Rows of blocks that an earlier natter made need

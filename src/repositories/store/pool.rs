@@ -50,7 +50,7 @@ pub(in crate::repositories) struct Pool {
     admission: Admission,
 }
 
-/// What knows the pool that its calls go through.
+/// A handle that knows the pool of its calls.
 pub(in crate::repositories) trait Pooled {
     fn pool(&self) -> &Pool;
 }
@@ -89,8 +89,8 @@ impl Pool {
     }
 }
 
-/// What lets the call that is polled notice its check-outs: the driver tells of them in the task
-/// that waits for them.
+/// Handler of pool events, which lets the polled call notice its check-outs: the driver emits them
+/// in the task that waits.
 pub(super) fn observe_checkouts(options: &mut ClientOptions) {
     options.cmap_event_handler = Some(EventHandler::callback(|event| {
         let queued = match event {

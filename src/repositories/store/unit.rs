@@ -29,7 +29,7 @@ pub(super) struct Unit {
     session: Option<ClientSession>,
     /// Whether the server may have a transaction of the session open.
     is_open: bool,
-    /// What every database of natter has.
+    /// A collection that every database of natter has.
     meta: Collection<Document>,
 }
 

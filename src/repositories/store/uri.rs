@@ -66,7 +66,7 @@ fn repeats_secret(uri: &str, text: &str) -> bool {
     tells(&pieces) || pieces.windows(TELLING).any(tells)
 }
 
-/// What the URI says, with what natter needs beside it.
+/// The options of the URI, with those that natter needs beside them.
 pub(super) async fn options(uri: &str) -> Result<ClientOptions, UriError> {
     if let Some(option) = unsupported(uri) {
         return Err(UriError::other(format!("natter does not support the option {option}")));
@@ -84,7 +84,7 @@ fn unsupported(uri: &str) -> Option<&str> {
     names.find(|name| UNHEEDED.contains(&name.to_ascii_lowercase().as_str()))
 }
 
-/// What is asked for and cannot be done: the end of the line.
+/// Refuses options that cannot be honoured; the error ends the line.
 fn check(options: &ClientOptions) -> Result<(), String> {
     let refuse = |why: &str| Err(why.to_owned());
     let write = options.write_concern.as_ref();

@@ -127,7 +127,7 @@ impl Plan {
 pub(super) struct KeysOf {
     /// Its own: that of its sender in its conversation. It is the one that is written.
     pub key: Vec<u8>,
-    /// What natter wrote before keys counted per conversation: the sender's, in all of them.
+    /// The key of an earlier natter, which counted per sender in all conversations.
     pub former: Vec<u8>,
 }
 

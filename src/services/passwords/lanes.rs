@@ -1,5 +1,5 @@
-//! Who hashes next. Those who sign in from where their account has signed in before wait in a lane
-//! of their own, so that a storm of logins from elsewhere does not keep them waiting.
+//! The order of hashing. Sign-ins from a network where the account has signed in before wait in a
+//! lane of their own, so that a storm of logins from elsewhere does not keep them waiting.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,8 +19,8 @@ const KNOWN_IN_A_ROW: u32 = 3;
 /// Where a request waits for its turn at hashing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Whoever has shown to belong to the account: by a session, or by a network from which the
-    /// account has signed in before. Nothing that a client merely says leads here.
+    /// Callers who have shown that they belong to the account: by a session, or by a network from
+    /// which the account has signed in before. Nothing that a client merely says leads here.
     Known,
     /// Everyone else.
     Stranger,
@@ -90,7 +90,7 @@ impl Lanes {
             let most = state.most;
             let queue = state.lane(lane);
             if queue.len() >= most {
-                // Whoever has gone away needs no place.
+                // Callers who have gone away need no place.
                 queue.retain(|waiting| !waiting.is_closed());
             }
             if queue.len() >= most {
@@ -108,7 +108,7 @@ impl Lanes {
         loop {
             let Some(next) = self.state().next() else { return };
             match next.send(Permit(Some(self.clone()))) {
-                // Whoever goes away now drops the permit, which passes it on.
+                // A caller who goes away now drops the permit, which passes it on.
                 Ok(()) => return,
                 Err(mut unwanted) => unwanted.0 = None,
             }
@@ -200,7 +200,7 @@ mod tests {
         }
         assert!(lanes.turn(Lane::Stranger).await.is_none());
         let known = wait(&lanes, Lane::Known, &turns).await;
-        // Whoever goes away makes room, and takes no turn with them.
+        // Callers who go away make room, and take no turn with them.
         for gone in strangers.drain(..10) {
             gone.abort();
             assert!(gone.await.is_err());

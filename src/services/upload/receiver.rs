@@ -174,7 +174,7 @@ impl Receiver {
     }
 }
 
-/// What was stored, in parts: an archive is not kept either.
+/// The stored file, read in parts: an archive is not kept in memory either.
 impl archives::Source for Receiver {
     async fn range(&self, from: u64, to: u64) -> Result<Vec<u8>> {
         let to = to.min(self.size);
