@@ -165,19 +165,45 @@ async fn proxies_name_the_client_in_their_ways() {
     }
 }
 
-#[tokio::test]
-async fn a_preflight_from_a_named_origin_gets_what_it_asks_for() {
-    let app = TestApp::with(|settings| {
+/// A natter that pages of one origin may use.
+async fn named_origin() -> TestApp {
+    TestApp::with(|settings| {
         settings.server.cors_origins = vec!["https://app.example".parse().expect("an origin")];
     })
-    .await;
-    let ask = async |path: &str, origin: &str, headers: &str| {
-        let preflight = app.request("OPTIONS", path).header("origin", origin);
-        let preflight = preflight.header("access-control-request-method", "PUT");
-        Answer::of(preflight.header("access-control-request-headers", headers)).await
-    };
+    .await
+}
+
+/// Asks whether a page may PUT there with these headers.
+async fn preflight(app: &TestApp, path: &str, origin: &str, headers: &str) -> Answer {
+    let preflight = app.request("OPTIONS", path).header("origin", origin);
+    let preflight = preflight.header("access-control-request-method", "PUT");
+    Answer::of(preflight.header("access-control-request-headers", headers)).await
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_is_permitted_so_that_the_page_reads_the_refusal() {
+    let app = named_origin().await;
+    for (path, status, code) in [
+        ("/users/not-a-uuid", 404, "not_found"),
+        ("/no/such/path", 404, "not_found"),
+        ("/login", 405, "method_not_allowed"),
+    ] {
+        let answer = preflight(&app, path, "https://app.example", "x-mine").await;
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{path}");
+        assert_eq!(answer.header("access-control-allow-methods"), "PUT", "{path}");
+        assert_eq!(answer.header("access-control-allow-headers"), "x-mine", "{path}");
+        let refused = app.request("PUT", path).header("origin", "https://app.example");
+        let refused = Answer::of(refused).await;
+        assert_eq!(refused.header("access-control-allow-origin"), "https://app.example", "{path}");
+        refused.problem(status, code);
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_from_a_named_origin_gets_what_it_asks_for() {
+    let app = named_origin().await;
     let wanted = "authorization,cache-control,traceparent,x-requested-with";
-    let answer = ask("/profile", "https://app.example", wanted).await;
+    let answer = preflight(&app, "/profile", "https://app.example", wanted).await;
     assert_eq!(answer.status, 204);
     assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
     assert_eq!(answer.header("access-control-allow-credentials"), "true");
@@ -189,24 +215,10 @@ async fn a_preflight_from_a_named_origin_gets_what_it_asks_for() {
             vary.to_str().is_ok_and(|vary| vary.to_ascii_lowercase().contains("origin"))
         });
     assert!(varies);
-    // The requests themselves are refused, and the page can read how.
-    for path in ["/users/not-a-uuid", "/no/such/path", "/login"] {
-        let answer = ask(path, "https://app.example", wanted).await;
-        assert_eq!((answer.status, answer.body.len()), (204, 0), "{path}");
-        assert_eq!(answer.header("access-control-allow-methods"), "PUT", "{path}");
-        assert_eq!(answer.header("access-control-allow-headers"), wanted, "{path}");
-        let refused = app.request("PUT", path).header("origin", "https://app.example");
-        let refused = Answer::of(refused).await;
-        assert_eq!(refused.header("access-control-allow-origin"), "https://app.example", "{path}");
-        refused.problem(
-            if path == "/login" { 405 } else { 404 },
-            if path == "/login" { "method_not_allowed" } else { "not_found" },
-        );
-    }
     for other in ["https://evil.example", "https://app.example:8443", "http://app.example", "null"]
     {
         for answer in [
-            ask("/profile", other, wanted).await,
+            preflight(&app, "/profile", other, wanted).await,
             Answer::of(app.request("GET", "/healthz").header("origin", other)).await,
         ] {
             let names = answer.headers.keys().map(HeaderName::as_str);
