@@ -42,7 +42,7 @@ clippy:
 	cargo clippy --locked --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
 deny:
 	dev/deny

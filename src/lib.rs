@@ -4,31 +4,89 @@
 //! `main → app → {server, routes, realtime} → filters → services → {repositories, cache, bus, mail}
 //! → domain`.
 
-pub mod admission;
+mod admission;
 pub mod app;
-pub mod bus;
-pub mod cache;
+mod bus;
+mod cache;
 pub mod check;
 pub mod cli;
 pub mod config;
-pub mod domain;
-pub mod error;
+mod domain;
+mod error;
 pub mod failpoint;
-pub mod filters;
+mod filters;
 #[cfg(test)]
 mod fuzzing;
 pub mod healthcheck;
-pub mod lifecycle;
-pub mod mail;
-pub mod metrics;
-pub mod realtime;
-pub mod repositories;
-pub mod routes;
-pub mod server;
-pub mod services;
+mod lifecycle;
+mod mail;
+mod metrics;
+mod realtime;
+mod repositories;
+mod routes;
+mod server;
+mod services;
 pub mod telemetry;
 
 pub use error::{Error, Result};
+pub use routes::{asyncapi, openapi};
+
+/// Parts of natter for its own tests and benches; no interface for anyone else.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::cache::Redis;
+    pub use crate::error::Error;
+    pub use crate::lifecycle::{Drain, Shutdown};
+    pub use crate::mail::Mailer;
+    pub use crate::metrics::Metrics;
+    pub use crate::routes::table;
+
+    pub mod domain {
+        pub use crate::domain::clock::{Clock, Timestamp, random_bytes};
+        pub use crate::domain::events::{Audience, Event, Happening, Position};
+        pub use crate::domain::ids::{
+            AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId,
+        };
+        pub use crate::domain::mails::MailKind;
+        pub use crate::domain::notifications::NotificationId;
+        pub use crate::domain::population::Population;
+        pub use crate::domain::sessions::{Device, Session};
+        pub use crate::domain::text::{Email, Username};
+        pub use crate::domain::words::hashes_of;
+    }
+
+    pub mod filters {
+        pub use crate::filters::context::RequestContext;
+        pub use crate::filters::endpoint::{Access, Body, Class, Endpoint};
+        pub use crate::filters::forwarded::Proxies;
+        pub use crate::filters::guards::{Caller, Guards};
+        pub use crate::filters::rate_limit::{Charge, RateLimits, Subject};
+    }
+
+    pub mod repositories {
+        pub use crate::repositories::Repositories;
+        pub use crate::repositories::accounts::NewAccount;
+        pub use crate::repositories::events::Events;
+        pub use crate::repositories::events::stream::Occurrence;
+        pub use crate::repositories::indexing::{Batch, Indexed};
+        pub use crate::repositories::messages::shard_of;
+        pub use crate::repositories::password::SignIn;
+        pub use crate::repositories::schema;
+        pub use crate::repositories::schema::{Applied, By, SchemaError, Step};
+        pub use crate::repositories::sessions::Sessions;
+        pub use crate::repositories::store::Store;
+    }
+
+    pub mod services {
+        pub use crate::services::access::Access;
+        pub use crate::services::attachments::Attachments;
+        pub use crate::services::budget::UnreadAnswers;
+        pub use crate::services::live::LiveSessions;
+        pub use crate::services::mail_rules::MailRules;
+        pub use crate::services::seed::load::Made;
+        pub use crate::services::seed::population::{PASSWORD, Populated, Progress, address};
+    }
+}
 
 /// Gives memory back after a flood, and counts what each thread takes (docs/decisions/0024).
 #[global_allocator]

@@ -10,23 +10,18 @@
 //! Background tasks outlive the requests on purpose: a request under way may still wait for a
 //! writer or queue a mail.
 
-use std::{
-    future::Future,
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tokio::{
-    select,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::Notify,
-    time::sleep,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::select;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 /// How long the phases of a stop may take.

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use natter::app::{self, Beside, Failure, OtherAccounts};
+use natter::app;
+use natter::app::{Beside, Failure, OtherAccounts};
 use natter::cli::{Cli, Command};
 use natter::config::Settings;
-use natter::routes::{asyncapi, openapi};
+use natter::{asyncapi, openapi};
 use natter::{check, failpoint, healthcheck, telemetry};
 
 /// Exit code for what the operator has to change, as clap uses it for the command line.

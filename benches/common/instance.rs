@@ -1,13 +1,14 @@
 //! A natter of the load tool's own: a process apart, with a database that goes with it.
 
-use std::fs::{self, File};
+use std::fs;
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use http::StatusCode;
-use natter::domain::clock::random_bytes;
+use natter::internals::domain::random_bytes;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;

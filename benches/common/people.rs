@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use http::{HeaderValue, StatusCode};
-use natter::domain::clock::random_bytes;
+use natter::internals::domain::random_bytes;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::machine::{self, USERS};
+use super::machine;
+use super::machine::USERS;
 
 /// How many different errors, or complaints in the log, are shown.
 const LINES_SHOWN: usize = 5;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use natter::domain::clock::random_bytes;
+use natter::internals::domain::random_bytes;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 

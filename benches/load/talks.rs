@@ -1,7 +1,7 @@
 //! The conversations that people have had before they are measured, and whom each talks with.
 
 use http::StatusCode;
-use natter::domain::clock::random_bytes;
+use natter::internals::domain::random_bytes;
 use serde_json::{Value, json};
 
 use super::common::Result;

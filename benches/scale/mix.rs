@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use natter::domain::clock::random_bytes;
+use natter::internals::domain::random_bytes;
 use serde_json::json;
 use tokio::time::Instant;
 

@@ -1,8 +1,8 @@
 //! Those who are signed in, and where they write.
 
 use http::{HeaderValue, StatusCode};
-use natter::domain::clock::random_bytes;
-use natter::services::seed::population::{PASSWORD, address};
+use natter::internals::domain::random_bytes;
+use natter::internals::services::{PASSWORD, address};
 use serde_json::{Value, json};
 
 use super::Result;

@@ -12,7 +12,8 @@ use crate::domain::clock::Clock;
 use crate::domain::population::Population;
 use crate::repositories::bulk::Bulk;
 use crate::repositories::costs::Costs;
-use crate::repositories::schema::{self, By};
+use crate::repositories::schema;
+use crate::repositories::schema::By;
 use crate::repositories::store::Store;
 use crate::services::seed::population::{Populated, Populator, Progress};
 

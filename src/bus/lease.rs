@@ -51,18 +51,12 @@ impl Lease {
     }
 
     /// Takes the relay for two seconds; `false` while another instance has it.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn take(&mut self) -> Result<bool> {
         self.run(TAKE).await
     }
 
     /// Keeps it for two more seconds; `false` where it is lost, or the server has forgotten it:
     /// then it may have forgotten more.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn keep(&mut self) -> Result<bool> {
         let kept = self.run(KEEP).await?;
         self.note_evicted().await?;

@@ -74,9 +74,6 @@ impl Bus {
     }
 
     /// Says that this instance tells no more of what it was told under this token.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn confirm(&self, token: &str) -> Result<()> {
         let key = self.names.known(token);
         let mut commands = redis::pipe();

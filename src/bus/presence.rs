@@ -66,9 +66,6 @@ pub struct State {
 
 impl Bus {
     /// Adds a connection of a user; how many there were, or `None` where there are `most` already.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn join(
         &self,
         user: UserId,
@@ -111,9 +108,6 @@ impl Bus {
     }
 
     /// How these users are, in this order.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn states(&self, users: &[UserId]) -> Result<Vec<State>> {
         let mut states = Vec::with_capacity(users.len());
         for some in users.chunks(TOGETHER) {
@@ -136,9 +130,6 @@ impl Bus {
     }
 
     /// Says that this instance lives.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn beat(&self) -> Result<()> {
         let mut commands = redis::pipe();
         let beat = commands.cmd("EVAL").arg(&BEATING.text).arg(1).arg(self.names.instances());
@@ -148,9 +139,6 @@ impl Bus {
 
     /// Which instances live, and whether this is one of them: it is not where Redis has lost
     /// everything.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn alive(&self) -> Result<(Vec<String>, bool)> {
         let mut commands = redis::pipe();
         commands.cmd("EVAL").arg(&LISTING.text).arg(1).arg(self.names.instances());

@@ -38,9 +38,6 @@ impl fmt::Debug for Messages {
 
 impl Bus {
     /// A new subscriber connection, to no user's channel yet.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn subscriber(&self) -> Result<Subscriber> {
         let pubsub = timeout(PATIENCE, self.client.get_async_pubsub()).await;
         let pubsub = pubsub.map_err(|_| Error::unavailable())?.map_err(away)?;
@@ -54,9 +51,6 @@ impl Bus {
 
 impl Subscriber {
     /// Begins to hear what these users are told: whatever is told after this returns is heard.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn hear(&mut self, users: &[UserId]) -> Result<()> {
         let channels: Vec<String> = users.iter().map(|user| self.names.channel(*user)).collect();
         if channels.is_empty() {
@@ -67,9 +61,6 @@ impl Subscriber {
     }
 
     /// Hears no more of these users.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn ignore(&mut self, users: &[UserId]) -> Result<()> {
         let channels: Vec<String> = users.iter().map(|user| self.names.channel(*user)).collect();
         if channels.is_empty() {
@@ -80,9 +71,6 @@ impl Subscriber {
     }
 
     /// Whether the server still answers.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn ping(&mut self) -> Result<()> {
         let answered = timeout(PATIENCE, self.sink.ping::<redis::Value>()).await;
         answered.map_err(|_| Error::unavailable())?.map_err(away).map(drop)

@@ -68,9 +68,6 @@ impl fmt::Debug for Writer {
 
 impl Bus {
     /// A new connection to write over.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn writer(&self) -> Result<Writer> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
@@ -89,9 +86,6 @@ impl Writer {
     }
 
     /// What is written from now on goes to the logs that there are; `None` where there are none.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn bounds(&mut self) -> Result<Option<Bounds>> {
         let bounds = self.found().await?.bounds();
         self.epoch = bounds.map(|bounds| bounds.epoch);

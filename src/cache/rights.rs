@@ -100,9 +100,6 @@ impl Redis {
     }
 
     /// Tries every command that natter sends.
-    ///
-    /// # Errors
-    /// Redis is away.
     pub async fn missing_rights(&self) -> Result<MissingRights, RedisError> {
         let connection = self.client.get_multiplexed_async_connection().await?;
         let key = format!("{}rights:{:016x}", self.prefix, u64::from_be_bytes(random_bytes()));

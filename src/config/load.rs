@@ -7,7 +7,8 @@ use figment::Figment;
 use figment::error::Kind;
 use url::{Host, Url};
 
-use super::layers::{self, Layer};
+use super::layers;
+use super::layers::Layer;
 use super::{MailUrl, Settings};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");

@@ -53,12 +53,6 @@ impl Words {
         Ok(Self { whole: units(&rest).map(cut).collect(), runs })
     }
 
-    /// Whether there is nothing to look for.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.whole.is_empty() && self.runs.is_empty()
-    }
-
     /// Whether a text has all of them.
     #[must_use]
     pub fn are_in(&self, text: &str) -> bool {

@@ -3,7 +3,8 @@
 //! Counted below the protocol, because a message shows neither how many fragments it came in nor
 //! those of one that never ends.
 
-use std::io::{self, IoSlice};
+use std::io;
+use std::io::IoSlice;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -9,8 +9,10 @@ use warp::{Filter, Rejection};
 
 use super::client::{Client, client};
 use super::context::{RequestContext, context};
-use super::endpoint::{Access, Class, Endpoint, at};
+use super::endpoint::{Access, Class, Endpoint};
 use super::forwarded::Proxies;
+use super::front::at;
+use super::json_or_multipart::claims_form;
 use super::path::PathParams;
 use super::rate_limit::{RateLimits, Subject};
 use crate::domain::clock::Timestamp;
@@ -85,7 +87,7 @@ impl Guards {
             .and_then(move |params, client, context: Arc<RequestContext>, headers: HeaderMap| {
                 let guards = guards.clone();
                 async move {
-                    let class = endpoint.class_of(&headers);
+                    let class = endpoint.class_of(claims_form(&headers));
                     let caller = guards.identify(class, client, &context, &headers).await?;
                     Ok::<_, Rejection>((params, caller))
                 }

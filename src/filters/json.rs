@@ -19,19 +19,12 @@ const MAX_DEPTH: usize = 32;
 const MAX_ELEMENT_ERRORS: usize = 1000;
 
 /// Reads an input object and checks its rules. Every field of `T` is an `Option`, so that a field
-/// of the wrong type can be reported and the others still be read.
+/// of the wrong type can be reported and the others still be read. `check` finds fields that break a
+/// rule of this instance's settings.
 ///
 /// # Errors
 /// `malformed_json` for what is not JSON, repeats a name or nests past 32;
 /// `validation_failed` with every bad field otherwise.
-pub fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T> {
-    read_with(bytes, |_| Vec::new())
-}
-
-/// As [`read`]; `check` finds what breaks a rule that only this instance's settings make.
-///
-/// # Errors
-/// As [`read`].
 pub fn read_with<T: DeserializeOwned + Validate>(
     bytes: &[u8],
     check: impl FnOnce(&T) -> Vec<FieldError>,
@@ -253,6 +246,10 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+
+    fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T> {
+        read_with(bytes, |_| Vec::new())
+    }
     use crate::domain::ids::UserId;
 
     #[derive(Debug, Deserialize, Validate)]

@@ -20,7 +20,8 @@ use http::{HeaderMap, HeaderValue};
 
 use super::endpoint::Class;
 use crate::cache::Redis;
-use crate::cache::rate_limit::{self, Count};
+use crate::cache::rate_limit;
+use crate::cache::rate_limit::Count;
 use crate::config::{Limits, Quota};
 pub use crate::domain::clients::Subject;
 use crate::domain::clock::Clock;

@@ -65,7 +65,7 @@ impl Connection<'_> {
     async fn run(&mut self, mut entrance: Entrance) -> Result<(), Ending> {
         let Some(pass) = self.introduced(&mut entrance).await? else { return Ok(()) };
         let since = entrance.since.as_deref();
-        let mut visit = self.realtime.admit(pass, entrance.addr, since).await?;
+        let mut visit = self.realtime.admit(pass, since).await?;
         let (ready, socket) = (visit.ready.clone(), visit.socket.clone());
         self.send(&socket, &[ready]).await?;
         while let Some(frames) = visit.past(self.realtime).await? {
@@ -195,7 +195,14 @@ impl Connection<'_> {
         self.realtime.metrics.closed(ending.close.code().0);
         let within = match ending.close {
             Close::TooSlow => SLOW_READS_WITHIN,
-            _ => READ_WITHIN,
+            Close::Leaving
+            | Close::Protocol
+            | Close::NotText
+            | Close::TooBig
+            | Close::Malformed
+            | Close::Unauthenticated
+            | Close::NoToken
+            | Close::TooMany => READ_WITHIN,
         };
         if let Some(last) = &ending.last {
             let _ = timeout(within, self.wire.feed(last)).await;

@@ -3,7 +3,6 @@
 mod ending;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -49,8 +48,6 @@ pub struct Socket {
     pub user: UserId,
     /// Of which session.
     pub session: SessionId,
-    /// From where.
-    pub addr: IpAddr,
     state: Mutex<State>,
     wake: Notify,
     rest: Notify,
@@ -67,12 +64,12 @@ pub enum Next {
 
 impl Socket {
     /// A connection with a token that is good until `expires_at`.
-    pub fn new(user: UserId, session: SessionId, addr: IpAddr, expires_at: Timestamp) -> Self {
+    pub fn new(user: UserId, session: SessionId, expires_at: Timestamp) -> Self {
         let (waiting, after, ending, holds) = Default::default();
         let (is_held, is_sending) = (false, false);
         let state = State { waiting, after, ending, expires_at, holds, is_held, is_sending };
         let (wake, rest) = Default::default();
-        Self { user, session, addr, state: Mutex::new(state), wake, rest }
+        Self { user, session, state: Mutex::new(state), wake, rest }
     }
 
     /// Puts an event into the queue, unless the client has it.
@@ -228,13 +225,11 @@ impl Socket {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
 
     use super::*;
 
     fn socket() -> Socket {
-        let addr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Socket::new(UserId::random(), SessionId::random(), addr, Timestamp::from_millis(0))
+        Socket::new(UserId::random(), SessionId::random(), Timestamp::from_millis(0))
     }
 
     #[tokio::test]

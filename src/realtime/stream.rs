@@ -42,7 +42,7 @@ pub async fn open(
     since: Option<&str>,
 ) -> Result<mpsc::Receiver<Bytes>, Close> {
     let arrival = realtime.hub.arrive(addr)?;
-    let visit = realtime.admit(pass, addr, since).await?;
+    let visit = realtime.admit(pass, since).await?;
     let (pieces, told) = mpsc::channel(1);
     tokio::spawn(serve(realtime, visit, arrival, pieces));
     Ok(told)

@@ -1,6 +1,4 @@
 //! A connection that is let in: what it is told first, and what it has missed.
-
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,13 +58,8 @@ impl Realtime {
     ///
     /// # Errors
     /// How it is to be closed instead.
-    pub async fn admit(
-        &self,
-        pass: Pass,
-        addr: IpAddr,
-        since: Option<&str>,
-    ) -> Result<Visit, Close> {
-        let socket = Arc::new(Socket::new(pass.user, pass.session, addr, pass.expires_at));
+    pub async fn admit(&self, pass: Pass, since: Option<&str>) -> Result<Visit, Close> {
+        let socket = Arc::new(Socket::new(pass.user, pass.session, pass.expires_at));
         let known = self.hub.expect(&socket)?;
         let (hub, counted) = (self.hub.clone(), self.metrics.connected());
         let stay = Stay { hub, socket: socket.clone(), _counted: counted };

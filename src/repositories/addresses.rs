@@ -51,9 +51,6 @@ impl Row {
 
 impl Users {
     /// Whether an account has this address, verified or not, or holds it after a change.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn has_email(&self, email: &Email, now: Timestamp) -> Result<bool> {
         let either = vec![doc! { "email_key": { "$in": all_keys(email) } }, held(email, now)];
         self.exists(present(doc! { "$and": [{ "$or": either }] }, now)).await
@@ -61,9 +58,6 @@ impl Users {
 
     /// Whether an account other than `but` was verified with this address, or holds it after a
     /// change.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn others_have_email(
         &self,
         but: UserId,
@@ -77,9 +71,6 @@ impl Users {
 
     /// The account whose password can be set anew by this address, and the address as its owner
     /// spelt it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn recoverable_by(
         &self,
         email: &Email,
@@ -96,9 +87,6 @@ impl Users {
     }
 
     /// Takes this address from an account that gave it up so long ago that it no longer holds it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn free_address(&self, email: &Email, now: Timestamp) -> Result<()> {
         let (stale, pull) = freeing(&email.key(), now);
         within(&self.rows, self.rows.update_many(stale, pull)).await?;

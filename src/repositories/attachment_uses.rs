@@ -114,9 +114,6 @@ impl AttachmentUses {
 
     /// The conversations that a file is used in, each once however often it was sent there: in the
     /// order of their ids, after `after` (`None`: from the first on), at most `limit`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn conversations_of(
         &self,
         attachment: AttachmentId,

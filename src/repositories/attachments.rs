@@ -111,9 +111,6 @@ impl Attachments {
 
     /// Whether an account stores as many bytes as it may, so that no upload need begin. Exact is
     /// only [`finish`](Self::finish).
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn is_full(&self, uploader: UserId, quota: u64) -> Result<bool> {
         Ok(self.storage.counted(uploader).await? >= quota)
     }
@@ -170,35 +167,23 @@ impl Attachments {
     }
 
     /// Forgets a file that did not become ready.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn forget(&self, id: AttachmentId) -> Result<()> {
         within(&self.rows, self.rows.delete_one(doc! { "_id": id, "state": "uploading" })).await?;
         Ok(())
     }
 
     /// Files that began before `before` and did not become ready; at most `limit`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn abandoned(&self, before: Timestamp, limit: i64) -> Result<Vec<AttachmentId>> {
         let abandoned = doc! { "state": "uploading", "created_at": { "$lt": before } };
         self.keys(abandoned, limit).await
     }
 
     /// Files that ended, and whose bytes may still be there; at most `limit`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn ended(&self, limit: i64) -> Result<Vec<AttachmentId>> {
         self.keys(doc! { "state": "deleting" }, limit).await
     }
 
     /// Forgets a file that ended, once its bytes are gone.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn erase(&self, id: AttachmentId) -> Result<()> {
         within(&self.rows, self.rows.delete_one(doc! { "_id": id, "state": "deleting" })).await?;
         Ok(())
@@ -216,9 +201,6 @@ impl Attachments {
     }
 
     /// A file that is ready.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn find(&self, id: AttachmentId) -> Result<Option<StoredFile>> {
         let row =
             within(&self.rows, self.rows.find_one(doc! { "_id": id, "state": "ready" })).await?;
@@ -226,9 +208,6 @@ impl Attachments {
     }
 
     /// Those of `ids` that are ready and this user's own, in this order.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn own(&self, uploader: UserId, ids: &[AttachmentId]) -> Result<Vec<Attachment>> {
         let own: Document =
             doc! { "_id": { "$in": ids.to_vec() }, "uploader": uploader, "state": "ready" };
@@ -240,9 +219,6 @@ impl Attachments {
 
     /// Up to `count` files that a user has uploaded, in the order of their ids, from the one after
     /// `after` on.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn uploaded(
         &self,
         uploader: UserId,

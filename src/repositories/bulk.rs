@@ -12,7 +12,8 @@ use mongodb::bson::Document;
 
 pub use self::progress::Begun;
 use self::progress::ProgressRow;
-use super::accounts::{self, NewAccount};
+use super::accounts;
+use super::accounts::NewAccount;
 use super::groups;
 use super::messages::Messages;
 use super::notifications;
@@ -133,9 +134,6 @@ impl Bulk {
     }
 
     /// Puts friendships and requests there, with what they told either side.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn acquaintances(&self, pairs: &[Acquaintance]) -> Result<()> {
         let told: Vec<notifications::Row> =
             pairs.iter().flat_map(told).map(|told| (&told).into()).collect();
@@ -147,9 +145,6 @@ impl Bulk {
     }
 
     /// Puts conversations there, each with its group, members, messages and notifications.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn talks(&self, talks: &[Talk]) -> Result<()> {
         let (mut summaries, mut members, mut sends) = (Vec::new(), Vec::new(), Vec::new());
         let mut shards: Vec<Vec<_>> = self.messages.all().iter().map(|_| Vec::new()).collect();

@@ -11,7 +11,8 @@ use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Database};
 use tokio::time::timeout;
 
-use super::schema::{self, Step};
+use super::schema;
+use super::schema::Step;
 use super::store::{DEADLINE, Store, server_code};
 use crate::domain::clock::{Clock, Timestamp, random_bytes};
 use crate::domain::findings::Finding;

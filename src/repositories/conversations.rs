@@ -96,17 +96,11 @@ impl Conversations {
     }
 
     /// One conversation's summary.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn find(&self, id: ConversationId) -> Result<Option<Summary>> {
         Ok(within(&self.rows, self.rows.find_one(doc! { "_id": id })).await?.map(Into::into))
     }
 
     /// Several summaries, in no order.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn many(&self, ids: &[ConversationId]) -> Result<Vec<Summary>> {
         let rows = all(&self.rows, self.rows.find(doc! { "_id": { "$in": ids.to_vec() } })).await?;
         Ok(rows.into_iter().map(Into::into).collect())

@@ -28,9 +28,6 @@ impl Costs {
     }
 
     /// Remembers that there will be hashes of this cost, before there is one; the highest so far.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn raise(&self, cost: u32) -> Result<u32> {
         let cost = i32::try_from(cost).map_err(Error::internal)?;
         loop {

@@ -8,7 +8,8 @@ use mongodb::bson::{Binary, doc};
 use serde::Deserialize;
 
 use super::bson::{binary, date, id};
-use super::reactions::{self, Reactions};
+use super::reactions;
+use super::reactions::Reactions;
 use super::relations::Relations;
 use super::store::{Abort, Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
@@ -66,9 +67,6 @@ impl Departures {
 
     /// Accounts that were deleted before `before` and have something left, the first of them
     /// first; at most `limit`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn unfinished(&self, before: Timestamp, limit: i64) -> Result<Vec<Departed>> {
         let flagged = doc! { "cleanup": true, "deleted_at": { "$lte": before } };
         let fields = doc! { "deleted_at": 1 };
@@ -77,9 +75,6 @@ impl Departures {
     }
 
     /// Notes that nothing is left.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn finish(&self, user: UserId) -> Result<()> {
         let done = doc! { "$unset": { "cleanup": "" } };
         within(&self.users, self.users.update_one(doc! { "_id": user, "cleanup": true }, done))
@@ -89,9 +84,6 @@ impl Departures {
 
     /// Removes a user's relations of every kind, on both sides, each with the notification of a
     /// request that it was; the others are told.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn forget_relations(&self, user: UserId, at: Timestamp) -> Result<()> {
         let view = |code: u8| binary([user.bytes().as_slice(), &[code]].concat());
         let own = doc! { "views": { "$elemMatch": { "$gte": view(0), "$lte": view(u8::MAX) } } };
@@ -121,9 +113,6 @@ impl Departures {
     /// Notes of some reactions that an earlier natter has stored whose they are, and flags the
     /// deleted accounts among those users; whether there were any. Until there are none, it is not
     /// known of anyone that no reaction is left.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn name_reactions(&self) -> Result<bool> {
         let keys = self.reactions.unnamed(NAMED_AT_ONCE).await?;
         if keys.is_empty() {
@@ -140,9 +129,6 @@ impl Departures {
     }
 
     /// Removes what a user was told of.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn forget_notifications(&self, user: UserId) -> Result<()> {
         within(&self.told, self.told.delete_many(doc! { "user_id": user })).await?;
         Ok(())

@@ -44,9 +44,6 @@ impl Accounts {
     /// new one is set by that address, and all links are worthless but those that were mailed to
     /// addresses given up earlier. `asked` is counted anew, so that the next change is told again.
     /// `None` if the token is not good, or the address was given up too long ago.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn undo_email(
         &self,
         digest: [u8; 32],
@@ -95,9 +92,6 @@ impl Accounts {
 
     /// Ends all sessions of a user but one, and withdraws a change of address that waits for its
     /// link.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn end_other_sessions(&self, user: UserId, kept: SessionId) -> Result<()> {
         let this = self.clone();
         let body = async move |session: &mut ClientSession| {

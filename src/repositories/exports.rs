@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::bson::id;
 use super::conversations::Member;
-use super::sends::{self, SendKey};
+use super::sends;
+use super::sends::SendKey;
 use super::store::{Collection, Store, all};
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
@@ -38,9 +39,6 @@ impl Exports {
 
     /// Up to `count` messages that a user has sent, conversation by conversation, from the one
     /// after `after` on: a range of the clustered keys.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn sent(
         &self,
         user: UserId,
@@ -60,9 +58,6 @@ impl Exports {
 
     /// Whom direct conversations are with, those among `conversations` that are direct: the other
     /// user, or oneself.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn peers(
         &self,
         user: UserId,

@@ -63,9 +63,6 @@ impl Files {
     }
 
     /// Notes that all chunks of a file are there.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn complete(
         &self,
         id: AttachmentId,
@@ -99,9 +96,6 @@ impl Files {
     }
 
     /// Removes whatever is there of a file and its preview.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn remove(&self, id: AttachmentId) -> Result<()> {
         let keys = vec![key(id, Rendition::Original), key(id, Rendition::Thumbnail)];
         within(&self.files, self.files.delete_many(doc! { "_id": { "$in": keys.clone() } }))

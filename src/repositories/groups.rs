@@ -130,18 +130,12 @@ impl Groups {
     }
 
     /// The group; whether the reader may see it is theirs to show.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn find(&self, group: GroupId) -> Result<Option<Group>> {
         let row = self.rows.find_one(doc! { "_id": group });
         Ok(within(&self.rows, row).await?.map(Group::from))
     }
 
     /// Those of some groups that exist, in no order.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn find_all(&self, groups: &[GroupId]) -> Result<Vec<Group>> {
         let rows = self.rows.find(doc! { "_id": { "$in": groups.to_vec() } });
         Ok(all(&self.rows, rows).await?.into_iter().map(Group::from).collect())

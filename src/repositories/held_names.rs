@@ -52,9 +52,6 @@ impl HeldNames {
     }
 
     /// Whether a name is held for someone.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn is_held(&self, name: &Username, now: Timestamp) -> Result<bool> {
         let held = doc! { "_id": name.key(), "until": { "$gt": now } };
         Ok(within(&self.rows, self.rows.find_one(held)).await?.is_some())

@@ -87,17 +87,11 @@ impl Indexing {
     }
 
     /// Up to `count` changes from a moment on that wait to be indexed, the oldest first.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn waiting(&self, from: Timestamp, count: usize) -> Result<Vec<Marker>> {
         self.unindexed.from(from, count).await
     }
 
     /// What these messages say now; missing are those that are not there.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn texts(&self, messages: Vec<MessageId>) -> Result<HashMap<MessageId, Text>> {
         let shard = |id: &MessageId| self.messages.shard(id.conversation);
         let runs = runs(messages);
@@ -116,9 +110,6 @@ impl Indexing {
     }
 
     /// Up to `count` messages from a place on, in the order of their keys, and the next place.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn from(&self, place: Again, count: usize) -> Result<(Vec<Text>, Again)> {
         let next_shard = Again { shard: place.shard + 1, after: None };
         let Some(shard) = self.messages.all().get(place.shard) else {
@@ -143,9 +134,6 @@ impl Indexing {
     }
 
     /// Writes a batch; whether the lease still stood, and so anything was written.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn write(&self, lease: Lease, batch: Batch, now: Timestamp) -> Result<bool> {
         let this = self.clone();
         let updates: Vec<Document> = batch.found.iter().map(upsert).collect();

@@ -79,9 +79,6 @@ impl Lockouts {
 
     /// Asks for an attempt. Of many at once, on whatever instances, only so many get one that all
     /// of them may be wrong without there being more than [`FREE`]; past that, one at a time.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn take(&self, key: LockoutKey, now: Timestamp) -> Result<Taken> {
         let place = random_bytes();
         let row = self.update(key, taking(place, now), true).await?;
@@ -94,9 +91,6 @@ impl Lockouts {
     }
 
     /// The password was wrong. Counted whether the attempt still has its place or not.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn wrong(&self, attempt: &Attempt, now: Timestamp) -> Result<Wrong> {
         let row = self.update(attempt.key, missed(attempt.place, now), true).await?;
         let row = row.ok_or_else(|| Error::internal("an upsert gives a row"))?;
@@ -105,9 +99,6 @@ impl Lockouts {
     }
 
     /// The password was right: none is wrong any more. Others under way keep their places.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn right(&self, attempt: &Attempt) -> Result<()> {
         let id = binary(attempt.place);
         let alone = doc! {
@@ -123,9 +114,6 @@ impl Lockouts {
     }
 
     /// The attempt was not made.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn give_back(&self, attempt: &Attempt) -> Result<()> {
         let without = vec![doc! { "$set": { "taken": others(attempt.place) } }];
         self.update(attempt.key, without, false).await.map(|_| ())

@@ -146,9 +146,6 @@ impl MarksRepository {
 
     /// Moves a member's read mark to `seq`, never back, and says where everything then stands.
     /// `None` for outsiders. Under a block the other of a direct conversation is not shown it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn read_up_to(
         &self,
         Summary { id, kind, members, .. }: &Summary,

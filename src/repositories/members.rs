@@ -126,9 +126,6 @@ impl Members {
     }
 
     /// A user's place in a conversation; `None` for outsiders.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn find(
         &self,
         conversation: ConversationId,
@@ -139,9 +136,6 @@ impl Members {
     }
 
     /// Everyone in a conversation, the first to join first.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn all(&self, conversation: ConversationId) -> Result<Vec<Membership>> {
         let everyone = doc! { "conversation_id": conversation };
         let rows = all(&self.rows, self.rows.find(everyone).sort(seniority())).await?;
@@ -149,9 +143,6 @@ impl Members {
     }
 
     /// Up to `count` of a user's places in groups, the last joined first, from after `before` on.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn groups_of(
         &self,
         user: UserId,
@@ -176,9 +167,6 @@ impl Members {
     }
 
     /// Those of some users who are in a conversation, in no order.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn some(
         &self,
         conversation: ConversationId,
@@ -190,9 +178,6 @@ impl Members {
     }
 
     /// Whether a user is in any of these conversations.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn any_of(&self, conversations: &[ConversationId], user: UserId) -> Result<bool> {
         let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
         let rows = self.rows.clone_with_type::<Document>();
@@ -201,9 +186,6 @@ impl Members {
     }
 
     /// Which of some conversations a user has a place in.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn places(
         &self,
         user: UserId,
@@ -226,9 +208,6 @@ impl Members {
     }
 
     /// Mutes a conversation for a user, or ends that; whether they are in it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn mute(
         &self,
         conversation: ConversationId,

@@ -123,9 +123,6 @@ impl Messages {
     }
 
     /// One message.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn find(&self, id: MessageId) -> Result<Option<StoredMessage>> {
         let shard = self.shard(id.conversation);
         Ok(within(shard, shard.find_one(doc! { "_id": id })).await?.map(Into::into))
@@ -134,9 +131,6 @@ impl Messages {
     /// Several messages, those that exist, in no order. One command that looks each up by its
     /// key, in whichever shard: an `$in` would read the whole shard, and a command each costs the
     /// server nearly three times as much.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn many(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
         let Some((first, others)) = ids.split_first() else { return Ok(Vec::new()) };
         let is = |id: &MessageId| doc! { "$match": { "_id": *id } };
@@ -152,9 +146,6 @@ impl Messages {
 
     /// Up to `limit` messages with numbers from `first` to `last`, the newest of them, newest
     /// first.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn newest(
         &self,
         conversation: ConversationId,
@@ -166,9 +157,6 @@ impl Messages {
 
     /// Up to `limit` messages with numbers from `first` to `last`, the oldest of them, newest
     /// first.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn oldest(
         &self,
         conversation: ConversationId,
@@ -182,9 +170,6 @@ impl Messages {
 
     /// The last message that stands of anyone but these, with a number from `first` to `last`.
     /// Reads what they wrote and what was deleted after it, and it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn last_standing(
         &self,
         conversation: ConversationId,

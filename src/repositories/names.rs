@@ -13,9 +13,6 @@ use crate::error::Result;
 
 impl Users {
     /// Whether an account has this name, or had it until it was deleted lately.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn has_username(&self, name: &Username, now: Timestamp) -> Result<bool> {
         let kept = doc! { "deleted_at": { "$gt": now.minus(NAME_HELD) } };
         let either = vec![present(doc! {}, now), kept];
@@ -23,17 +20,11 @@ impl Users {
     }
 
     /// Forgets an account that was not verified in time and still has this address.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn forget_unverified_email(&self, email: &Email, now: Timestamp) -> Result<()> {
         self.forget_unverified(doc! { "email_key": email.key() }, now).await
     }
 
     /// Takes this name from an account that was not verified in time, or deleted long ago.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn free_name(&self, name: &Username, now: Timestamp) -> Result<()> {
         let kept = old(doc! { "username_key": name.key() }, now);
         within(&self.rows, self.rows.update_many(kept, freed())).await?;
@@ -41,9 +32,6 @@ impl Users {
     }
 
     /// Takes the names from all accounts that were deleted long ago.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn free_old_names(&self, now: Timestamp) -> Result<()> {
         let kept = old(doc! { "username_key": { "$gt": "" } }, now);
         // Otherwise it might walk along the names of everyone.

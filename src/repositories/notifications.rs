@@ -148,9 +148,6 @@ impl Notifications {
     }
 
     /// Up to `count` of a user's notifications, newest first, from after `before` on.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn page(
         &self,
         user: UserId,
@@ -174,17 +171,11 @@ impl Notifications {
     }
 
     /// How many of a user's notifications are unread.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn unread_count(&self, user: UserId) -> Result<u64> {
         within(&self.rows, self.rows.count_documents(doc! { "user_id": user, "read": false })).await
     }
 
     /// Those of some of a user's notifications that are there, in no order.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn some(&self, user: UserId, ids: &[NotificationId]) -> Result<Vec<Notification>> {
         let own: Vec<Bson> =
             ids.iter().filter(|id| id.user() == user).map(|id| Bson::from(*id)).collect();
@@ -224,9 +215,6 @@ impl Notifications {
     }
 
     /// Marks a user's mentions in a conversation as read, up to and including message `seq`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn read_mentions(
         &self,
         user: UserId,

@@ -100,9 +100,6 @@ impl Outbox {
     }
 
     /// Queues a mail by itself, whose account is looked up when it is about to go.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn queue(&self, mail: &Mail, now: Timestamp, expires_at: Timestamp) -> Result<()> {
         within(&self.rows, self.rows.insert_one(Row::new(mail, None, now, expires_at))).await?;
         Ok(())
@@ -110,9 +107,6 @@ impl Outbox {
 
     /// Claims the mail that has been due longest; `None` when none is. Whoever has not settled
     /// its claim in time loses it to the next that asks.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn claim(&self, now: Timestamp) -> Result<Option<Claim>> {
         // A later attempt was planned before the clock was set back.
         let latest = now.plus(LONGEST_WAIT).plus(CLOCK_TOLERANCE);
@@ -131,18 +125,12 @@ impl Outbox {
     }
 
     /// Forgets a mail that was sent, or never will be.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn remove(&self, claim: &Claim) -> Result<()> {
         within(&self.rows, self.rows.delete_one(doc! { "_id": claim.id.clone() })).await?;
         Ok(())
     }
 
     /// Gives a mail back, to be tried again at `at`; too late if the claim was lost.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn retry_at(&self, claim: &Claim, at: Timestamp) -> Result<()> {
         let mine = doc! { "_id": claim.id.clone(), "attempts": claim.attempts };
         within(&self.rows, self.rows.update_one(mine, doc! { "$set": { "next_attempt_at": at } }))

@@ -87,9 +87,6 @@ impl Accounts {
     /// Begins a session of someone whose password this hash was found to be of, and tells them if
     /// it is from a device that is not known; `None` if it is not their password any more. If the
     /// account then had more sessions than it may, those used longest ago end: which.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn start_session(
         &self,
         known: &Credentials,
@@ -136,9 +133,6 @@ impl Accounts {
     /// Replaces a password, ends all sessions but `kept` and all links that would replace it
     /// again, withdraws a change of address that waits for its link, and tells the owner; `false`
     /// if it is not this one any more.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn change_password(
         &self,
         known: &Credentials,
@@ -170,9 +164,6 @@ impl Accounts {
     /// links: also one to another address, which whoever got in may have asked for. The token shows
     /// as well that the address is theirs, so the account is verified, and nobody is locked out of
     /// it. `None` if the token is not good, or its address may not set a password now.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn reset_password(
         &self,
         digest: [u8; 32],
@@ -231,9 +222,6 @@ impl Accounts {
     /// Makes the link of a mail that was asked for good, and the mail the account's; `false` if
     /// the address is not its own by now, or it has as many links as it may have, or the mailbox
     /// got as many mails.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn keep_link(
         &self,
         claim: &Claim,

@@ -54,9 +54,6 @@ impl Reactions {
     }
 
     /// How a reader reacted to some messages, by one range for each conversation they are of.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn of(&self, reader: UserId, messages: &[MessageId]) -> Result<Reacted> {
         let mut ranges: BTreeMap<ConversationId, (u64, u64)> = BTreeMap::new();
         for message in messages {
@@ -80,9 +77,6 @@ impl Reactions {
     }
 
     /// How some users reacted to one message, by one range for each of them; those who did.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn by(
         &self,
         users: &[UserId],

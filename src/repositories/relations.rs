@@ -141,18 +141,12 @@ impl Relations {
     }
 
     /// Refuses the other's request; `false` if there is none.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn decline(&self, user: UserId, other: UserId, at: Timestamp) -> Result<bool> {
         self.delete(requested(other, user), user, at).await
     }
 
     /// Ends the friendship, or takes back or refuses the request, whatever there is between the
     /// two; `false` if there is nothing.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn remove(&self, user: UserId, other: UserId, at: Timestamp) -> Result<bool> {
         let friendly = doc! { "$in": ["pending", "accepted"] };
         self.delete(doc! { "_id": key(user, other), "status": friendly }, user, at).await
@@ -172,27 +166,18 @@ impl Relations {
     }
 
     /// Whether the two are friends.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn are_friends(&self, user: UserId, other: UserId) -> Result<bool> {
         let row = self.rows.find_one(doc! { "_id": key(user, other), "status": "accepted" });
         Ok(within(&self.rows, row).await?.is_some())
     }
 
     /// Up to `count` of a user's friends, those of the latest friendships first.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn friends_of(&self, user: UserId, count: usize) -> Result<Vec<UserId>> {
         let friends = self.page(user, Standing::Accepted, None, count).await?;
         Ok(friends.into_iter().map(|friend| friend.user).collect())
     }
 
     /// Those of some others who are friends of `user`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn friends_among(&self, user: UserId, others: &[UserId]) -> Result<HashSet<UserId>> {
         if others.is_empty() {
             return Ok(HashSet::new());
@@ -203,18 +188,12 @@ impl Relations {
     }
 
     /// How `other` stands with `user`; `None` where there is nothing between them, or a block.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn between(&self, user: UserId, other: UserId) -> Result<Option<Standing>> {
         let row = self.rows.find_one(doc! { "_id": key(user, other) });
         Ok(within(&self.rows, row).await?.and_then(|row| row.standing(user)))
     }
 
     /// Up to `count` of a user's relations of one standing, newest first, from after `before` on.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn page(
         &self,
         user: UserId,

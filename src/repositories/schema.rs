@@ -194,7 +194,7 @@ async fn compare(store: &Store, shards: u32, topology: Topology) -> Result<Vec<S
     Ok(compare::differences(&wanted, &found))
 }
 
-/// As [`compare`], but definitions that newer ones have superseded change nothing that is there.
+/// As [`compare()`], but definitions that newer ones have superseded change nothing that is there.
 async fn compare_as(
     store: &Store,
     shards: u32,

@@ -99,9 +99,6 @@ impl Search {
 
     /// All conversations that a user is in, the latest activity first. Reads index entries of the
     /// direct ones, and the summaries of the groups (500 at most).
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn places(&self, user: UserId) -> Result<Vec<Place>> {
         let direct = self.conversations.find(doc! { "members": user });
         let direct = direct.projection(doc! { "last_at": 1 });
@@ -128,9 +125,6 @@ impl Search {
 
     /// That of some words which is said least in the most active of these places: an estimate
     /// from the first few words and a sample of messages. The first, where they are all common.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn rarest(&self, words: &[i64], places: &[Place]) -> Result<Option<i64>> {
         if words.len() < 2 {
             return Ok(words.first().copied());
@@ -176,9 +170,6 @@ struct Round {
 
 impl Walk {
     /// The next message.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn next(&mut self) -> Result<Option<Candidate>> {
         let newest = |open: &[Round]| {
             let heads = open.iter().enumerate();

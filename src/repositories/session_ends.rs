@@ -18,9 +18,6 @@ const MAX_AWAIT: Duration = Duration::from_millis(250);
 
 impl Sessions {
     /// Follows the ends of sessions, on whatever instance, from now on.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn watch(&self) -> Result<Ends> {
         // Dropped collections and the like end the stream.
         let ends =

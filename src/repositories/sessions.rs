@@ -124,9 +124,6 @@ impl Sessions {
 
     /// Replaces the generation by the next one; `None` if it is not the newest, or the session
     /// has ended. Of many at once, one succeeds.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn rotate(
         &self,
         session: SessionId,
@@ -153,9 +150,6 @@ impl Sessions {
     }
 
     /// The session, and when that generation of it was replaced; `None` once it has ended.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn replaced(
         &self,
         session: SessionId,
@@ -171,9 +165,6 @@ impl Sessions {
     }
 
     /// The standing sessions of a user, the newest first, from the one after `after` on.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn of(
         &self,
         user: UserId,
@@ -255,9 +246,6 @@ impl Sessions {
     }
 
     /// Notes that these sessions were in use at `now`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn mark_used(&self, sessions: &[SessionId], now: Timestamp) -> Result<()> {
         let used = doc! { "_id": { "$in": sessions.to_vec() } };
         within(&self.rows, self.rows.update_many(used, doc! { "$max": { "last_used_at": now } }))
@@ -266,9 +254,6 @@ impl Sessions {
     }
 
     /// Ends a session of this user; `false` if there was none.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn end(&self, session: SessionId, user: UserId) -> Result<bool> {
         let row = self.rows.delete_one(doc! { "_id": session, "user_id": user });
         Ok(within(&self.rows, row).await?.deleted_count > 0)

@@ -38,36 +38,24 @@ impl Tokens {
     }
 
     /// Whether a token can be used.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn is_good(&self, digest: [u8; 32], now: Timestamp) -> Result<bool> {
         let token = doc! { "_id": binary(digest), "expires_at": { "$gt": now } };
         Ok(within(&self.rows, self.rows.find_one(token)).await?.is_some())
     }
 
     /// Whose password a token can set anew; `None` if it cannot be used.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn reset_for(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<UserId>> {
         let token = within(&self.rows, self.rows.find_one(good(RESET, digest, now))).await?;
         Ok(token.map(|token| token.user_id))
     }
 
     /// Whose change of address a token can undo; `None` if it cannot be used.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn undo_for(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<UserId>> {
         let token = within(&self.rows, self.rows.find_one(good(UNDO, digest, now))).await?;
         Ok(token.map(|token| token.user_id))
     }
 
     /// Whether a user has an unused token for an address that is good past `at`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn lasts(&self, user: UserId, email: &Email, at: Timestamp) -> Result<bool> {
         let token = doc! {
             "user_id": user, "kind": VERIFY, "email_key": email.key(), "expires_at": { "$gt": at },

@@ -101,18 +101,12 @@ impl Users {
     }
 
     /// The account, as its owner sees it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn find(&self, user: UserId, now: Timestamp) -> Result<Option<User>> {
         let row = self.rows.find_one(present(doc! { "_id": user }, now));
         Ok(within(&self.rows, row).await?.map(User::from))
     }
 
     /// The account that signs in with this address, unless no password opens it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn by_email(&self, email: &Email, now: Timestamp) -> Result<Option<Credentials>> {
         let known = self.credentials(present(doc! { "email_key": email.key() }, now)).await?;
         let former = email.former_keys();
@@ -123,9 +117,6 @@ impl Users {
     }
 
     /// What an account is recognised by.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn credentials_of(
         &self,
         user: UserId,
@@ -135,9 +126,6 @@ impl Users {
     }
 
     /// Replaces a hash by another of the same password, unless the password was changed meanwhile.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn renew_hash(&self, known: &Credentials, renewed: &str) -> Result<()> {
         let old = doc! { "_id": known.user.id, "password_hash": &known.password_hash };
         let new = doc! { "$set": { "password_hash": renewed } };
@@ -145,9 +133,6 @@ impl Users {
     }
 
     /// Whether an account has signed in with this address from this network before.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn signs_in_from(
         &self,
         email: &Email,
@@ -167,9 +152,6 @@ impl Users {
     }
 
     /// Whether there is any account, deleted ones included, but these.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn any_but(&self, own: &[UserId]) -> Result<bool> {
         self.exists(doc! { "_id": { "$nin": own.to_vec() } }).await
     }
@@ -181,9 +163,6 @@ impl Users {
 
     /// Verified accounts whose name begins with `prefix`, which is in lower case, in the order of
     /// their names, from the one after the name `after` on.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn named(
         &self,
         prefix: &str,
@@ -203,9 +182,6 @@ impl Users {
     }
 
     /// How these accounts look to others, in no order; those that do not exist are missing.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn public(&self, users: &[UserId]) -> Result<Vec<PublicUser>> {
         let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true };
         Ok(all(&self.rows, self.rows.find(known))
@@ -217,9 +193,6 @@ impl Users {
 
     /// Whether a file is the profile picture of this account, which uploaded it: nobody else can
     /// show it as theirs.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn has_picture(&self, uploader: UserId, file: AttachmentId) -> Result<bool> {
         let shown = doc! {
             "_id": uploader, "verified": true, "deleted_at": null, "picture.id": file,
@@ -229,9 +202,6 @@ impl Users {
     }
 
     /// Whose names these are, of those who can be found; by the key (lower case) of the name.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn named_exactly(&self, keys: &[&str]) -> Result<HashMap<String, UserId>> {
         #[derive(Deserialize)]
         struct Named {
@@ -251,9 +221,6 @@ impl Users {
     }
 
     /// Those of `users` that can be written to and added: verified, not deleted.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn active(&self, users: &[UserId]) -> Result<HashSet<UserId>> {
         #[derive(Deserialize)]
         struct Active {

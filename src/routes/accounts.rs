@@ -25,7 +25,8 @@ use crate::filters::input;
 use crate::filters::problem::respond;
 use crate::filters::with;
 use crate::services::Services;
-use crate::services::accounts::{self, Accounts};
+use crate::services::accounts;
+use crate::services::accounts::Accounts;
 
 const SIGN_UP: Endpoint = Endpoint::post("/signup", Class::Auth).public().json();
 const VERIFY: Endpoint = Endpoint::post("/verify", Class::Auth).public().json();

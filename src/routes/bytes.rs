@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use http::header::{self, HeaderName};
+use http::header;
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use warp::Reply;

@@ -6,7 +6,8 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::error::Result;
-use crate::filters::endpoint::{Class, Endpoint, at};
+use crate::filters::endpoint::{Class, Endpoint};
+use crate::filters::front::at;
 use crate::filters::problem::respond;
 use crate::filters::with;
 use crate::metrics::Metrics;

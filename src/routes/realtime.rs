@@ -31,7 +31,8 @@ use crate::realtime::wire::config;
 use crate::realtime::{Close, Realtime, stream};
 use crate::services::Services;
 use crate::services::access::Pass;
-use crate::services::sync::{self, SyncPage};
+use crate::services::sync;
+use crate::services::sync::SyncPage;
 
 const WS: Endpoint = Endpoint::get("/ws", Class::Socket).later();
 const EVENTS: Endpoint = Endpoint::get("/events", Class::Socket);
@@ -95,7 +96,7 @@ pub(super) fn describe(docs: &mut Docs) {
 }
 
 fn event_id() -> serde_json::Value {
-    json!({"type": "string", "examples": [EXAMPLE]})
+    json!({"type": "string", "maxLength": 128, "examples": [EXAMPLE]})
 }
 
 /// Where to go on.

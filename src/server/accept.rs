@@ -1,27 +1,22 @@
 //! The accept loop of one listener, and the limit on its connections.
 
-use std::{
-    io::{self, ErrorKind},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::io;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    select,
-    time::{Instant, sleep},
-};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use super::{
-    connection::{Connection, Protocols},
-    driver::Ending,
-    exchange::Application,
-    places::{Place, Places, Refusal},
-    pulse::Limits,
-    socket::Lease,
-};
+use super::connection::{Connection, Protocols};
+use super::driver::Ending;
+use super::exchange::Application;
+use super::places::{Place, Places, Refusal};
+use super::pulse::Limits;
+use super::socket::Lease;
 use crate::metrics::ListenerMetrics;
 
 /// Pause after a failed `accept`, doubled with each failure in a row.

@@ -1,20 +1,15 @@
 //! The certificate and its key: read and checked, or made for this machine.
 
-use std::{
-    fmt::Write as _,
-    io,
-    path::{Path, PathBuf},
-};
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{self, SHA256};
-use rustls::{
-    crypto::aws_lc_rs::default_provider,
-    pki_types::{
-        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer,
-        pem::{self, PemObject},
-    },
-    sign::CertifiedKey,
-};
+use aws_lc_rs::digest;
+use aws_lc_rs::digest::SHA256;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem};
+use rustls::sign::CertifiedKey;
 use tracing::warn;
 
 const CERT: &str = "server.tls_cert";
@@ -140,10 +135,8 @@ pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::server::{
-        Tls, TlsFiles,
-        tests::support::{Pair, TempDir},
-    };
+    use crate::server::tests::support::{Pair, TempDir};
+    use crate::server::{Tls, TlsFiles};
 
     fn message(files: &TlsFiles) -> String {
         let message = Tls::load(Some(files.clone())).unwrap_err().to_string();

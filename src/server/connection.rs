@@ -1,26 +1,25 @@
 //! One connection: TLS handshake, protocol and what is allowed in it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    select,
-    time::{Instant, Timeout, timeout},
-};
-use tokio_rustls::{Accept, TlsAcceptor, server::TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::select;
+use tokio::time::{Instant, Timeout, timeout};
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::debug;
 
-use super::{
-    driver::{Driver, Ending},
-    exchange::{Application, Connected},
-    places::{Activity, Evicted},
-    pulse::{Framing, Limits, Pulse},
-    socket::{Lease, Socket},
-    tls::{H2, Tls},
-};
+use super::driver::{Driver, Ending};
+use super::exchange::{Application, Connected};
+use super::places::{Activity, Evicted};
+use super::pulse::{Framing, Limits, Pulse};
+use super::socket::{Lease, Socket};
+use super::tls::{H2, Tls};
 
 /// Request line and header fields together, in both protocols. Past it, hyper answers 431.
 const MAX_HEAD: u32 = 16 << 10;

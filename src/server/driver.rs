@@ -1,24 +1,19 @@
 //! The end of a connection: its own, in time, or the server's.
 
-use std::{
-    future::{Future, poll_fn},
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use tokio::{
-    select,
-    time::{Instant, Sleep, sleep_until},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::select;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::{
-    places::{Evicted, Eviction},
-    pulse::{Overdue, Pulse},
-};
+use super::places::{Evicted, Eviction};
+use super::pulse::{Overdue, Pulse};
 use crate::lifecycle::Shutdown;
 
 /// The tokens that end connections, and the tracker that waits for them.

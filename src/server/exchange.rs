@@ -1,27 +1,24 @@
 //! Between hyper and the application: the peer's address in, the pulse on both ways, answers in
 //! slices.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
-use super::{
-    Peer,
-    places::{Activity, Busy},
-    pulse::{Exchange, Framing, Pulse},
-    upload::{RequestBody, Upload},
-};
+use super::Peer;
+use super::places::{Activity, Busy};
+use super::pulse::{Exchange, Framing, Pulse};
+use super::upload::{RequestBody, Upload};
 
 /// The most of an answer that is handed to hyper at once. h2 queues what it is handed, whether or
 /// not the client reads.

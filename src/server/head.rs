@@ -1,6 +1,8 @@
 //! Request heads that no route gets to see, by their target and `Host` alone.
 
-use http::{HeaderMap, Method, Request, Version, header::HOST, uri::Authority};
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Version};
 
 use crate::error::Error;
 

@@ -1,6 +1,7 @@
 //! Sockets that are bound before anything else starts.
 
-use std::{io, net::SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 

@@ -6,16 +6,16 @@
 //! is. All counting happens under one lock, so that connections that come at once cannot exceed a
 //! limit together.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use crate::{domain::clients::subscriber, metrics::ListenerMetrics};
+use crate::domain::clients::subscriber;
+use crate::metrics::ListenerMetrics;
 
 /// How many connections a listener holds.
 #[derive(Debug, Clone, Copy)]
@@ -350,7 +350,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{domain::clock::Clock, metrics::Metrics};
+    use crate::domain::clock::Clock;
+    use crate::metrics::Metrics;
 
     fn places(all: usize, per_address: usize, unused: usize) -> Arc<Places> {
         let metrics = Metrics::new(Clock::manual().now()).unwrap();

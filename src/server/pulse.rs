@@ -4,11 +4,9 @@
 //! connections as early as slow heads, and it knows HTTP/1 only. Here one clock serves both
 //! protocols: [`Driver`](super::driver::Driver) asks [`Pulse::due`] and closes what is overdue.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 

@@ -1,13 +1,12 @@
 //! The answer of the plain HTTP listener: the same path, over HTTPS.
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header::LOCATION};
+use http::header::LOCATION;
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
 use tower::Service;
 

@@ -1,24 +1,19 @@
 //! The socket as hyper sees it: noted by the pulse, holding its place, closed with patience.
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::io;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{
-    frames::FrameMeter,
-    places::Place,
-    pulse::{Framing, Limits, Pulse},
-};
+use super::frames::FrameMeter;
+use super::places::Place;
+use super::pulse::{Framing, Limits, Pulse};
 use crate::metrics::Counted;
 
 /// How long, and how many bytes, a client that is still sending is listened to after its answer.

@@ -1,21 +1,19 @@
 //! The server's side of TLS, and its certificate's change under open connections.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
-};
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs::{Ticketer, default_provider},
-    pki_types::CertificateDer,
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
-    version::{TLS12, TLS13},
-};
-use tokio::{select, task::spawn_blocking, time::sleep};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::pki_types::CertificateDer;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use tokio::select;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 

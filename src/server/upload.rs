@@ -4,16 +4,15 @@
 //! next request stands behind that rest. Over h2 a stream that nobody reads on is reset, and the
 //! reset costs some clients the answer. docs/decisions/0022 says how each case is treated.
 
-use std::{
-    mem,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, header::EXPECT};
+use http::HeaderMap;
+use http::header::EXPECT;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;

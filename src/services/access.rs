@@ -122,9 +122,6 @@ impl Access {
 
     /// The token of a session's newest generation, good for [`LIFETIME`] from when that was made:
     /// the same token however often it is asked for.
-    ///
-    /// # Errors
-    /// Only by a defect.
     pub fn issue(&self, session: &Session) -> Result<Issued> {
         let expires_at = session.renewed_at.plus(LIFETIME).seconds();
         let claims = Claims {

@@ -121,9 +121,6 @@ impl Accounts {
 
     /// Mails the link once more, if an account waits for it. That is found out later, when the
     /// mail is about to go, so that nothing here tells whether there is one.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn resend(&self, email: Email) -> Result<()> {
         let (now, nonce) = (self.clock.now(), Some(random_bytes()));
         let mail = Mail { kind: MailKind::Resend, to: email, username: String::new(), nonce };

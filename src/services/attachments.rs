@@ -11,7 +11,8 @@ use futures_util::{Stream, stream};
 
 use super::budget::{Share, UnreadAnswers, held};
 use super::images::Images;
-use super::upload::{self, Stores, Upload};
+use super::upload;
+use super::upload::{Stores, Upload};
 use crate::domain::attachments::Attachment;
 use crate::domain::clients::Subject;
 use crate::domain::clock::Clock;
@@ -178,9 +179,6 @@ impl Attachments {
 
     /// A file that someone may show as a picture, of themselves or a group: their own, ready, and
     /// one of the four image types; `None` otherwise.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn picture_of(
         &self,
         uploader: UserId,

@@ -63,9 +63,6 @@ impl Conversations {
     }
 
     /// The direct conversation with a user; `None` before its first message.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn direct(&self, reader: UserId, peer: UserId) -> Result<Option<Summary>> {
         self.rows.find(ConversationId::direct(reader, peer)).await
     }

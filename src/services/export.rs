@@ -111,7 +111,12 @@ impl Place {
             Self::Groups(None) => Some("groups"),
             Self::Messages(None) => Some("messages"),
             Self::Attachments(None) => Some("attachments"),
-            _ => None,
+            Self::Friends(..)
+            | Self::Sessions(Some(_))
+            | Self::Blocks(Some(_))
+            | Self::Groups(Some(_))
+            | Self::Messages(Some(_))
+            | Self::Attachments(Some(_)) => None,
         }
     }
 }

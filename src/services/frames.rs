@@ -38,9 +38,6 @@ struct Envelope<'a, T> {
 }
 
 /// A frame of this type. What is in the log has its place there as its id.
-///
-/// # Errors
-/// Only by a defect.
 pub fn frame(
     kind: &str,
     id: Option<Position>,
@@ -114,9 +111,6 @@ impl Frames {
 
     /// What each of an audience is sent of something that happens now; nothing of what is gone
     /// already. Most is the same for all and serialised once.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn live(
         &self,
         occurrence: &Occurrence,
@@ -176,27 +170,18 @@ impl Frames {
     }
 
     /// Whether someone is in a conversation.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn is_in(&self, reader: UserId, conversation: ConversationId) -> Result<bool> {
         let found = self.repositories.members.find(conversation, reader).await?;
         Ok(found.is_some())
     }
 
     /// Whether one of two has blocked the other.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn are_apart(&self, one: UserId, other: UserId) -> Result<bool> {
         self.repositories.relations.blocked_between(one, other).await
     }
 
     /// What a reader is sent of their past, as it now stands: what is gone, and what they may no
     /// longer see, is not in it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn past(
         &self,
         reader: UserId,

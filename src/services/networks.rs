@@ -31,9 +31,6 @@ impl Networks {
 
     /// Where a sign-in waits. What a client says of itself proves nothing, so this asks only
     /// whether this very account has signed in from there. An unknown address is the same work.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn lane(&self, email: &Email, device: &Device) -> Result<Lane> {
         let network = self.key_of(device);
         let is_known = self.users.signs_in_from(email, network, self.clock.now()).await?;

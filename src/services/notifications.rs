@@ -60,9 +60,6 @@ enum Entry {
 
 impl Notifications {
     /// Those of some stored notifications of a reader that are still there, as they are shown.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn some(&self, reader: UserId, ids: &[NotificationId]) -> Result<Vec<Item>> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -188,9 +185,6 @@ impl Notifications {
 
     /// Marks notifications as read and says how many are left. One about messages stays read
     /// until the next message; its conversation stays unread.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn mark_read(&self, reader: UserId, which: Which) -> Result<u64> {
         let (marks, now) = (&self.repositories.marks, self.clock.now());
         match which {
@@ -213,9 +207,6 @@ impl Notifications {
     }
 
     /// How many notifications of a reader are unread.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn unread(&self, reader: UserId) -> Result<u64> {
         let groups = self.groups(reader).await?;
         self.unread_count(reader, &groups).await

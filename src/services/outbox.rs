@@ -125,7 +125,14 @@ impl Outbox {
         let kind = match mail.kind {
             MailKind::Resend => LinkKind::Verify,
             MailKind::ResetPassword => LinkKind::Reset,
-            _ => return Ok(self.links.is_good(digest, now).await?.then_some(mail)),
+            MailKind::Verify
+            | MailKind::ConfirmEmail
+            | MailKind::EmailChanged
+            | MailKind::EmailChangeRequested
+            | MailKind::PasswordChanged
+            | MailKind::NewDevice => {
+                return Ok(self.links.is_good(digest, now).await?.then_some(mail));
+            }
         };
         let known = self.users.recoverable_by(&mail.to, now).await?;
         let waits = known.filter(|(user, _)| kind == LinkKind::Reset || !user.verified);

@@ -69,9 +69,6 @@ impl PasswordChanges {
 
     /// Mails a link to set a new password, if an account has this address. That is found out
     /// later, when the mail is about to go, so that nothing here tells whether there is one.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn forgot(&self, email: Email) -> Result<()> {
         let (now, nonce) = (self.clock.now(), Some(random_bytes()));
         let kind = MailKind::ResetPassword;

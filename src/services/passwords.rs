@@ -84,9 +84,6 @@ impl Passwords {
 
 impl Turn {
     /// The hash to keep of a new password.
-    ///
-    /// # Errors
-    /// Only by a defect.
     pub async fn hash(self, password: Password) -> Result<String> {
         let cost = self.costs.new;
         self.work(move |_| bcrypt::hash(password.expose(), cost)).await

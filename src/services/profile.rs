@@ -67,9 +67,6 @@ pub struct Profile {
 
 impl Profile {
     /// The account of someone who is signed in.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn get(&self, user: UserId) -> Result<User> {
         self.users.find(user, self.clock.now()).await?.ok_or_else(account_gone)
     }

@@ -23,9 +23,6 @@ pub struct Profiles {
 impl Profiles {
     /// The profiles of these users, deleted ones included; missing are those that never were
     /// verified. They may lag behind a change: what decides who may do what is read elsewhere.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn many(&self, users: &[UserId]) -> Result<HashMap<UserId, PublicUser>> {
         let rows = self.users.clone();
         self.cache.through(users, |missing| async move { rows.public(&missing).await }).await

@@ -46,9 +46,6 @@ impl Sessions {
     /// Begins a session of someone who has shown who they are; `None` if that was by a password
     /// which was replaced in this very moment. An account that has as many sessions as it may
     /// loses the one that was used longest ago.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn start(&self, known: Credentials, device: &Device) -> Result<Option<SignedIn>> {
         let (now, network) = (self.clock.now(), self.networks.key_of(device));
         let notice = self.rules.notice(MailKind::NewDevice, known.user.id, now);
@@ -136,9 +133,6 @@ impl Sessions {
     }
 
     /// Ends the session that asks for it, if it still stands.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn log_out(&self, user: UserId, session: SessionId) -> Result<()> {
         self.remove(user, session).await.map(drop)
     }
@@ -160,9 +154,6 @@ impl Sessions {
 
     /// Ends all sessions of a user but one, and withdraws a change of address that waits for its
     /// link: one of them may have asked for it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
         let ended = self.accounts.end_other_sessions(user, kept).await;
         // Also where the store did not say: they may have ended.

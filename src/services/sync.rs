@@ -68,9 +68,6 @@ impl Sync {
     /// Up to `limit` events after `since`, or from the log's start. Where some after `since` are
     /// no longer to be had, or it is no event's id, there are none at all, and `next` is where the
     /// log is now. What the reader may no longer see is left out, and `next` is past it.
-    ///
-    /// # Errors
-    /// When the store or the log is away.
     pub async fn page(&self, user: UserId, since: Option<&str>, limit: Limit) -> Result<SyncPage> {
         let after = since.map(|since| since.parse().unwrap_or(NEVER));
         let past = self.bus.past(user, after, limit.get(), self.clock.now()).await?;

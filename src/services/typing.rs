@@ -29,9 +29,6 @@ impl Typing {
 
     /// Who is told that `user` is typing in a conversation: everyone else in it but those whom
     /// they have blocked, or who have blocked them. Nobody, where they are not in it themselves.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn audience(
         &self,
         user: UserId,

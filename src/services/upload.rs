@@ -61,9 +61,6 @@ impl Upload {
 
     /// No more bytes will come: what is still in memory goes to the store, so that many of these
     /// can wait to be finished.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn close(&mut self) -> Result<()> {
         self.step(Step::Close).await
     }

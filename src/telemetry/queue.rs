@@ -2,7 +2,8 @@
 //! to it then would wait for ever. So one thread writes, and events never wait: a line that finds
 //! the queue full is dropped and counted.
 
-use std::io::{self, Stderr, Write};
+use std::io;
+use std::io::{Stderr, Write};
 use std::sync::OnceLock;
 
 use time::OffsetDateTime;

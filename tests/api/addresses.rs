@@ -8,7 +8,8 @@ use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
 use crate::support::app::PATIENCE;
-use crate::support::smtp::{self, Inbox};
+use crate::support::smtp;
+use crate::support::smtp::Inbox;
 use crate::support::{Answer, TestApp};
 
 const A_LABEL: &str = "x@xn--bcher-kva.test";

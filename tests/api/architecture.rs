@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 8] = [
     &["main", "lib"],
     &["app", "check", "cli", "healthcheck"],
-    &["server", "routes"],
+    // The library exports the documents of `routes` under their own names.
+    &["server", "routes", "openapi", "asyncapi"],
     &["realtime"],
     &["filters"],
     &["services"],
@@ -142,10 +143,7 @@ fn no_arrow_points_back() {
     let mut found = Vec::new();
     for file in files {
         let path = file.strip_prefix(&root).expect("below src").with_extension("");
-        let mut names: Vec<&str> = path.iter().filter_map(|name| name.to_str()).collect();
-        if names.len() > 1 && names.last() == Some(&"mod") {
-            names.pop();
-        }
+        let names: Vec<&str> = path.iter().filter_map(|name| name.to_str()).collect();
         assert!(floor(names[0]).is_some(), "{} is on no floor", names[0]);
         let text = std::fs::read_to_string(&file).expect("a source file");
         let wrong = violations(names[0], names.len(), &text).into_iter();

@@ -30,7 +30,7 @@ async fn count(app: &TestApp, collection: &str, which: Document) -> u64 {
 }
 
 fn bytes(actor: &Actor) -> mongodb::bson::Binary {
-    let id: natter::domain::ids::UserId = actor.id.parse().expect("an id");
+    let id: natter::internals::domain::UserId = actor.id.parse().expect("an id");
     mongodb::bson::Binary {
         subtype: mongodb::bson::spec::BinarySubtype::Generic,
         bytes: id.bytes().to_vec(),
@@ -202,7 +202,7 @@ async fn groups_are_left_handed_over_or_ended() {
     let administered = ada.group("administered", &[bob.clone(), carol.clone()]).await;
     let rows = app.database().await.collection::<Document>("members");
     let key = |group: &str| {
-        let id: natter::domain::ids::GroupId = group.parse().expect("an id");
+        let id: natter::internals::domain::GroupId = group.parse().expect("an id");
         mongodb::bson::Binary {
             subtype: mongodb::bson::spec::BinarySubtype::Generic,
             bytes: id.bytes().to_vec(),

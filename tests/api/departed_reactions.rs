@@ -162,7 +162,7 @@ async fn however_many_they_are_taken_away_by_whoever_comes_to_it() {
     let rows = app.database().await.collection::<Document>("reactions");
     let row = rows.find_one(doc! {}).await.expect("an answer").expect("a row");
     let mut bytes = row.get_binary_generic("_id").expect("a key").clone();
-    let id: natter::domain::ids::UserId = ada.id.parse().expect("an id");
+    let id: natter::internals::domain::UserId = ada.id.parse().expect("an id");
     bytes[16..32].copy_from_slice(&id.bytes());
     let subtype = mongodb::bson::spec::BinarySubtype::Generic;
     let key = mongodb::bson::Binary { subtype, bytes };

@@ -1,7 +1,7 @@
 //! One request in the words of many clients: media types, encodings, forms, ids and forwarding
 //! headers as people's libraries and proxies write them.
 
-use natter::filters::endpoint::Body;
+use natter::internals::filters::Body;
 use reqwest::header::HeaderName;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ async fn json_is_json_with_any_parameter() {
 async fn a_compressed_body_is_415_that_says_what_is_taken() {
     let app = TestApp::spawn().await;
     let ada = app.user("ada").await;
-    for row in natter::routes::table() {
+    for row in natter::internals::table() {
         let content_types: &[&str] = match row.body {
             Body::None => continue,
             Body::Json { .. } => &["application/json"],

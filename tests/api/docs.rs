@@ -11,7 +11,7 @@ fn listed(document: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_route_is_documented_and_no_other() {
-    let table = natter::routes::table();
+    let table = natter::internals::table();
     let there: BTreeSet<String> =
         table.iter().map(|row| format!("{} {}", row.verb.as_str(), row.path)).collect();
     assert_eq!(there.len(), table.len(), "a row stands twice");

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream;
+use futures_util::stream::StreamExt;
 use mongodb::bson::{Document, doc};
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -101,7 +102,7 @@ async fn no_route_reads_more_than_it_shows() {
     sockets(&mut walk, &people, text(&before["last_event_id"])).await;
     leave(&mut walk, &people).await;
     database.run_command(doc! { "profile": 0 }).await.expect("the profiler is off");
-    let table = natter::routes::table();
+    let table = natter::internals::table();
     let there: BTreeSet<String> =
         table.iter().map(|row| format!("{} {}", row.verb.as_str(), row.path)).collect();
     assert_eq!(walk.walked, there, "routes whose queries nobody has looked at");

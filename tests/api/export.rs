@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
-use mongodb::bson::{Binary, Document, doc, spec::BinarySubtype};
-use natter::domain::ids::{ConversationId, MessageId, UserId};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Document, doc};
+use natter::internals::domain::{ConversationId, MessageId, UserId};
 use serde_json::{Value, json};
 
 use crate::support::{Actor, TestApp};
@@ -145,7 +146,7 @@ async fn write_many(app: &TestApp, actor: &Actor, conversations: usize, each: u6
             });
         }
         let shards = app.settings().messages.shards as usize;
-        let shard = natter::repositories::messages::shard_of(conversation, shards);
+        let shard = natter::internals::repositories::shard_of(conversation, shards);
         let shard = database.collection::<Document>(&format!("messages_{shard}"));
         shard.insert_many(messages).await.expect("messages");
         let rows = database.collection::<Document>("sends");

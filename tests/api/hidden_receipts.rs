@@ -187,7 +187,7 @@ async fn whatever_meets_whatever_what_is_hidden_follows_from_the_block() {
         };
         tokio::join!(join_all(reading), blocking);
         let is_blocked = round % 2 == 1;
-        let id: natter::domain::ids::UserId = bob.id.parse().expect("an id");
+        let id: natter::internals::domain::UserId = bob.id.parse().expect("an id");
         let bytes = mongodb::bson::Binary {
             subtype: mongodb::bson::spec::BinarySubtype::Generic,
             bytes: id.bytes().to_vec(),

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use mongodb::Collection;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
-use natter::domain::ids::UserId;
+use natter::internals::domain::UserId;
 use serde_json::{Value, json};
 
 use crate::support::audit::Audit;

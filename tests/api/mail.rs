@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::support::TestApp;
 use crate::support::app::PATIENCE;
-use crate::support::smtp::{self, Inbox};
+use crate::support::smtp;
+use crate::support::smtp::Inbox;
 
 async fn app_with_server(addr: std::net::SocketAddr) -> TestApp {
     TestApp::with(|settings| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use natter::filters::endpoint::{Access, Endpoint};
+use natter::internals::filters::{Access, Endpoint};
 use reqwest::RequestBuilder;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Map, Value, json};
@@ -197,7 +197,7 @@ fn attempts(app: &TestApp, caller: &Actor, row: &Endpoint) -> Vec<(&'static str,
 async fn no_answer_is_markup_but_the_pages() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    for row in natter::routes::table().iter().filter(|row| !ENDS_SESSION.contains(&row.path)) {
+    for row in natter::internals::table().iter().filter(|row| !ENDS_SESSION.contains(&row.path)) {
         for (what, request) in attempts(&app, &alice, row) {
             inert(row, &Answer::of(request).await, what);
         }
@@ -208,7 +208,7 @@ async fn no_answer_is_markup_but_the_pages() {
 async fn a_request_id_comes_back_only_if_it_is_harmless() {
     let app = TestApp::spawn().await;
     let long = "x".repeat(65);
-    for row in natter::routes::table() {
+    for row in natter::internals::table() {
         let ask = |id: &[u8]| {
             let id = reqwest::header::HeaderValue::from_bytes(id).expect("a header");
             app.request(row.verb.as_str(), &filled(&row, &BTreeMap::new()))
@@ -235,7 +235,7 @@ fn nonce(page: &Answer) -> String {
 #[tokio::test]
 async fn pages_have_a_new_nonce_each_time_and_nothing_of_their_query() {
     let app = TestApp::spawn().await;
-    let table = natter::routes::table();
+    let table = natter::internals::table();
     let pages = table.iter().filter(|row| PAGES.contains(&row.path) && row.verb.as_str() == "GET");
     for row in pages {
         let path = format!("{}?token={}", row.path, encoded(MARKUP));
@@ -299,7 +299,7 @@ async fn what_was_left_comes_back_as_data() {
     let login = Answer::of(login).await.ok(200);
     let bob = Actor::new(&app, &bob.email, &bob.password, &login);
     let (mut ids, uploaded) = leave_markup(&alice, &bob).await;
-    let table = natter::routes::table();
+    let table = natter::internals::table();
     for row in table.iter().filter(|row| row.verb.as_str() == "GET") {
         for file in uploaded.iter().take(if row.path.contains("attachment_id") { 99 } else { 1 }) {
             ids.insert("attachment_id", file["id"].as_str().expect("an id").to_owned());

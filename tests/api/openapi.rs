@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use natter::filters::endpoint::{Access, Body, Class};
+use natter::internals::filters::{Access, Body, Class};
 use serde_json::Value;
 
 use crate::support::contract::{DOCUMENT, resolve};
@@ -38,7 +38,7 @@ fn codes(operation: &'static Value) -> BTreeSet<&'static str> {
 
 #[test]
 fn every_row_of_the_table_is_described_and_nothing_else() {
-    let table = natter::routes::table();
+    let table = natter::internals::table();
     let rows: BTreeSet<String> =
         table.iter().map(|row| format!("{} {}", row.verb.as_str(), row.path)).collect();
     let described: BTreeSet<String> = operations().into_iter().map(|(name, _)| name).collect();
@@ -47,7 +47,7 @@ fn every_row_of_the_table_is_described_and_nothing_else() {
 
 #[test]
 fn what_follows_from_a_row_is_in_its_description() {
-    for row in natter::routes::table() {
+    for row in natter::internals::table() {
         let verb = row.verb.as_str();
         let operation = &DOCUMENT["paths"][row.path][verb.to_lowercase()];
         let (codes, bearer) = (codes(operation), row.access != Access::Public);

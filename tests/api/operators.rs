@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mongodb::bson::doc;
 use natter::config::Secret;
-use natter::mail::Mailer;
+use natter::internals::Mailer;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -228,7 +228,7 @@ impl Drop for Private {
 
 impl Private {
     fn new() -> Self {
-        let name = format!("natter-ca-{}", natter::domain::ids::UserId::random());
+        let name = format!("natter-ca-{}", natter::internals::domain::UserId::random());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).expect("a directory");
         let key = KeyPair::generate().expect("a key");

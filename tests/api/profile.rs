@@ -36,7 +36,7 @@ async fn a_bad_profile_changes_nothing() {
     ada.put("/profile", json!({"username": "root", "email": "x"}))
         .await
         .invalid(&["email", "username"]);
-    let unknown = natter::domain::ids::AttachmentId::random();
+    let unknown = natter::internals::domain::AttachmentId::random();
     let picture = json!({"profile_picture": unknown, "username": "adela"});
     ada.put("/profile", picture).await.invalid(&["profile_picture"]);
     ada.put("/profile", json!({"username": "BOB"})).await.problem(409, "username_taken");

@@ -7,8 +7,9 @@ use mongodb::bson::{Document, doc};
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
+use crate::attachments;
 use crate::attachments::collecting::collected;
-use crate::attachments::{self, noise, only_this_stays};
+use crate::attachments::{noise, only_this_stays};
 use crate::support::{Actor, Answer, TestApp};
 
 const MIB: usize = 1024 * 1024;

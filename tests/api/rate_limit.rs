@@ -5,13 +5,13 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use natter::cache::Redis;
 use natter::config::{Limits, Quota};
-use natter::domain::clock::{Clock, random_bytes};
-use natter::domain::ids::UserId;
-use natter::filters::endpoint::Class;
-use natter::filters::rate_limit::{Charge, RateLimits, Subject};
-use natter::metrics::Metrics;
+use natter::internals::Metrics;
+use natter::internals::Redis;
+use natter::internals::domain::UserId;
+use natter::internals::domain::{Clock, random_bytes};
+use natter::internals::filters::Class;
+use natter::internals::filters::{Charge, RateLimits, Subject};
 use reqwest::header::HeaderMap;
 
 use crate::support::app::service;

@@ -7,10 +7,11 @@ use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
-use natter::app::{self, Beside};
-use natter::domain::clock::random_bytes;
-use natter::domain::ids::{AttachmentId, GroupId, UserId};
-use natter::services::seed::load::Made;
+use natter::app;
+use natter::app::Beside;
+use natter::internals::domain::random_bytes;
+use natter::internals::domain::{AttachmentId, GroupId, UserId};
+use natter::internals::services::Made;
 use serde_json::Value;
 
 use crate::support::instance::environment;

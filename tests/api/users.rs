@@ -23,7 +23,7 @@ async fn a_profile_is_what_everyone_may_see() {
     }
     let id = stranger["id"].as_str().expect("an id");
     ada.get(&format!("/users/{id}")).await.problem(404, "not_found");
-    ada.get(&format!("/users/{}", natter::domain::ids::UserId::random()))
+    ada.get(&format!("/users/{}", natter::internals::domain::UserId::random()))
         .await
         .problem(404, "not_found");
     ada.get("/users/me").await.problem(404, "not_found");

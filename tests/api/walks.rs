@@ -72,14 +72,14 @@ async fn a_history_is_walked_both_ways_while_it_grows() {
     assert!(from >= MESSAGES);
     assert_eq!(back, (1..=from).rev().collect::<Vec<u64>>());
 
-    let first = natter::domain::ids::MessageId::new(group.parse().expect("an id"), 1);
+    let first = natter::internals::domain::MessageId::new(group.parse().expect("an id"), 1);
     let walked = walk_forward(&people[2], &history, &first.to_string(), &stop).await;
     let deleted = growing.await.expect("the sender");
     let to = *walked.last().expect("some");
     assert_eq!(walked, (2..=to).collect::<Vec<u64>>());
     assert!(to > MESSAGES && !deleted.is_empty(), "{to}");
     for seq in deleted.iter().take(5) {
-        let id = natter::domain::ids::MessageId::new(group.parse().expect("an id"), *seq);
+        let id = natter::internals::domain::MessageId::new(group.parse().expect("an id"), *seq);
         let gone = people[3].get(&format!("/conversations/{group}/messages/{id}")).await.ok(200);
         assert_eq!((&gone["seq"], &gone["message"]), (&json!(seq), &json!("")));
     }

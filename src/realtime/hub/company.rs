@@ -120,7 +120,6 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
 
     use super::*;
@@ -157,8 +156,7 @@ mod tests {
     async fn who_is_out_is_told_of_no_typing_that_was_under_way() {
         let (hub, _changes) = Hub::new(1);
         let (user, typist) = (UserId::random(), UserId::random());
-        let addr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let socket = Socket::new(user, SessionId::random(), addr, Timestamp::from_millis(0));
+        let socket = Socket::new(user, SessionId::random(), Timestamp::from_millis(0));
         let socket = Arc::new(socket);
         hub.expect(&socket).expect("room");
         hub.assume(user, Position::default());

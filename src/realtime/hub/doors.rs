@@ -45,7 +45,7 @@ impl Hub {
             match ended {
                 Ended::Session(session) if socket.session == session => socket.hold(),
                 Ended::Of(user) if socket.user == user => socket.hold(),
-                _ => {}
+                Ended::Session(_) | Ended::Of(_) | Ended::Any => {}
             }
         }
     }

@@ -20,9 +20,6 @@ pub(super) struct Fetched {
 
 impl Fetched {
     /// The frame of an event; `None` where it is kept no more.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn frame(&mut self, bus: &Bus, position: Position) -> Result<Option<Frame>> {
         if let Some(frame) = self.frames.get(&position) {
             return Ok(Some(frame.clone()));

@@ -113,9 +113,6 @@ impl AttachmentUses {
 
     /// Files that nothing has referred to since before `before`, the longest unused first; at most
     /// `limit`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn unused(&self, before: Timestamp, limit: i64) -> Result<Vec<AttachmentId>> {
         let unused = doc! { "state": "ready", "unused_since": { "$lt": before } };
         let rows = self.files.clone_with_type::<Key>();
@@ -127,9 +124,6 @@ impl AttachmentUses {
     /// Ends a file that nothing has referred to since before `before`: from then on nobody can
     /// read or use it, its uploader stores that much less, and its bytes can be removed. `false`
     /// if it is used after all, or another was first.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn retire(&self, file: AttachmentId, before: Timestamp) -> Result<bool> {
         let this = self.clone();
         let body = async move |session: &mut ClientSession| {

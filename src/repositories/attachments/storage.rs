@@ -61,9 +61,6 @@ impl Storage {
     }
 
     /// How many bytes are stored by the last count.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn counted(&self, user: UserId) -> Result<u64> {
         let count = self.users.find_one(doc! { "_id": user });
         let count = within(&self.users, count.projection(doc! { "storage_bytes": 1 })).await?;

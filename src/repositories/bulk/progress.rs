@@ -51,9 +51,6 @@ impl From<ProgressRow> for Begun {
 
 impl Bulk {
     /// Whether the store has accounts and no population was begun in it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn has_other_accounts(&self) -> Result<bool> {
         if self.begun().await?.is_some() {
             return Ok(false);
@@ -62,18 +59,12 @@ impl Bulk {
     }
 
     /// The population of this store, if one was begun.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn begun(&self) -> Result<Option<Begun>> {
         let row = within(&self.progress, self.progress.find_one(doc! { "_id": ID })).await?;
         Ok(row.map(Begun::from))
     }
 
     /// Begins one; what was begun before, if there is one, stays and is given back.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn begin(&self, begun: Begun) -> Result<Begun> {
         let Population { users, messages, random_seed } = begun.population;
         let row = ProgressRow {
@@ -93,9 +84,6 @@ impl Bulk {
     }
 
     /// Remembers that so many blocks, from the first on, are there whole.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn reached(&self, done: u64) -> Result<()> {
         let done = i64::try_from(done).unwrap_or(i64::MAX);
         let further = doc! { "$max": { "done": done } };

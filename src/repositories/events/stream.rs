@@ -4,7 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use mongodb::bson::{self, Bson, Document, doc};
+use mongodb::bson;
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
 use serde::de::DeserializeOwned;
@@ -56,9 +57,6 @@ impl fmt::Debug for EventStream {
 
 impl Events {
     /// The present moment of the store: whatever is not to be read yet comes after it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn now(&self) -> Result<Position> {
         // What a majority has, as all reads of the service see it. The time of any other command
         // is that of writes which a failover may still undo, or which nobody sees yet.
@@ -79,9 +77,6 @@ impl Events {
 
     /// Everything from the commit of a position on, that commit included; `None` where the store
     /// does not reach back that far.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn follow(&self, from: Position) -> Result<Option<EventStream>> {
         let at = bson::Timestamp {
             time: u32::try_from(from.seconds()).unwrap_or(u32::MAX),

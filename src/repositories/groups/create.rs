@@ -61,9 +61,6 @@ impl Groups {
     }
 
     /// Those of these users who are accounts that can be added to a group.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn addable(&self, users: &[UserId]) -> Result<HashSet<UserId>> {
         self.quota.known(users).await
     }

@@ -94,9 +94,6 @@ pub struct Lease {
 
 impl Indexing {
     /// Takes the lease unless somebody holds it who writes the same terms.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn take(&self, now: Timestamp) -> Result<Option<Lease>> {
         let row = within(&self.leases, self.leases.find_one(doc! { "_id": "search" })).await?;
         let form = row.as_ref().map_or(FORM, LeaseRow::form);
@@ -140,18 +137,12 @@ impl Indexing {
     }
 
     /// Keeps the lease; whether it still stood.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn renew(&self, lease: Lease, now: Timestamp) -> Result<bool> {
         let (own, change) = renewal(lease, now, None);
         Ok(within(&self.leases, self.leases.update_one(own, change)).await?.matched_count == 1)
     }
 
     /// Gives the lease back, so that others need not wait for its end.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn give_back(&self, lease: Lease) -> Result<()> {
         let own = doc! { "_id": "search", "fence": lease.fence };
         let change = doc! { "$unset": { "until": "" } };

@@ -12,7 +12,8 @@ use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
 use crate::repositories::bson::id;
 use crate::repositories::conversations::Member;
-use crate::repositories::members::{self, shown};
+use crate::repositories::members;
+use crate::repositories::members::shown;
 use crate::repositories::relations::Pair;
 use crate::repositories::store::{all, within};
 

@@ -18,9 +18,6 @@ impl MarksRepository {
     /// Up to `count` of a user's conversations, the latest activity first, from after `before`
     /// on. Reads so many direct conversations and all of the user's groups (500 at most), with
     /// the user's row in each; never a message.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn inbox(
         &self,
         user: UserId,

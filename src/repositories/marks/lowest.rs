@@ -34,9 +34,6 @@ struct Lowest {
 
 impl MarksRepository {
     /// The lowest marks in a group's conversation.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn lowest(&self, conversation: ConversationId) -> Result<OthersMarks> {
         let rows = self.lowest_of_groups(&[conversation]).await?;
         Ok(marks(&rows.iter().collect::<Vec<_>>(), Kind::Group))
@@ -44,9 +41,6 @@ impl MarksRepository {
 
     /// The lowest marks in some conversations: of a group two index entries for each mark,
     /// however many members it has; of a direct one both members by their keys.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn lowest_in(
         &self,
         summaries: &[&Summary],

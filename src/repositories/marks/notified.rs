@@ -18,9 +18,6 @@ pub type Noticed = (ConversationId, u64);
 impl MarksRepository {
     /// Marks some of a user's notifications as read, and tells their devices of those that were
     /// not; `noticed` are those of conversations among them that were not.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn read_notifications(
         &self,
         user: UserId,

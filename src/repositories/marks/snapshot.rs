@@ -17,18 +17,12 @@ use crate::repositories::store::{all_in, within};
 
 impl MarksRepository {
     /// How far a member is; `None` for outsiders.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn of(&self, conversation: ConversationId, user: UserId) -> Result<Option<Marks>> {
         let row = doc! { "_id": members::key(conversation, user) };
         Ok(self.snapshot(user, row, doc! {}, 1).await?.pop())
     }
 
     /// All of a user's groups.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn groups(&self, user: UserId) -> Result<Vec<Marks>> {
         self.snapshot(user, groups_of(user), doc! {}, 0).await
     }

@@ -14,9 +14,6 @@ impl MarksRepository {
     /// The direct conversations in which something waits for a user, the latest first, from after
     /// a place in the user's notifications on; with `unnoticed`, only those whose notification
     /// was not marked as read. Without those that are muted at `now`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn waiting_direct(
         &self,
         user: UserId,
@@ -45,9 +42,6 @@ impl MarksRepository {
 
     /// In how many direct conversations something waits whose notification was not marked as
     /// read, without those that are muted at `now`.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn count_waiting(&self, user: UserId, now: Timestamp) -> Result<u64> {
         let mut waiting = waiting(user, now);
         waiting.insert("$expr", unnoticed_rows());

@@ -41,9 +41,6 @@ impl ReceiptRow {
 impl Members {
     /// How far up to `count` members are, as a reader is shown it, in the order of their ids, from
     /// after `after` on.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn receipts(
         &self,
         conversation: ConversationId,

@@ -68,9 +68,6 @@ impl Members {
     }
 
     /// Shows again how far a member is.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub(in crate::repositories) async fn show_marks_of(
         &self,
         conversation: ConversationId,

@@ -18,9 +18,6 @@ pub(super) struct Whose {
 
 impl Members {
     /// Who is in a conversation, in no order.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn users(&self, conversation: ConversationId) -> Result<Vec<UserId>> {
         let rows = self.rows.clone_with_type::<Whose>();
         let everyone = rows.find(doc! { "conversation_id": conversation });

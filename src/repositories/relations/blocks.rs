@@ -21,9 +21,6 @@ pub type Pair = (UserId, UserId);
 impl Relations {
     /// Lets `user` block `other`: whatever was between the two ends, and nothing of `other` waits
     /// for `user` any more. Since when; again changes nothing.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn block(&self, user: UserId, other: UserId, at: Timestamp) -> Result<Timestamp> {
         let (this, change) = (self.clone(), blocked(user, other, at));
         self.store
@@ -65,9 +62,6 @@ impl Relations {
     }
 
     /// Takes back the block of `other` by `user`, if there is one; the other's own stays.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn unblock(&self, user: UserId, other: UserId) -> Result<()> {
         let (this, field) = (self.clone(), block_field(user, other));
         let own = doc! { "_id": key(user, other), format!("{field}.by"): user };
@@ -91,27 +85,18 @@ impl Relations {
     }
 
     /// Since when `user` has blocked `other`; `None` if they have not.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn blocked_since(&self, user: UserId, other: UserId) -> Result<Option<Timestamp>> {
         let row = self.rows.find_one(doc! { "_id": key(user, other), "status": "blocked" });
         Ok(within(&self.rows, row).await?.and_then(|row| row.blocked_by(user)))
     }
 
     /// Whether one of the two has blocked the other.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn blocked_between(&self, one: UserId, other: UserId) -> Result<bool> {
         let row = self.rows.find_one(doc! { "_id": key(one, other), "status": "blocked" });
         Ok(within(&self.rows, row).await?.is_some())
     }
 
     /// Those of some pairs between whom there is a block, whoever made it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn blocked_pairs(&self, pairs: &[Pair]) -> Result<HashSet<Pair>> {
         if pairs.is_empty() {
             return Ok(HashSet::new());
@@ -126,18 +111,12 @@ impl Relations {
     }
 
     /// Those of some others between whom and `user` there is a block, whoever made it.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn blocked_among(&self, user: UserId, others: &[UserId]) -> Result<HashSet<UserId>> {
         let rows = self.blocks_among(user, others).await?;
         Ok(rows.iter().filter_map(|row| row.other_than(user)).collect())
     }
 
     /// Those of some others whom `user` has blocked.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn blocked_by(&self, user: UserId, others: &[UserId]) -> Result<HashSet<UserId>> {
         let rows = self.blocks_among(user, others).await?;
         let own = rows.iter().filter(|row| row.blocked_by(user).is_some());
@@ -166,9 +145,6 @@ impl Relations {
     }
 
     /// Up to `count` of those whom `user` has blocked, the last first, from after `before` on.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn blocks(
         &self,
         user: UserId,

@@ -62,9 +62,6 @@ impl Confirmation {
 impl Sessions {
     /// Whose session it is and how long it stands; `None` once it has ended. `issued` is when a
     /// token of the session was given out, and so not before it began.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn standing(
         &self,
         session: SessionId,

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::examples::Examples;
 use super::problems::{codes_of, headers, headers_of, name_of, response};
 use super::route::{Answer, Parameter, Route};
-use super::schemas::{self, complete, modern};
+use super::schemas;
+use super::schemas::{complete, modern};
 use crate::filters::endpoint::{Access, Body};
 
 /// What the parameters of paths name.

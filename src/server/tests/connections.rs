@@ -3,14 +3,10 @@
 use std::io::ErrorKind;
 
 use http::{StatusCode, Version};
-use rustls::{
-    ProtocolVersion,
-    version::{TLS12, TLS13},
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use rustls::ProtocolVersion;
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::support::{
     GET, H1, H2, H2_GET, H2_HELLO, Pair, Rig, answer, exchange, frames, millis, soon,

@@ -1,10 +1,8 @@
 //! Frames of h2 that cost a client nothing (CVE-2019-9512 to 9518, CVE-2023-44487, CVE-2024-27316).
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, sleep},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 use tokio_rustls::client::TlsStream;
 
 use super::support::{GET, H1, H2, H2_GET, H2_HELLO, Rig, exchange, frames, millis, soon};

@@ -1,9 +1,7 @@
 //! Time limits and the limit on connections.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, sleep},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep};
 
 use super::support::{
     GET, H1, H2, H2_GET, H2_HELLO, Rig, answer, closed, exchange, frames, millis, soon,

@@ -1,10 +1,8 @@
 //! Admission to the places of connections, and eviction from them.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 use super::support::{
     GET, H1, H2, H2_GET, H2_HELLO, Rig, answer, closed, exchange, frames, millis, soon,

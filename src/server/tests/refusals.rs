@@ -2,11 +2,9 @@
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, sleep},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 use tokio_rustls::client::TlsStream;
 
 use super::support::{GET, H1, H2, Rig, answer, closed, exchange, millis, soon};

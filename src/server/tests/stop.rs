@@ -1,13 +1,12 @@
 //! The stop: what finishes, what is refused, what is cut.
 
-use std::{io::ErrorKind, time::Duration};
+use std::io::ErrorKind;
+use std::time::Duration;
 
 use http::Version;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::sleep,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::support::{GET, H1, H2, H2_HELLO, NEVER, Rig, answer, closed, exchange, millis, soon};
 use crate::lifecycle::Drain;

@@ -1,47 +1,40 @@
 //! A server on free ports with a toy application, and clients for it.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    net::{Ipv4Addr, SocketAddr},
-    panic::AssertUnwindSafe,
-    path::PathBuf,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::aws_lc_rs::default_provider,
-    pki_types::{CertificateDer, ServerName},
-};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
-    sync::Semaphore,
-    task::JoinHandle,
-    time::timeout,
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tower::Service;
 
-use crate::{
-    domain::{clock::Clock, ids::SessionId},
-    lifecycle::{Drain, Shutdown},
-    metrics::Metrics,
-    server::{Addresses, Listeners, Peer, RequestBody, ServerOptions, Tls, TlsFiles, serve},
-};
+use crate::domain::clock::Clock;
+use crate::domain::ids::SessionId;
+use crate::lifecycle::{Drain, Shutdown};
+use crate::metrics::Metrics;
+use crate::server::{Addresses, Listeners, Peer, RequestBody, ServerOptions, Tls, TlsFiles, serve};
 
 /// What must happen happens within this time, on the slowest machine.
 pub const SOON: Duration = Duration::from_secs(20);

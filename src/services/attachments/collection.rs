@@ -18,9 +18,6 @@ const COLLECTED: i64 = 100;
 impl Attachments {
     /// Removes what uploads that never ended have left behind: those of an instance that crashed,
     /// or that could not reach the store. Says how many they were.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn collect_abandoned(&self) -> Result<usize> {
         let before = self.stores.clock.now().minus(ABANDONED);
         let mut collected = 0;

@@ -74,7 +74,14 @@ impl Named {
                 Event::ProfileUpdated { user } => {
                     named.changed.insert(*user);
                 }
-                _ => {}
+                Event::MessageDeleted { .. }
+                | Event::ReactionAdded { .. }
+                | Event::ReactionRemoved { .. }
+                | Event::Read { .. }
+                | Event::Delivered { .. }
+                | Event::Muted { .. }
+                | Event::GroupDeleted { .. }
+                | Event::MemberRemoved { .. } => {}
             }
         }
         named
@@ -118,6 +125,7 @@ impl Loaded {
     }
 
     /// What a frame of this event says; `None` where what it is about is gone.
+    #[expect(clippy::too_many_lines, reason = "a table of events")]
     pub fn data(&self, event: &Event) -> Option<Data> {
         Some(match event {
             Event::MessageCreated { message } | Event::MessageUpdated { message } => {
@@ -146,12 +154,6 @@ impl Loaded {
             Event::Muted { conversation, until } => {
                 Data::Muted(Muted { conversation_id: *conversation, muted_until: *until })
             }
-            event => self.data_of_people(event)?,
-        })
-    }
-
-    fn data_of_people(&self, event: &Event) -> Option<Data> {
-        Some(match event {
             Event::FriendRequested { user }
             | Event::FriendAccepted { user }
             | Event::FriendRemoved { user } => {
@@ -177,7 +179,6 @@ impl Loaded {
             Event::ProfileUpdated { user } => {
                 Data::Profile(ProfileChange { user: self.changed.get(user)?.clone() })
             }
-            _ => return None,
         })
     }
 

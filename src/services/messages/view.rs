@@ -27,9 +27,6 @@ impl View {
     }
 
     /// Messages of these conversations, in their order.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn of(
         &self,
         reader: UserId,
@@ -51,9 +48,6 @@ impl View {
     }
 
     /// One message.
-    ///
-    /// # Errors
-    /// When the store is away.
     pub async fn one(
         &self,
         reader: UserId,

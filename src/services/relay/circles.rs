@@ -107,7 +107,23 @@ fn concerned<'a>(event: &'a Event, circle: &'a Circle) -> impl Iterator<Item = U
             Event::Read { user: whose, .. } | Event::Delivered { user: whose, .. } => {
                 !is_large || whose == user
             }
-            _ => true,
+            Event::MessageUpdated { .. }
+            | Event::MessageDeleted { .. }
+            | Event::ReactionAdded { .. }
+            | Event::ReactionRemoved { .. }
+            | Event::Muted { .. }
+            | Event::FriendRequested { .. }
+            | Event::FriendAccepted { .. }
+            | Event::FriendRemoved { .. }
+            | Event::GroupCreated { .. }
+            | Event::GroupUpdated { .. }
+            | Event::GroupDeleted { .. }
+            | Event::MemberAdded { .. }
+            | Event::MemberUpdated { .. }
+            | Event::MemberRemoved { .. }
+            | Event::NotificationCreated { .. }
+            | Event::NotificationRead { .. }
+            | Event::ProfileUpdated { .. } => true,
         })
         .map(|(user, _)| *user)
 }

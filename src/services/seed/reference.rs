@@ -24,14 +24,6 @@ macro_rules! reference {
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
-        impl $name {
-            /// Its name, without what says of which kind it is.
-            #[must_use]
-            pub fn name(&self) -> &str {
-                &self.0
-            }
-        }
-
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{}{}", $sigil, self.0)
@@ -67,6 +59,13 @@ reference! {
     /// `$conversation:engine`: names a conversation inside its fixture; the id in the store
     /// follows from who is in it.
     ConversationRef, "$conversation:"
+}
+
+impl ConversationRef {
+    /// The name without its sigil.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
 }
 
 macro_rules! id {

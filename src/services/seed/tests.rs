@@ -91,13 +91,14 @@ fn the_demo_has_what_it_promises() {
     assert_eq!(demo.conversations.iter().map(|c| c.messages.len()).sum::<usize>(), 500);
     let of_ada = |from: &str, to: &str, status| {
         demo.friendships.iter().any(|entry| {
-            (from == "*" || entry.from.name() == from)
-                && (to == "*" || entry.to.name() == to)
+            (from == "*" || entry.from.to_string() == format!("$user:{from}"))
+                && (to == "*" || entry.to.to_string() == format!("$user:{to}"))
                 && entry.status == status
         })
     };
     for (name, password) in [("ada", "correct horse ada"), ("grace", "correct horse grace")] {
-        let user = demo.users.iter().find(|user| user.id.name() == name).unwrap();
+        let user =
+            demo.users.iter().find(|user| user.id.to_string() == format!("$user:{name}")).unwrap();
         assert_eq!(user.password.expose(), password);
         assert!(of_ada(name, "*", RelationStatus::Pending), "{name} asks");
         assert!(of_ada("*", name, RelationStatus::Pending), "{name} is asked");

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mongodb::bson::{Document, doc};
-use natter::repositories::Repositories;
-use natter::repositories::store::Store;
-use natter::services::attachments::Attachments;
-use natter::services::budget::UnreadAnswers;
+use natter::internals::repositories::Repositories;
+use natter::internals::repositories::Store;
+use natter::internals::services::Attachments;
+use natter::internals::services::UnreadAnswers;
 use serde_json::{Value, json};
 
 use super::images::gif;

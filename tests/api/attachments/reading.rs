@@ -2,7 +2,7 @@
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
-use natter::domain::ids::{AttachmentId, ConversationId};
+use natter::internals::domain::{AttachmentId, ConversationId};
 use serde_json::{Value, json};
 
 use super::{fetch, noise, upload};

@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
-use natter::domain::ids::AttachmentId;
-use natter::repositories::Repositories;
-use natter::repositories::store::Store;
-use natter::services::attachments::Attachments;
-use natter::services::budget::UnreadAnswers;
+use natter::internals::domain::AttachmentId;
+use natter::internals::repositories::Repositories;
+use natter::internals::repositories::Store;
+use natter::internals::services::Attachments;
+use natter::internals::services::UnreadAnswers;
 use reqwest::Body;
 
 use super::{LIMIT, fetch, noise, nothing_stays, send, send_raw, stored, upload};

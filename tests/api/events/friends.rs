@@ -1,8 +1,8 @@
 //! Friendships, requests and blocks.
 
-use natter::domain::events::{Event, Happening};
-use natter::domain::ids::UserId;
-use natter::domain::notifications::NotificationId;
+use natter::internals::domain::NotificationId;
+use natter::internals::domain::UserId;
+use natter::internals::domain::{Event, Happening};
 use serde_json::json;
 
 use super::{Log, both, id, notified};

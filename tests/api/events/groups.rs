@@ -1,8 +1,8 @@
 //! Groups: what they are, and who comes and goes.
 
-use natter::domain::events::{Audience, Event, Happening};
-use natter::domain::ids::{GroupId, UserId};
-use natter::domain::notifications::NotificationId;
+use natter::internals::domain::NotificationId;
+use natter::internals::domain::{Audience, Event, Happening};
+use natter::internals::domain::{GroupId, UserId};
 use serde_json::{Value, json};
 
 use super::{Log, among, group_id, id, notified};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
-use natter::domain::events::Event;
+use natter::internals::domain::Event;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use natter::domain::clock::Timestamp;
-use natter::domain::events::{Event, Happening};
-use natter::domain::ids::ConversationId;
+use natter::internals::domain::ConversationId;
+use natter::internals::domain::Timestamp;
+use natter::internals::domain::{Event, Happening};
 use serde_json::{Value, json};
 
 use super::{Log, among, id, message_id};
@@ -42,7 +42,7 @@ async fn a_mark_that_moves_is_told_once() {
     alice.send(&bob, "d").await;
     bob.post("/notifications/read", json!({"all": true})).await.ok(200);
     alice.post("/blocks", json!({"user_id": bob.id})).await.ok(201);
-    let message = natter::domain::ids::MessageId::new(conversation, 4);
+    let message = natter::internals::domain::MessageId::new(conversation, 4);
     let mut told = among(conversation, [Event::MessageCreated { message }]);
     let event = Event::NotificationRead { ids: Vec::new(), all: true };
     told.push(Happening::for_users([id(&bob)], event));

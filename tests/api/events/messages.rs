@@ -1,8 +1,8 @@
 //! What becomes of messages.
 
 use natter::app::Beside;
-use natter::domain::events::{Event, Happening};
-use natter::domain::notifications::NotificationId;
+use natter::internals::domain::NotificationId;
+use natter::internals::domain::{Event, Happening};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -135,7 +135,7 @@ async fn a_population_is_told_to_nobody() {
     let app = TestApp::spawn().await;
     let mut log = Log::of(&app).await;
     let population =
-        natter::domain::population::Population { users: 50, messages: 500, random_seed: 7 };
+        natter::internals::domain::Population { users: 50, messages: 500, random_seed: 7 };
     let made =
         natter::app::populate(app.settings(), population, Beside::RealAccounts, |_| {}).await;
     assert!(made.expect("a population").groups > 0);

@@ -1,7 +1,7 @@
 //! Another name or picture; notifications marked as read.
 
-use natter::domain::events::{Audience, Event, Happening};
-use natter::domain::notifications::NotificationId;
+use natter::internals::domain::NotificationId;
+use natter::internals::domain::{Audience, Event, Happening};
 use serde_json::{Value, json};
 
 use super::{Log, id};

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
-use natter::domain::events::Event;
-use natter::domain::ids::UserId;
-use natter::repositories::events::stream::Occurrence;
+use natter::internals::domain::Event;
+use natter::internals::domain::UserId;
+use natter::internals::repositories::Occurrence;
 
 use super::friends::on;
 use super::{Log, id};

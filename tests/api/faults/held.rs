@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use natter::config::Secret;
-use natter::domain::ids::ConversationId;
+use natter::internals::domain::ConversationId;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use natter::domain::events::Event;
+use natter::internals::domain::Event;
 use serde_json::{Value, json};
 
 use crate::openapi::{example_of, references, served_and_printed};

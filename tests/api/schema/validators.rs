@@ -1,8 +1,8 @@
 //! Validators that changed are applied, by definitions that are not themselves out of date.
 
 use mongodb::bson::{Binary, Bson, Document, doc};
-use natter::domain::clock::{Clock, random_bytes};
-use natter::repositories::schema::{self, Applied, By, Step};
+use natter::internals::domain::{Clock, random_bytes};
+use natter::internals::repositories::{Applied, By, Step, schema};
 use serde_json::json;
 
 use super::{SHARDS, applied, id};

@@ -4,9 +4,9 @@ use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, DateTime, Document, doc};
-use natter::domain::ids::{ConversationId, MessageId, UserId};
-use natter::domain::words::hashes_of;
-use natter::repositories::messages::shard_of;
+use natter::internals::domain::hashes_of;
+use natter::internals::domain::{ConversationId, MessageId, UserId};
+use natter::internals::repositories::shard_of;
 
 use super::query;
 use crate::support::{Actor, TestApp};

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mongodb::bson::{DateTime, Document, doc};
-use natter::domain::clock::Clock;
-use natter::domain::ids::{ConversationId, MessageId};
-use natter::domain::words::hashes_of;
-use natter::repositories::Repositories;
-use natter::repositories::indexing::{Batch, Indexed};
-use natter::repositories::schema::{self, By};
+use natter::internals::domain::Clock;
+use natter::internals::domain::hashes_of;
+use natter::internals::domain::{ConversationId, MessageId};
+use natter::internals::repositories::Repositories;
+use natter::internals::repositories::{Batch, Indexed};
+use natter::internals::repositories::{By, schema};
 use tokio::time::Instant;
 
 use super::{finds, page, query, settled};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use natter::app::App;
 use natter::config::Settings;
-use natter::domain::clock::{Clock, random_bytes};
-use natter::lifecycle::{Drain, Shutdown};
+use natter::internals::domain::{Clock, random_bytes};
+use natter::internals::{Drain, Shutdown};
 use reqwest::Method;
 
 use super::actor::{Actor, Answer};

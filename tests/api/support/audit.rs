@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::{Bson, Document, doc};
-use natter::domain::ids::{ConversationId, MessageId, UserId};
-use natter::repositories::messages::shard_of;
+use natter::internals::domain::{ConversationId, MessageId, UserId};
+use natter::internals::repositories::shard_of;
 use serde_json::Value;
 
 use super::actor::Actor;

@@ -7,10 +7,11 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::actor::Answer;
-use super::json_schema::{self, compare};
+use super::json_schema;
+use super::json_schema::compare;
 
 /// The document.
-pub static DOCUMENT: LazyLock<Value> = LazyLock::new(natter::routes::openapi::document);
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(natter::openapi::document);
 
 /// Expects the answer to be as documented.
 pub fn check(method: &Method, url: &Url, answer: &Answer) {

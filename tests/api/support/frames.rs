@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::json_schema::{compare, resolve};
 
 /// The document.
-pub static DOCUMENT: LazyLock<Value> = LazyLock::new(natter::routes::asyncapi::document);
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(natter::asyncapi::document);
 
 /// What of a frame is not as documented for this operation.
 pub fn faults(operation: &str, frame: &Value) -> Vec<String> {

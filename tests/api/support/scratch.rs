@@ -2,8 +2,8 @@
 
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
-use natter::domain::clock::random_bytes;
-use natter::repositories::store::Store;
+use natter::internals::domain::random_bytes;
+use natter::internals::repositories::Store;
 
 use super::app::{drop_database, service};
 

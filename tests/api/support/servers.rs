@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
-use natter::domain::clock::random_bytes;
+use natter::internals::domain::random_bytes;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 

@@ -1,7 +1,7 @@
 //! Bodies: what JSON rows and forms refuse, and that an answer arrives whatever comes.
 
 use bytes::Bytes;
-use natter::filters::endpoint::{Body, Endpoint};
+use natter::internals::filters::{Body, Endpoint};
 use serde_json::{Map, Value, json};
 
 use super::{as_json, label, padded, refused, request};
@@ -35,7 +35,7 @@ const FIELDS: [&str; 23] = [
 ];
 
 fn json_rows() -> Vec<(Endpoint, u64)> {
-    let rows = natter::routes::table().into_iter();
+    let rows = natter::internals::table().into_iter();
     let rows = rows.filter_map(|row| match row.body {
         Body::Json { limit } | Body::JsonOrMultipart { limit, .. } => Some((row, limit)),
         _ => None,
@@ -90,7 +90,7 @@ async fn json_rows_refuse_what_is_not_their_json() {
 async fn forms_must_be_forms() {
     let app = TestApp::spawn().await;
     let ada = app.user("ada").await;
-    for row in natter::routes::table() {
+    for row in natter::internals::table() {
         let (what, ask) = (label(&row), || request(&app, &ada, &row));
         match row.body {
             Body::Multipart => {

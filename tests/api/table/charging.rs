@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use natter::config::{Quota, Settings};
-use natter::domain::ids::UserId;
-use natter::filters::endpoint::{Access, Body, Class, Endpoint};
+use natter::internals::domain::UserId;
+use natter::internals::filters::{Access, Body, Class, Endpoint};
 use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
 use serde_json::json;
@@ -98,7 +98,7 @@ async fn each_request_is_charged_once_whatever_comes_of_it() {
     let ada = app.user("ada").await;
     let mut meter = Meter::default();
     // Signing out answers once and ends the session, which the others need.
-    for row in natter::routes::table().into_iter().filter(|row| row.path != "/logout") {
+    for row in natter::internals::table().into_iter().filter(|row| row.path != "/logout") {
         let subject = if row.access == Access::Public { "the address" } else { "ada" };
         for instance in [&app, &second] {
             let ada = instance.seen_by(&ada);
@@ -137,7 +137,7 @@ async fn a_spent_quota_is_429_for_every_row_of_its_class_on_every_instance() {
         Answer::of(app.request("POST", "/messages")).await;
         app.post("/login", json!({})).await;
     }
-    for row in natter::routes::table() {
+    for row in natter::internals::table() {
         let spent =
             row.class.is_some_and(|class| ["read", "write", "auth"].contains(&class.name()));
         for instance in [&app, &second].into_iter().filter(|_| spent) {

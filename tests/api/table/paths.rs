@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use natter::domain::ids::UserId;
-use natter::filters::endpoint::Endpoint;
+use natter::internals::domain::UserId;
+use natter::internals::filters::Endpoint;
 
 use super::{filled, label, refused, with_parameters};
 use crate::support::{Answer, TestApp};
@@ -15,7 +15,7 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 async fn methods_that_a_path_does_not_take_are_405_with_allow() {
     let app = TestApp::spawn().await;
     let mut paths: BTreeMap<String, (Endpoint, BTreeSet<&str>)> = BTreeMap::new();
-    for row in natter::routes::table() {
+    for row in natter::internals::table() {
         // Rows on one path may name its parameters differently.
         let shape = with_parameters(&row, |_| "*".to_owned());
         let taken = &mut paths.entry(shape).or_insert_with(|| (row, BTreeSet::new())).1;
@@ -72,7 +72,7 @@ async fn other_paths_and_malformed_ids_are_404() {
         "%7B%22$ne%22:null%7D".to_owned(),
         "00000000000000000000000g".to_owned(),
     ];
-    for row in natter::routes::table() {
+    for row in natter::internals::table() {
         let (verb, what) = (row.verb.as_str(), label(&row));
         let mut paths = spellings(&filled(&row));
         if row.path.contains('{') {

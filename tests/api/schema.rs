@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
-use natter::domain::clock::{Clock, random_bytes};
-use natter::repositories::schema::{self, Applied, By, SchemaError, Step};
-use natter::repositories::store::Store;
+use natter::internals::domain::{Clock, random_bytes};
+use natter::internals::repositories::Store;
+use natter::internals::repositories::{Applied, By, SchemaError, Step, schema};
 
 use crate::support::Scratch;
 

@@ -11,7 +11,7 @@ mod visibility;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
-use natter::filters::endpoint::Endpoint;
+use natter::internals::filters::Endpoint;
 use serde_json::Value;
 
 use crate::support::{Actor, Answer};
@@ -64,7 +64,7 @@ impl<const N: usize> Row<N> {
                     .zip(here)
                     .all(|(t, h)| t == h || (t.starts_with('{') && h.starts_with(['<', '%'])))
         };
-        let table = natter::routes::table().into_iter();
+        let table = natter::internals::table().into_iter();
         let mut found = table.filter(|row| row.verb.as_str() == verb && fits(row));
         found.next().unwrap_or_else(|| panic!("no such route: {}", self.ask))
     }
@@ -179,7 +179,7 @@ fn no_route_escapes_the_visibility_table() {
     let label = |row: &Endpoint| format!("{} {}", row.verb.as_str(), row.path);
     let covered: BTreeSet<String> =
         visibility::ROWS.iter().map(|row| label(&row.endpoint())).collect();
-    let concerned = natter::routes::table().into_iter().filter(|row| {
+    let concerned = natter::internals::table().into_iter().filter(|row| {
         let elsewhere = ELSEWHERE.iter().any(|start| row.path.starts_with(start));
         // A new file is nobody's but its uploader's; what sockets show, the tests of real time say.
         !elsewhere && !["POST /attachments", "GET /ws"].contains(&label(row).as_str())

@@ -5,8 +5,8 @@ mod bodies;
 mod charging;
 mod paths;
 
-use natter::domain::ids::{ConversationId, MessageId, UserId};
-use natter::filters::endpoint::{Access, Endpoint};
+use natter::internals::domain::{ConversationId, MessageId, UserId};
+use natter::internals::filters::{Access, Endpoint};
 use reqwest::RequestBuilder;
 use serde_json::json;
 
@@ -74,7 +74,7 @@ fn padded(length: u64) -> Vec<u8> {
 #[tokio::test]
 async fn nobody_gets_in_without_a_token() {
     let app = TestApp::spawn().await;
-    for row in natter::routes::table() {
+    for row in natter::internals::table() {
         let (verb, path, what) = (row.verb.as_str(), filled(&row), label(&row));
         if row.access == Access::Public {
             let answer = Answer::of(app.request(verb, &path)).await;
@@ -107,7 +107,7 @@ async fn nobody_gets_in_without_a_token() {
 async fn head_is_get_without_its_body() {
     let app = TestApp::spawn().await;
     let ada = app.user("ada").await;
-    for row in natter::routes::table().iter().filter(|row| row.verb.as_str() == "GET") {
+    for row in natter::internals::table().iter().filter(|row| row.verb.as_str() == "GET") {
         let (path, what) = (filled(row), label(row));
         let get = Answer::of(ada.request("GET", &path)).await;
         let head = Answer::of(ada.request("HEAD", &path)).await;

@@ -12,7 +12,8 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use url::Url;
 
-use crate::config::{self, Authorities, MailUrl};
+use crate::config;
+use crate::config::{Authorities, MailUrl};
 use crate::domain::clock::Timestamp;
 use crate::domain::mails::Mail;
 use crate::domain::text::a_label;

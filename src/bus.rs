@@ -194,9 +194,6 @@ impl Bus {
 
     /// Whether a user may be told of as typing now: not so soon after the last time. Over all
     /// instances, one of two at once may.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn may_type(
         &self,
         user: UserId,
@@ -222,9 +219,6 @@ impl Bus {
     }
 
     /// The frame of an event that concerns many.
-    ///
-    /// # Errors
-    /// When Redis is away.
     pub async fn frame(&self, position: Position) -> Result<Option<Arc<str>>> {
         let mut commands = redis::pipe();
         commands.get(self.names.frame(position));

@@ -30,7 +30,8 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use crate::filters::endpoint::{Endpoint, front};
+use crate::filters::endpoint::Endpoint;
+use crate::filters::front::front;
 use crate::filters::guards::Guards;
 use crate::filters::problem;
 use crate::metrics::Metrics;

@@ -11,12 +11,12 @@ mod races;
 
 use mongodb::Database;
 use mongodb::bson::{DateTime, Document, doc, serialize_to_bson};
-use natter::domain::events::{Event, Happening, Position};
-use natter::domain::ids::{ConversationId, GroupId, MessageId, UserId};
-use natter::domain::notifications::NotificationId;
-use natter::repositories::events::Events;
-use natter::repositories::events::stream::Occurrence;
-use natter::repositories::store::Store;
+use natter::internals::domain::NotificationId;
+use natter::internals::domain::{ConversationId, GroupId, MessageId, UserId};
+use natter::internals::domain::{Event, Happening, Position};
+use natter::internals::repositories::Events;
+use natter::internals::repositories::Occurrence;
+use natter::internals::repositories::Store;
 use serde_json::Value;
 use tokio::time::timeout;
 

@@ -134,7 +134,7 @@ async fn only_ones_own_conversations_are_searched() {
     eve.get(&format!("/search/messages?q=--&conversation_id={direct}"))
         .await
         .problem(404, "not_found");
-    let nowhere = natter::domain::ids::ConversationId::random().to_string();
+    let nowhere = natter::internals::domain::ConversationId::random().to_string();
     eve.get(&within(&nowhere)).await.problem(404, "not_found");
     let member = json!({"user_id": eve.id});
     alice.post(&format!("/groups/{group}/remove"), member.clone()).await.ok(200);

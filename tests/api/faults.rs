@@ -22,7 +22,7 @@ mod unknown;
 
 use std::time::Duration;
 
-use natter::domain::clock::random_bytes;
+use natter::internals::domain::random_bytes;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 

@@ -25,28 +25,30 @@ mod tests;
 mod tls;
 mod upload;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::{net::TcpListener, select, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::net::TcpListener;
+use tokio::select;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use self::{
-    accept::Port,
-    connection::Protocols,
-    driver::Ending,
-    places::{PlaceLimits, Places},
-    pulse::Limits,
-    redirect::Redirect,
-};
-pub use self::{
-    certificates::{CertificateError, TlsFiles},
-    exchange::Application,
-    listeners::{Addresses, BindError, Listeners},
-    tls::Tls,
-    upload::RequestBody,
-};
+use self::accept::Port;
+pub use self::certificates::TlsFiles;
+use self::connection::Protocols;
+use self::driver::Ending;
+pub use self::exchange::Application;
+pub use self::listeners::{Addresses, Listeners};
+use self::places::{PlaceLimits, Places};
+use self::pulse::Limits;
+use self::redirect::Redirect;
+pub use self::tls::Tls;
+#[cfg(test)]
+pub use self::upload::RequestBody;
 use crate::lifecycle::Shutdown;
 use crate::metrics::{ListenerMetrics, Metrics};
 

@@ -78,9 +78,9 @@ pub(super) fn routes(guards: &Guards) -> BoxedFilter<(Response,)> {
 
 /// The page with everything in it. It may also show images that this service answers with.
 fn page() -> Response {
-    let page = include_str!("page/index.html")
-        .replace("{style}", include_str!("page/style.css"))
-        .replace("{script}", include_str!("page/script.js"));
+    let page = include_str!("openapi/page/index.html")
+        .replace("{style}", include_str!("openapi/page/style.css"))
+        .replace("{script}", include_str!("openapi/page/script.js"));
     page_with(&page, "img-src 'self' blob:; ")
 }
 

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
-use natter::app::{self, Beside};
-use natter::domain::population::Population;
-use natter::services::seed::population::{PASSWORD, Populated, Progress, address};
+use natter::app;
+use natter::app::Beside;
+use natter::internals::domain::Population;
+use natter::internals::services::{PASSWORD, Populated, Progress, address};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

@@ -9,6 +9,7 @@ pub mod context;
 pub mod endpoint;
 pub mod forwarded;
 pub mod frame_limit;
+pub mod front;
 pub mod guards;
 pub mod handshake;
 pub mod input;
