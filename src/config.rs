@@ -5,6 +5,7 @@
 //! `--set section.key=value`. Fields bear the names of their settings, so that a search for
 //! `drain_seconds` finds everything about it.
 
+mod error;
 mod layers;
 mod load;
 mod read;
@@ -22,7 +23,8 @@ use lettre::message::Mailbox;
 use serde::Deserialize;
 use url::Url;
 
-pub use load::{LoadOptions, SettingsError};
+pub use error::SettingsError;
+pub use load::LoadOptions;
 pub use value::{Authorities, ForwardedHeader, LogFormat, MailUrl, Quota, Secret, SigningKey};
 
 /// All settings of one instance. `Debug` shows no secret.

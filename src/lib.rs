@@ -35,7 +35,6 @@ pub use routes::{asyncapi, openapi};
 #[doc(hidden)]
 pub mod internals {
     pub use crate::cache::Redis;
-    pub use crate::error::Error;
     pub use crate::lifecycle::{Drain, Shutdown};
     pub use crate::mail::Mailer;
     pub use crate::metrics::Metrics;
@@ -72,7 +71,6 @@ pub mod internals {
         pub use crate::repositories::messages::shard_of;
         pub use crate::repositories::password::SignIn;
         pub use crate::repositories::schema;
-        pub use crate::repositories::schema::{Applied, By, SchemaError, Step};
         pub use crate::repositories::sessions::Sessions;
         pub use crate::repositories::store::Store;
     }

@@ -4,12 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use natter::app;
 use natter::app::{Beside, Failure, OtherAccounts};
 use natter::cli::{Cli, Command};
 use natter::config::Settings;
-use natter::{asyncapi, openapi};
-use natter::{check, failpoint, healthcheck, telemetry};
+use natter::{app, asyncapi, check, failpoint, healthcheck, openapi, telemetry};
 
 /// Exit code for what the operator has to change, as clap uses it for the command line.
 const USAGE: u8 = 2;

@@ -52,8 +52,8 @@ enum HangUp {
     Streams,
 }
 
-/// Hangs up so many times in every way, then freezes MongoDB, and says how long the next request
-/// took each time; returns how many took longer than they may.
+/// Hangs up so many times in every way, and says how long the next request took each time; returns
+/// how many took longer than they may.
 pub async fn rounds(
     connector: &Connector,
     people: &People,

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use flate2::Crc;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use http::HeaderValue;
@@ -164,13 +165,7 @@ fn bomb() -> Result<Vec<u8>> {
         rest = &chunk[8 + length..];
     }
     let length = u32::try_from(profile.len() - 4)?.to_be_bytes();
-    let sum = crc32(&profile).to_be_bytes();
-    Ok([&image[..33], &length, &profile, &sum, &image[33..]].concat())
-}
-
-/// CRC-32 of PNG (ISO 3309).
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
-    })
+    let mut crc = Crc::new();
+    crc.update(&profile);
+    Ok([&image[..33], &length, &profile, &crc.sum().to_be_bytes(), &image[33..]].concat())
 }

@@ -3,12 +3,14 @@
 
 use std::path::Path;
 
+use figment::error::Kind;
 use figment::providers::{Format, Toml};
 use figment::util::nest;
 use figment::value::{Dict, Map};
-use figment::{Metadata, Profile, Provider};
+use figment::{Figment, Metadata, Profile, Provider};
 
-use super::load::{SettingsError, names};
+use super::Settings;
+use super::error::SettingsError;
 
 const PREFIX: &str = "NATTER_";
 
@@ -137,4 +139,22 @@ fn refuse_both(
     }
     let problem = format!("{plain} and {variable} are both given");
     Err(SettingsError::setting(key, problem, None))
+}
+
+/// Every setting as `section.name`, in the order of the structs.
+pub(super) fn names() -> Vec<String> {
+    let of_section = |section: &&'static str| {
+        let section = *section;
+        fields(&format!("{section}.?")).iter().map(move |name| format!("{section}.{name}"))
+    };
+    fields("?").iter().flat_map(of_section).collect()
+}
+
+/// Names of fields, from what serde says it would have taken instead of one that cannot be.
+fn fields(impossible: &str) -> &'static [&'static str] {
+    let figment = Figment::from(Layer::single("", impossible, ""));
+    match figment.extract::<Settings>().map_err(|error| error.kind) {
+        Err(Kind::UnknownField(_, expected)) => expected,
+        _ => &[],
+    }
 }

@@ -1,12 +1,12 @@
 //! Layers put together, read as one, and what is said when that fails.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use figment::Figment;
 use figment::error::Kind;
 use url::{Host, Url};
 
+use super::error::SettingsError;
 use super::layers;
 use super::layers::Layer;
 use super::{MailUrl, Settings};
@@ -46,42 +46,6 @@ impl LoadOptions {
         self.file.clone().or_else(named)
     }
 }
-
-/// Why settings could not be had: one line that names the setting and where its value came
-/// from, and never shows a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsError {
-    setting: Option<String>,
-    problem: String,
-    origin: Option<String>,
-}
-
-impl SettingsError {
-    /// A complaint about one setting.
-    pub(super) fn setting(name: &str, problem: String, origin: Option<String>) -> Self {
-        Self { setting: Some(name.to_owned()), problem, origin }
-    }
-
-    /// A complaint about no setting in particular.
-    pub(super) fn general(problem: String) -> Self {
-        Self { setting: None, problem, origin: None }
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(setting) = &self.setting {
-            write!(f, "setting {setting}: ")?;
-        }
-        f.write_str(&self.problem)?;
-        match &self.origin {
-            Some(origin) => write!(f, " (from {origin})"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for SettingsError {}
 
 impl Settings {
     /// Reads all sources and checks every setting.
@@ -177,22 +141,4 @@ fn explain(figment: &Figment, error: figment::Error) -> SettingsError {
 
 fn origin(figment: &Figment, name: &str) -> Option<String> {
     figment.find_metadata(name).map(|metadata| metadata.name.to_string())
-}
-
-/// Every setting as `section.name`, in the order of the structs.
-pub(super) fn names() -> Vec<String> {
-    let of_section = |section: &&'static str| {
-        let section = *section;
-        fields(&format!("{section}.?")).iter().map(move |name| format!("{section}.{name}"))
-    };
-    fields("?").iter().flat_map(of_section).collect()
-}
-
-/// Names of fields, from what serde says it would have taken instead of one that cannot be.
-fn fields(impossible: &str) -> &'static [&'static str] {
-    let figment = Figment::from(Layer::single("", impossible, ""));
-    match figment.extract::<Settings>().map_err(|error| error.kind) {
-        Err(Kind::UnknownField(_, expected)) => expected,
-        _ => &[],
-    }
 }

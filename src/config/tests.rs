@@ -1,4 +1,4 @@
-use super::load::names;
+use super::layers::names;
 use super::*;
 
 /// Made by `openssl genpkey -algorithm ed25519` for these tests.

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::clock::Timestamp;
-use super::ids::{ConversationId, UserId};
-use super::messages::Target;
+use super::ids::{ConversationId, GroupId, UserId};
 
 /// What sort of conversation it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -16,6 +15,26 @@ pub enum Kind {
     Direct,
     /// Of a group.
     Group,
+}
+
+/// Where a message goes. What it names decides the conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// To one user, oneself included.
+    User(UserId),
+    /// To everyone in a group.
+    Group(GroupId),
+}
+
+impl Target {
+    /// The conversation that a message of `sender` to this target belongs to.
+    #[must_use]
+    pub fn conversation(self, sender: UserId) -> ConversationId {
+        match self {
+            Self::User(peer) => ConversationId::direct(sender, peer),
+            Self::Group(group) => group.into(),
+        }
+    }
 }
 
 /// What a member of a group may do. In a direct conversation everyone is a plain member.

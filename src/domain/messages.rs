@@ -5,29 +5,9 @@ use utoipa::ToSchema;
 
 use super::attachments::Attachment;
 use super::clock::Timestamp;
-use super::conversations::Kind;
+use super::conversations::{Kind, Target};
 use super::ids::{AttachmentId, ConversationId, GroupId, MessageId, UserId};
 use crate::error::{Error, FieldError};
-
-/// Where a message goes. What it names decides the conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    /// To one user, oneself included.
-    User(UserId),
-    /// To everyone in a group.
-    Group(GroupId),
-}
-
-impl Target {
-    /// The conversation that a message of `sender` to this target belongs to.
-    #[must_use]
-    pub fn conversation(self, sender: UserId) -> ConversationId {
-        match self {
-            Self::User(peer) => ConversationId::direct(sender, peer),
-            Self::Group(group) => group.into(),
-        }
-    }
-}
 
 /// What makes a send happen once: the sender's own name for it, and what it was about.
 #[derive(Debug, Clone, PartialEq, Eq)]

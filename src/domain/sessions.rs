@@ -1,6 +1,7 @@
 //! Sessions: signed-in devices.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,6 +9,9 @@ use utoipa::ToSchema;
 use super::clock::Timestamp;
 use super::ids::{SessionId, UserId};
 use super::users::User;
+
+/// How long an access token is good for.
+pub const ACCESS_LIFETIME: Duration = Duration::from_hours(1);
 
 /// Where a session is used from, as far as the network tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +65,17 @@ pub struct Session {
     pub ip: String,
     /// What its last client called itself.
     pub user_agent: Option<String>,
+}
+
+/// What a token that was checked says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// Whose it is.
+    pub user: UserId,
+    /// The session that it belongs to.
+    pub session: SessionId,
+    /// From when on it is refused.
+    pub expires_at: Timestamp,
 }
 
 /// What signing in or refreshing gives.

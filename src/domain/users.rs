@@ -7,6 +7,7 @@ use super::attachments::Attachment;
 use super::clock::Timestamp;
 use super::ids::UserId;
 use super::text::{Email, Username};
+use crate::error::Error;
 
 /// An account as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -50,4 +51,28 @@ impl PublicUser {
     pub fn gone(id: UserId) -> Self {
         Self { id, username: None, profile_picture: None, deleted: true }
     }
+}
+
+/// The picture that an account is to have cannot be one.
+#[must_use]
+pub fn not_a_picture() -> Error {
+    Error::field("profile_picture", "unknown", "an image of yours: PNG, JPEG, GIF or WebP")
+}
+
+/// A session that asks for something has ended, or its account is gone.
+#[must_use]
+pub fn account_gone() -> Error {
+    Error::unauthenticated("session_revoked", "the account is gone")
+}
+
+/// The conflict of an address.
+#[must_use]
+pub fn email_taken() -> Error {
+    Error::conflict("email_taken", "another account has this e-mail address")
+}
+
+/// The conflict of a name.
+#[must_use]
+pub fn username_taken() -> Error {
+    Error::conflict("username_taken", "another account has this name")
 }

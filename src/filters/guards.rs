@@ -17,8 +17,9 @@ use super::path::PathParams;
 use super::rate_limit::{RateLimits, Subject};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::sessions::Pass;
 use crate::error::{Error, Kind, Result};
-use crate::services::access::{Access as AccessTokens, Pass};
+use crate::services::access::Access as AccessTokens;
 
 /// Someone signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use super::client_frame::{ClientFrame, Malformed};
 use super::socket::{Close, Ending, Next, Socket};
 use super::visit::Visit;
 use super::wire::{Gone, Said, Wire};
+use crate::domain::sessions::Pass;
 use crate::error::Kind;
 use crate::filters::handshake::WebSocket;
-use crate::services::access::Pass;
 use crate::services::frames::{Frame, frame};
 
 /// How long a client has to show its token.

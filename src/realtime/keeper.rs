@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Realtime;
 use super::socket::Close;
 use crate::domain::ids::{SessionId, UserId};
-use crate::services::access::{LIFETIME, Pass};
+use crate::domain::sessions::{ACCESS_LIFETIME, Pass};
 use crate::services::frames::data::SessionEnded;
 use crate::services::frames::frame;
 use crate::services::live::Ended;
@@ -70,7 +70,7 @@ impl Realtime {
             let here = self.hub.sockets().into_iter().filter(|it| it.session == session);
             let held: Vec<_> = here.map(|socket| (socket.holds(), socket)).collect();
             // As good as issued now: nothing read before counts.
-            let pass = Pass { user, session, expires_at: self.clock.now().plus(LIFETIME) };
+            let pass = Pass { user, session, expires_at: self.clock.now().plus(ACCESS_LIFETIME) };
             match self.live.is_alive(pass).await {
                 Ok(true) => held.iter().for_each(|(holds, socket)| socket.release(*holds)),
                 Ok(false) => {

@@ -15,7 +15,7 @@ use super::connection::READ_WITHIN;
 use super::hub::Arrival;
 use super::socket::{Close, Ending, Next, Socket};
 use super::visit::Visit;
-use crate::services::access::Pass;
+use crate::domain::sessions::Pass;
 use crate::services::frames::{Frame, head};
 
 /// After how long a client whose stream ended comes back by itself.

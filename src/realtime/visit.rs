@@ -12,9 +12,9 @@ use super::socket::{Close, Socket};
 use crate::bus::log::KEPT;
 use crate::domain::events::Position;
 use crate::domain::ids::UserId;
+use crate::domain::sessions::Pass;
 use crate::error::Result;
 use crate::metrics::Counted;
-use crate::services::access::Pass;
 use crate::services::frames::data::Ready;
 use crate::services::frames::{Frame, Happened, frame};
 

@@ -1,6 +1,8 @@
 //! What changes an account together with its mailed tokens and its mails: one transaction each,
 //! so that no account waits for a mail that was never queued.
 
+mod notify;
+
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
@@ -29,7 +31,7 @@ use crate::domain::events::{Audience, Event, Happening};
 use crate::domain::ids::{AttachmentId, SessionId, UserId};
 use crate::domain::mails::Mail;
 use crate::domain::text::{Email, Username};
-use crate::domain::users::User;
+use crate::domain::users::{User, account_gone, email_taken, not_a_picture, username_taken};
 use crate::error::{Error, Result};
 
 /// The collections `users`, `tokens` and `outbox` together, and what else an account's password
@@ -329,30 +331,6 @@ impl AccountChange {
         }
         set
     }
-}
-
-/// The picture that an account is to have cannot be one.
-#[must_use]
-pub fn not_a_picture() -> Error {
-    Error::field("profile_picture", "unknown", "an image of yours: PNG, JPEG, GIF or WebP")
-}
-
-/// A session that asks for something has ended, or its account is gone.
-#[must_use]
-pub fn account_gone() -> Error {
-    Error::unauthenticated("session_revoked", "the account is gone")
-}
-
-/// The conflict of an address.
-#[must_use]
-pub fn email_taken() -> Error {
-    Error::conflict("email_taken", "another account has this e-mail address")
-}
-
-/// The conflict of a name.
-#[must_use]
-pub fn username_taken() -> Error {
-    Error::conflict("username_taken", "another account has this name")
 }
 
 /// The row of a new account.

@@ -5,9 +5,8 @@
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
-use serde::{Deserialize, Serialize};
 
-use super::bson::date;
+use super::embedded::FormerEmail;
 use super::store::within;
 use super::users::{Row, Users, all_keys, present};
 use crate::domain::clock::Timestamp;
@@ -21,17 +20,6 @@ pub const UNDO_WINDOW: Duration = Duration::from_hours(7 * 24);
 
 /// How long after a change only the old address can set a new password.
 const RESET_BY_OLD: Duration = Duration::from_hours(72);
-
-/// An address that was replaced by another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FormerEmail {
-    /// As its owner spelt it.
-    pub email: String,
-    /// The unique key.
-    pub key: String,
-    #[serde(with = "date")]
-    pub replaced_at: Timestamp,
-}
 
 impl Row {
     /// Addresses that can still be had back, the one replaced first at the beginning.

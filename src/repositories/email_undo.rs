@@ -5,8 +5,9 @@ use mongodb::ClientSession;
 use mongodb::bson::{Bson, doc};
 
 use super::accounts::{Accounts, conflict};
-use super::addresses::{FormerEmail, keys};
+use super::addresses::keys;
 use super::bson::serialized;
+use super::embedded::FormerEmail;
 use super::rate_windows::WindowKey;
 use super::store::Abort;
 use super::users::present;

@@ -1,4 +1,5 @@
-//! An attachment as it lies inside other documents, so that showing those needs no join.
+//! What lies inside other documents: attachments, so that showing those needs no join, and former
+//! addresses.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,4 +59,15 @@ impl From<EmbeddedAttachment> for Attachment {
             created_at: row.created_at,
         }
     }
+}
+
+/// An address that was replaced by another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FormerEmail {
+    /// As its owner spelt it.
+    pub email: String,
+    /// The unique key.
+    pub key: String,
+    #[serde(with = "date")]
+    pub replaced_at: Timestamp,
 }

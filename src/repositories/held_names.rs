@@ -10,12 +10,12 @@ use mongodb::ClientSession;
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::username_taken;
 use super::bson::{date, id};
 use super::store::{Abort, Collection, Store, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::text::Username;
+use crate::domain::users::username_taken;
 use crate::error::{Error, Result};
 
 /// How long nobody else may have a name that was given up, by renaming or with its account.

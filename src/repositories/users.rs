@@ -7,9 +7,8 @@ use std::time::Duration;
 use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::addresses::FormerEmail;
 use super::bson::{binary, date, id, optional_date};
-use super::embedded::EmbeddedAttachment;
+use super::embedded::{EmbeddedAttachment, FormerEmail};
 use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};

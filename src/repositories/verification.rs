@@ -4,9 +4,10 @@ use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::accounts::{Accounts, conflict, email_taken};
-use super::addresses::{FormerEmail, freeing, keys};
+use super::accounts::{Accounts, conflict};
+use super::addresses::{freeing, keys};
 use super::bson::serialized;
+use super::embedded::FormerEmail;
 use super::store::Abort;
 use super::users::present;
 use super::{outbox, tokens, users};
@@ -14,7 +15,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::mails::{Mail, MailKind};
 use crate::domain::text::Email;
-use crate::domain::users::User;
+use crate::domain::users::{User, email_taken};
 use crate::error::{Error, Result};
 
 impl Accounts {

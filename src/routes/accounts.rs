@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{Accepted, Created, Found, MailedLink};
+use super::reply::{Accepted, Created, Found, MailedLink, page};
 use super::sessions::device;
 use crate::domain::sessions::SignedIn;
 use crate::domain::text::{Email, Password, Username};
@@ -47,7 +47,8 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
     let sign_up = sign_up.then(self::sign_up).map(respond).boxed();
     let verify = guards.public::<()>(&VERIFY).and(json(&VERIFY)).and(accounts.clone());
     let verify = verify.then(self::verify).map(respond).boxed();
-    let verify_page = guards.public::<()>(&VERIFY_PAGE).map(|(), _| CONFIRM.page()).boxed();
+    let confirm = CONFIRM.template();
+    let verify_page = guards.public::<()>(&VERIFY_PAGE).map(move |(), _| page(&confirm)).boxed();
     let resend = guards.public::<()>(&RESEND).and(json(&RESEND)).and(accounts.clone());
     let resend = resend.then(self::resend).map(respond).boxed();
     let login = guards.public::<()>(&LOGIN).and(json(&LOGIN)).and(accounts);

@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{MailedLink, NoContent};
+use super::reply::{MailedLink, NoContent, page};
 use crate::error::Result;
 use crate::filters::body::json;
 use crate::filters::client::Client;
@@ -29,9 +29,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[UNDO, UNDO_PAGE];
 pub(super) fn routes(guards: &Guards, undo: &Arc<EmailUndo>) -> BoxedFilter<(Response,)> {
     let post = guards.public::<()>(&UNDO).and(json(&UNDO)).and(with(undo));
     let post = post.then(self::undo).map(respond).boxed();
-    let page = guards.public::<()>(&UNDO_PAGE);
-    let page = page.map(|(), _| UNDO_LINK.page()).boxed();
-    any_of([post, page])
+    let template = UNDO_LINK.template();
+    let get = guards.public::<()>(&UNDO_PAGE).map(move |(), _| page(&template)).boxed();
+    any_of([post, get])
 }
 
 pub(super) fn describe(docs: &mut Docs) {

@@ -17,6 +17,7 @@ use super::bytes::shared;
 use super::openapi::Docs;
 use super::reply::Found;
 use crate::domain::page::Limit;
+use crate::domain::sessions::Pass;
 use crate::error::{Error, Result};
 use crate::filters::client::Client;
 use crate::filters::context::{RequestContext, context};
@@ -30,7 +31,6 @@ use crate::realtime::connection::{Entrance, serve};
 use crate::realtime::wire::config;
 use crate::realtime::{Close, Realtime, stream};
 use crate::services::Services;
-use crate::services::access::Pass;
 use crate::services::sync;
 use crate::services::sync::SyncPage;
 

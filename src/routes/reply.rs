@@ -105,17 +105,16 @@ pub(super) struct MailedLink {
 }
 
 impl MailedLink {
-    /// The page, as [`page`] serves it.
-    pub fn page(&self) -> Response {
+    /// The template of the page, for [`page`].
+    pub fn template(&self) -> String {
         let refusals =
             self.refusals.iter().map(|(code, text)| ((*code).to_owned(), (*text).into()));
-        let template = include_str!("mailed_link.html")
+        include_str!("mailed_link.html")
             .replace("{title}", self.title)
             .replace("{text}", self.text)
             .replace("{button}", self.button)
             .replace("{done}", &Value::from(self.done).to_string())
-            .replace("{refusals}", &Value::Object(refusals.collect()).to_string());
-        page(&template)
+            .replace("{refusals}", &Value::Object(refusals.collect()).to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Cors, CorsLayer};
 
-use super::edge::REQUEST_ID;
+use super::head::REQUEST_ID;
 
 /// Puts CORS headers on answers to the origins that are named, and answers their preflights.
 /// tower-http takes every OPTIONS for a preflight; the others are the routes' to answer, with

@@ -25,7 +25,7 @@ use warp::filters::BoxedFilter;
 use super::Peer;
 use super::cross_origin::CrossOrigin;
 use super::detached::detached;
-use super::head;
+use super::head::{self, REQUEST_ID};
 use super::upload::Arrival;
 use crate::domain::clients::Subject;
 use crate::error::{Error, Kind};
@@ -38,8 +38,6 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type AnswerBody = BoxBody<Bytes, BoxError>;
 type Answer = Response<AnswerBody>;
 type Pending<R> = Pin<Box<dyn Future<Output = Result<R, Infallible>> + Send>>;
-
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// JSON smaller than this is sent as it is.
 const COMPRESS_ABOVE: u64 = 1024;

@@ -2,9 +2,12 @@
 
 use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, HeaderName, Method, Request, Version};
 
 use crate::error::Error;
+
+/// Names a request, in its answer and in the log.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Why a request is refused before any route; `None` for all others.
 ///

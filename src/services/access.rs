@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -16,11 +15,8 @@ use super::bounded::BoundedMap;
 use super::live::LiveSessions;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::sessions::Session;
+use crate::domain::sessions::{ACCESS_LIFETIME, Pass, Session};
 use crate::error::{Error, Result};
-
-/// How long an access token is good for.
-pub const LIFETIME: Duration = Duration::from_hours(1);
 
 /// Tokens remembered at most; an entry takes about 120 bytes.
 const MAX_VERIFIED_TOKENS: usize = 50_000;
@@ -43,17 +39,6 @@ pub struct Issued {
     pub token: String,
     /// The second since the epoch from which on it is refused.
     pub expires_at: i64,
-}
-
-/// What a token that was checked says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pass {
-    /// Whose it is.
-    pub user: UserId,
-    /// The session that it belongs to.
-    pub session: SessionId,
-    /// From when on it is refused.
-    pub expires_at: Timestamp,
 }
 
 /// One public key of the JWK set (RFC 7517, RFC 8037 §2).
@@ -120,10 +105,10 @@ impl Access {
         })
     }
 
-    /// The token of a session's newest generation, good for [`LIFETIME`] from when that was made:
+    /// The token of a session's newest generation, good for [`ACCESS_LIFETIME`] from when that was made:
     /// the same token however often it is asked for.
     pub fn issue(&self, session: &Session) -> Result<Issued> {
-        let expires_at = session.renewed_at.plus(LIFETIME).seconds();
+        let expires_at = session.renewed_at.plus(ACCESS_LIFETIME).seconds();
         let claims = Claims {
             iss: self.issuer.clone(),
             sub: session.user,

@@ -15,10 +15,10 @@ use crate::domain::ids::UserId;
 use crate::domain::mails::{Mail, MailKind};
 use crate::domain::sessions::{Device, SignedIn};
 use crate::domain::text::{Email, Password, Username};
-use crate::domain::users::User;
+use crate::domain::users::{User, email_taken, username_taken};
 use crate::error::{Error, Kind, Result};
 use crate::repositories;
-use crate::repositories::accounts::{Letter, NewAccount, email_taken, username_taken};
+use crate::repositories::accounts::{Letter, NewAccount};
 use crate::repositories::rate_windows::RateRule;
 use crate::repositories::users::Users;
 

@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::guesses::Guesses;
 use super::live::LiveSessions;
-use super::password::{account_gone, confirm};
+use super::password::confirm;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::groups::GroupPosition;
 use crate::domain::ids::UserId;
+use crate::domain::users::account_gone;
 use crate::error::{Kind, Result};
 use crate::repositories::Repositories;
 use crate::repositories::departures::Departed;

@@ -402,7 +402,7 @@ mod tests {
         }
     }
 
-    /// Whatever bytes an image consists of, its header and its preview are bounded.
+    /// The header and the preview of an image are bounded, of any bytes that it consists of.
     #[test]
     fn fuzz_images() {
         let words = [

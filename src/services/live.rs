@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::lookup::Lookups;
-use super::access::{LIFETIME, Pass};
 use super::bounded::BoundedMap;
 use crate::admission::for_all;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::sessions::{ACCESS_LIFETIME, Pass};
 use crate::error::Result;
 use crate::repositories::session_ends::Ends;
 use crate::repositories::sessions::{Sessions, Standing};
@@ -186,7 +186,7 @@ impl LiveSessions {
 
     async fn read(&self, session: Pass, forgotten: u64) -> Result<Option<Standing>> {
         let now = self.clock.now();
-        let issued = session.expires_at.minus(LIFETIME);
+        let issued = session.expires_at.minus(ACCESS_LIFETIME);
         let found = {
             // All who ask of this session wait for it.
             let rows = self.rows.clone();

@@ -21,11 +21,9 @@ use super::outgoing::Outgoing;
 use crate::cache::Redis;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, random_bytes};
-use crate::domain::conversations::Summary;
+use crate::domain::conversations::{Summary, Target};
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
-use crate::domain::messages::{
-    Draft, ExactlyOnce, Message, OthersMarks, Sent, Target, message_deleted,
-};
+use crate::domain::messages::{Draft, ExactlyOnce, Message, OthersMarks, Sent, message_deleted};
 use crate::domain::page::Cursors;
 use crate::domain::relations::recipient_unavailable;
 use crate::domain::text::MessageText;

@@ -14,10 +14,10 @@ use crate::domain::clock::{Clock, random_bytes};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::mails::{Mail, MailKind};
 use crate::domain::text::{Email, Password};
+use crate::domain::users::account_gone;
 use crate::error::{Error, Result};
 use crate::repositories;
 use crate::repositories::accounts::Accounts;
-pub(super) use crate::repositories::accounts::account_gone;
 use crate::repositories::tokens::Tokens;
 use crate::repositories::users::{Credentials, Users};
 

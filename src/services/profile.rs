@@ -8,7 +8,7 @@ use super::attachments::Attachments;
 use super::guesses::Guesses;
 use super::mail_rules::MailRules;
 use super::outbox::Outbox;
-use super::password::{account_gone, confirm};
+use super::password::confirm;
 use super::tokens::MailTokens;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::attachments::Attachment;
@@ -16,10 +16,10 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::{AttachmentId, SessionId, UserId};
 use crate::domain::mails::MailKind;
 use crate::domain::text::{Email, Username};
-use crate::domain::users::User;
+use crate::domain::users::{User, account_gone, email_taken, not_a_picture};
 use crate::error::{Error, Result};
 use crate::repositories::accounts::{
-    AccountChange, Accounts, EmailChange, EmailRequest, EmailWish, email_taken, not_a_picture,
+    AccountChange, Accounts, EmailChange, EmailRequest, EmailWish,
 };
 use crate::repositories::tokens::Tokens;
 use crate::repositories::users::Users;

@@ -8,6 +8,7 @@ pub mod reference;
 pub mod source;
 
 mod check;
+mod read;
 mod talk;
 
 #[cfg(test)]

@@ -11,12 +11,10 @@ mod races;
 
 use mongodb::Database;
 use mongodb::bson::{DateTime, Document, doc, serialize_to_bson};
-use natter::internals::domain::NotificationId;
-use natter::internals::domain::{ConversationId, GroupId, MessageId, UserId};
-use natter::internals::domain::{Event, Happening, Position};
-use natter::internals::repositories::Events;
-use natter::internals::repositories::Occurrence;
-use natter::internals::repositories::Store;
+use natter::internals::domain::{
+    ConversationId, Event, GroupId, Happening, MessageId, NotificationId, Position, UserId,
+};
+use natter::internals::repositories::{Events, Occurrence, Store};
 use serde_json::Value;
 use tokio::time::timeout;
 

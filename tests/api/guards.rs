@@ -8,27 +8,17 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use natter::Error;
 use natter::config::{Limits, Quota};
-use natter::internals::Error;
-use natter::internals::Metrics;
-use natter::internals::Redis;
-use natter::internals::domain::Clock;
-use natter::internals::domain::MailKind;
-use natter::internals::domain::{Device, Session};
-use natter::internals::domain::{Email, Username};
-use natter::internals::domain::{SessionId, UserId};
-use natter::internals::filters::Proxies;
-use natter::internals::filters::RateLimits;
-use natter::internals::filters::RequestContext;
-use natter::internals::filters::{Caller, Guards};
-use natter::internals::filters::{Class, Endpoint};
-use natter::internals::repositories::NewAccount;
-use natter::internals::repositories::Repositories;
-use natter::internals::repositories::Sessions;
-use natter::internals::repositories::SignIn;
-use natter::internals::services::Access;
-use natter::internals::services::LiveSessions;
-use natter::internals::services::MailRules;
+use natter::internals::domain::{
+    Clock, Device, Email, MailKind, Session, SessionId, UserId, Username,
+};
+use natter::internals::filters::{
+    Caller, Class, Endpoint, Guards, Proxies, RateLimits, RequestContext,
+};
+use natter::internals::repositories::{NewAccount, Repositories, Sessions, SignIn};
+use natter::internals::services::{Access, LiveSessions, MailRules};
+use natter::internals::{Metrics, Redis};
 use serde_json::{Value, json};
 use warp::filters::BoxedFilter;
 

@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use natter::config::{Limits, Quota};
-use natter::internals::Metrics;
-use natter::internals::Redis;
-use natter::internals::domain::UserId;
-use natter::internals::domain::{Clock, random_bytes};
-use natter::internals::filters::Class;
-use natter::internals::filters::{Charge, RateLimits, Subject};
+use natter::internals::domain::{Clock, UserId, random_bytes};
+use natter::internals::filters::{Charge, Class, RateLimits, Subject};
+use natter::internals::{Metrics, Redis};
 use reqwest::header::HeaderMap;
 
 use crate::support::app::service;

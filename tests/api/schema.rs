@@ -8,7 +8,7 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use natter::internals::domain::{Clock, random_bytes};
 use natter::internals::repositories::Store;
-use natter::internals::repositories::{Applied, By, SchemaError, Step, schema};
+use natter::internals::repositories::schema::{self, Applied, By, SchemaError, Step};
 
 use crate::support::Scratch;
 

@@ -9,8 +9,7 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use natter::app;
 use natter::app::Beside;
-use natter::internals::domain::random_bytes;
-use natter::internals::domain::{AttachmentId, GroupId, UserId};
+use natter::internals::domain::{AttachmentId, GroupId, UserId, random_bytes};
 use natter::internals::services::Made;
 use serde_json::Value;
 

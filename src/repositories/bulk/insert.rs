@@ -5,8 +5,8 @@ use std::time::Duration;
 use mongodb::error::{Error as DriverError, ErrorKind, IndexedWriteError};
 use serde::Serialize;
 
+use crate::domain::users::{email_taken, username_taken};
 use crate::error::Result;
-use crate::repositories::accounts::{email_taken, username_taken};
 use crate::repositories::store::{Collection, failed, within_limit};
 
 /// Rows of one command.

@@ -151,8 +151,8 @@ mod tests {
 
     use super::*;
     use crate::domain::clock::Timestamp;
+    use crate::domain::conversations::Target;
     use crate::domain::ids::{MessageId, UserId};
-    use crate::domain::messages::Target;
 
     /// The `n`th draft of a batch, to one of a few people.
     fn draft((n, to): (usize, u8)) -> Draft {

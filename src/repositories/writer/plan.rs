@@ -12,9 +12,9 @@ use super::super::conversations::{ConversationRow, LastRow, Member};
 use super::super::messages::{MessageRow, token};
 use super::super::sends;
 use crate::domain::clock::Timestamp;
-use crate::domain::conversations::Kind;
+use crate::domain::conversations::{Kind, Target};
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
-use crate::domain::messages::{Draft, Sent, StoredMessage, Target, unknown_attachments};
+use crate::domain::messages::{Draft, Sent, StoredMessage, unknown_attachments};
 use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
 

@@ -22,7 +22,8 @@ const PATH_PARAMETERS: &[(&str, &str, &str)] = &[
 ];
 
 pub(super) fn of(tags: &[(&str, &str)], routes: &[Route]) -> Value {
-    let mut builder = Builder { schemas: schemas::all(routes), responses: Map::new() };
+    let parts: Vec<_> = routes.iter().map(|route| &route.schemas).collect();
+    let mut builder = Builder { schemas: schemas::all(&parts), responses: Map::new() };
     let mut paths: Map<String, Value> = Map::new();
     for route in routes {
         let operation = builder.operation(route);

@@ -5,7 +5,6 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::examples::Examples;
-use super::route::Route;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId};
 use crate::error::FieldError;
 use crate::filters::problem::Problem;
@@ -37,7 +36,7 @@ pub(super) fn value_of(schema: &RefOr<Schema>) -> Value {
 }
 
 /// Every schema that the routes refer to.
-pub(super) fn all(routes: &[Route]) -> Map<String, Value> {
+pub(super) fn all(parts: &[&Parts]) -> Map<String, Value> {
     let mut always = Parts::default();
     always.refer::<Problem>();
     always.refer::<FieldError>();
@@ -47,7 +46,7 @@ pub(super) fn all(routes: &[Route]) -> Map<String, Value> {
     always.refer::<MessageId>();
     always.refer::<SessionId>();
     always.refer::<UserId>();
-    components(std::iter::once(&always).chain(routes.iter().map(|route| &route.schemas)))
+    components(std::iter::once(&always).chain(parts.iter().copied()))
 }
 
 /// These schemas by name, complete with examples.

@@ -125,7 +125,7 @@ impl Populator {
             progress.done += rows;
             report(progress);
         }
-        Ok(shape.populated())
+        Ok(populated(&shape))
     }
 
     /// What the store remembers of this population; its first row, where there is none.
@@ -172,5 +172,17 @@ async fn put(rows: Bulk, shape: Arc<Shape>, hash: Arc<str>, block: Block) -> Res
             let talks = numbers.map(|number| talk::group(&shape, number));
             rows.talks(&talks.collect::<Result<Vec<_>>>()?).await
         }
+    }
+}
+
+/// What a population of this shape has.
+fn populated(shape: &Shape) -> Populated {
+    let friends = (0..shape.pairs.len()).filter_map(|number| people::friends(shape, number));
+    Populated {
+        users: shape.of.users,
+        conversations: shape.pairs.len(),
+        groups: shape.groups.len(),
+        relations: friends.count() + shape.requests.len(),
+        messages: shape.of.messages,
     }
 }

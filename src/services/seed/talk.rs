@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::fixture::{ConversationEntry, FixtureError, MessageEntry};
 use super::load::{Load, patiently};
+use crate::domain::conversations::Target;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::domain::messages::Target;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::services::messages::NewMessage;

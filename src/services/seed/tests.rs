@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::fixture::Fixture;
+use super::reference::UserRef;
 use super::source::Source;
 use crate::domain::clock::random_bytes;
 use crate::domain::relations::RelationStatus;
@@ -89,16 +90,16 @@ fn the_demo_has_what_it_promises() {
     let demo = Fixture::read(&Source::find(Path::new("demo"))).unwrap();
     assert_eq!((demo.users.len(), demo.groups.len(), demo.files.len()), (20, 5, 3));
     assert_eq!(demo.conversations.iter().map(|c| c.messages.len()).sum::<usize>(), 500);
+    let is_called = |user: &UserRef, name: &str| user.to_string() == format!("$user:{name}");
     let of_ada = |from: &str, to: &str, status| {
         demo.friendships.iter().any(|entry| {
-            (from == "*" || entry.from.to_string() == format!("$user:{from}"))
-                && (to == "*" || entry.to.to_string() == format!("$user:{to}"))
+            (from == "*" || is_called(&entry.from, from))
+                && (to == "*" || is_called(&entry.to, to))
                 && entry.status == status
         })
     };
     for (name, password) in [("ada", "correct horse ada"), ("grace", "correct horse grace")] {
-        let user =
-            demo.users.iter().find(|user| user.id.to_string() == format!("$user:{name}")).unwrap();
+        let user = demo.users.iter().find(|user| is_called(&user.id, name)).unwrap();
         assert_eq!(user.password.expose(), password);
         assert!(of_ada(name, "*", RelationStatus::Pending), "{name} asks");
         assert!(of_ada("*", name, RelationStatus::Pending), "{name} is asked");

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mongodb::bson::{Document, doc};
-use natter::internals::repositories::Repositories;
-use natter::internals::repositories::Store;
-use natter::internals::services::Attachments;
-use natter::internals::services::UnreadAnswers;
+use natter::internals::repositories::{Repositories, Store};
+use natter::internals::services::{Attachments, UnreadAnswers};
 use serde_json::{Value, json};
 
 use super::images::gif;

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use flate2::Crc;
 use image::codecs::jpeg::JpegEncoder;
 use image::{
     DynamicImage, GenericImageView, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage,
@@ -27,17 +28,12 @@ pub fn gif(width: u32, height: u32) -> Vec<u8> {
     encoded(opaque, ImageFormat::Gif)
 }
 
-/// CRC-32 of PNG (ISO 3309).
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
-    })
-}
-
 pub fn png_chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).expect("short");
     let body = [&name, data].concat();
-    [&length.to_be_bytes(), body.as_slice(), &crc32(&body).to_be_bytes()].concat()
+    let mut crc = Crc::new();
+    crc.update(&body);
+    [&length.to_be_bytes(), body.as_slice(), &crc.sum().to_be_bytes()].concat()
 }
 
 /// A PNG of this size that holds next to nothing.

@@ -1,8 +1,6 @@
 //! Friendships, requests and blocks.
 
-use natter::internals::domain::NotificationId;
-use natter::internals::domain::UserId;
-use natter::internals::domain::{Event, Happening};
+use natter::internals::domain::{Event, Happening, NotificationId, UserId};
 use serde_json::json;
 
 use super::{Log, both, id, notified};

@@ -1,8 +1,6 @@
 //! Groups: what they are, and who comes and goes.
 
-use natter::internals::domain::NotificationId;
-use natter::internals::domain::{Audience, Event, Happening};
-use natter::internals::domain::{GroupId, UserId};
+use natter::internals::domain::{Audience, Event, GroupId, Happening, NotificationId, UserId};
 use serde_json::{Value, json};
 
 use super::{Log, among, group_id, id, notified};

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use natter::internals::domain::ConversationId;
-use natter::internals::domain::Timestamp;
-use natter::internals::domain::{Event, Happening};
+use natter::internals::domain::{ConversationId, Event, Happening, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Log, among, id, message_id};

@@ -1,8 +1,7 @@
 //! What becomes of messages.
 
 use natter::app::Beside;
-use natter::internals::domain::NotificationId;
-use natter::internals::domain::{Event, Happening};
+use natter::internals::domain::{Event, Happening, NotificationId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 

@@ -1,7 +1,6 @@
 //! Another name or picture; notifications marked as read.
 
-use natter::internals::domain::NotificationId;
-use natter::internals::domain::{Audience, Event, Happening};
+use natter::internals::domain::{Audience, Event, Happening, NotificationId};
 use serde_json::{Value, json};
 
 use super::{Log, id};

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
-use natter::internals::domain::Event;
-use natter::internals::domain::UserId;
+use natter::internals::domain::{Event, UserId};
 use natter::internals::repositories::Occurrence;
 
 use super::friends::on;

@@ -49,15 +49,18 @@ async fn what_nobody_can_tell_any_more_is_said_to_be_missing() {
     overwrite(&app).await;
     let next = app.second_instance().await;
     let (alice, bob) = (next.seen_by(&alice), next.seen_by(&bob));
-    // Who comes before the relay has found out is sent away then.
-    loop {
-        let mut early = bob.socket().await;
-        hi(&alice, &bob).await;
-        match early.next_or_end().await {
-            Ok(_) => break,
-            Err(code) => assert_eq!(code, Some(1001)),
+    // Who comes before the relay has found out is sent away then, perhaps before it is ready.
+    let told = async {
+        loop {
+            let Some(mut early) = bob.try_socket(Some("nothing")).await else { continue };
+            hi(&alice, &bob).await;
+            match early.next_or_end().await {
+                Ok(_) => break,
+                Err(code) => assert_eq!(code, Some(1001)),
+            }
         }
-    }
+    };
+    timeout(2 * PATIENCE, told).await.expect("a relay that goes on");
     let mut back = bob.socket_since(&seen).await;
     assert_eq!(back.ready["recovered"], false);
     let sent = hi(&alice, &bob).await;

@@ -4,8 +4,7 @@ use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, DateTime, Document, doc};
-use natter::internals::domain::hashes_of;
-use natter::internals::domain::{ConversationId, MessageId, UserId};
+use natter::internals::domain::{ConversationId, MessageId, UserId, hashes_of};
 use natter::internals::repositories::shard_of;
 
 use super::query;

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mongodb::bson::{DateTime, Document, doc};
-use natter::internals::domain::Clock;
-use natter::internals::domain::hashes_of;
-use natter::internals::domain::{ConversationId, MessageId};
-use natter::internals::repositories::Repositories;
-use natter::internals::repositories::{Batch, Indexed};
-use natter::internals::repositories::{By, schema};
+use natter::internals::domain::{Clock, ConversationId, MessageId, hashes_of};
+use natter::internals::repositories::schema::{self, By};
+use natter::internals::repositories::{Batch, Indexed, Repositories};
 use tokio::time::Instant;
 
 use super::{finds, page, query, settled};

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::Populated;
 use super::dice::{Dice, Use, real, whole};
 use crate::domain::groups::MAX_GROUPS_OF_A_USER;
 use crate::domain::population::Population;
@@ -98,18 +97,6 @@ impl Shape {
         let rows = |group: &GroupShape| 2 + 2 * (group.members.len() + group.messages) as u64;
         blocks.extend(cut(self.groups.iter().map(rows), Block::Groups));
         blocks
-    }
-
-    pub fn populated(&self) -> Populated {
-        let numbers = 0..self.pairs.len();
-        let friends = numbers.filter_map(|number| super::people::friends(self, number)).count();
-        Populated {
-            users: self.of.users,
-            conversations: self.pairs.len(),
-            groups: self.groups.len(),
-            relations: friends + self.requests.len(),
-            messages: self.of.messages,
-        }
     }
 }
 
