@@ -13,6 +13,11 @@ use super::{CONNECTIONS, majority};
 /// both is done within its deadline.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often servers are asked how they are, and so how long one can pass for gone that answered
+/// once that it was shutting down, or that stopped answering and goes on: shorter than
+/// [`PATIENCE`], so that calls wait for it. The driver's own ten seconds would be ten seconds of 503.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
 /// Fewer connections than this leave too few for requests beside the reserved ones.
 const LEAST_CONNECTIONS: u32 = 2 * RESERVED;
 
@@ -139,6 +144,7 @@ fn completed(mut options: ClientOptions) -> ClientOptions {
     options.max_pool_size.get_or_insert(CONNECTIONS);
     options.server_selection_timeout.get_or_insert(PATIENCE);
     options.connect_timeout.get_or_insert(PATIENCE);
+    options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options.read_concern = Some(ReadConcern::majority());
     options.write_concern = Some(majority());
     options

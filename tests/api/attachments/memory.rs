@@ -15,12 +15,9 @@ use crate::support::{Answer, TestApp};
 
 const CLIENTS: usize = 50;
 
-/// KiB that a process may need for so many uploads at once: the h2 window, a few chunks and TLS
-/// buffers each, not the 6 MiB that each sends.
+/// KiB that a process may need for so many uploads at once, however often they come again: the h2
+/// window, a few chunks and TLS buffers each, not the 6 MiB that each sends.
 const MOST: usize = 3 * 1024 * CLIENTS;
-
-/// KiB that it may need more for sending all that again.
-const AGAIN: usize = 32 * 1024;
 
 /// An instance of the real program on the stores of `app`, and where it listens. Its certificate
 /// is [`certificate`].
@@ -88,7 +85,6 @@ async fn many_who_send_too_much_do_not_fill_it() {
     let file = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
     flood("/attachments", file, 6).await.problem(413, "payload_too_large");
     let before = peak(&child);
-    let mut last = None;
     // In the file, in a field, read or not, and where no part ever begins.
     let field = "--x\r\ncontent-disposition: form-data; name=\"message\"\r\n\r\n";
     for (path, begin) in [
@@ -101,10 +97,6 @@ async fn many_who_send_too_much_do_not_fill_it() {
         let answers = join_all((0..CLIENTS).map(|_| flood(path, begin, 6))).await;
         assert!(answers.iter().all(|answer| matches!(answer.status, 400 | 413)));
         let grown = peak(&child) - before;
-        assert!(
-            grown < last.map_or(MOST, |last: usize| last + AGAIN),
-            "{grown} KiB, {last:?} before"
-        );
-        last = Some(grown);
+        assert!(grown < MOST, "{path}: {grown} KiB");
     }
 }

@@ -15,9 +15,15 @@ async fn overwrite(app: &TestApp) {
     let client = app.database().await.client().clone();
     let junk = client.database("junk").collection::<Document>("junk");
     let oplog = client.database("local").collection::<Document>("oplog.rs");
-    let oldest = async || {
-        let found = oplog.find_one(doc! {}).sort(doc! { "$natural": 1 }).await;
-        found.expect("an oplog").expect("an entry").get_timestamp("ts").expect("a time")
+    let oldest = async || loop {
+        match oplog.find_one(doc! {}).sort(doc! { "$natural": 1 }).await {
+            // The entry went while it was read.
+            Err(error) if error.to_string().contains("CappedPositionLost") => {}
+            found => {
+                let entry = found.expect("an oplog").expect("an entry");
+                break entry.get_timestamp("ts").expect("a time");
+            }
+        }
     };
     let before = oldest().await;
     let text = "x".repeat(8 << 20);
