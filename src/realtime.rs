@@ -78,7 +78,7 @@ impl Realtime {
         metrics: &RealtimeMetrics,
     ) -> Arc<Self> {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
-        let presence = Presence::new(&hub, bus, &repositories.relations, clock);
+        let presence = Presence::new(&hub, bus, &repositories.store, clock);
         let held = Arc::downgrade(&hub);
         services.live.guard(move |ended| {
             if let Some(hub) = held.upgrade() {

@@ -14,28 +14,26 @@ mod email_keys;
 pub mod events;
 pub mod exports;
 pub mod files;
-pub mod groups;
 pub mod held_names;
 pub mod indexing;
 pub mod keys;
 pub mod lockouts;
 pub mod marks;
-pub mod members;
 pub mod messages;
 pub mod notices;
-pub mod notifications;
 pub mod outbox;
 pub mod password;
 pub mod rate_windows;
 pub mod reactions;
-pub mod relations;
 pub mod revisions;
+pub mod rows;
 pub mod schema;
 pub mod search;
 pub mod session_ends;
 pub mod sessions;
 pub mod store;
 pub mod tokens;
+pub mod turns;
 pub mod users;
 pub mod writer;
 
@@ -45,8 +43,6 @@ mod deletions;
 mod email_undo;
 mod embedded;
 mod names;
-mod sends;
-mod turns;
 mod unindexed;
 mod verification;
 
@@ -58,16 +54,12 @@ use departures::Departures;
 use events::Events;
 use exports::Exports;
 use files::Files;
-use groups::Groups;
 use indexing::Indexing;
 use lockouts::Lockouts;
 use marks::MarksRepository;
-use members::Members;
 use messages::Messages;
-use notifications::Notifications;
 use outbox::Outbox;
 use reactions::Reactions;
-use relations::Relations;
 use revisions::Revisions;
 use search::Search;
 use sessions::Sessions;
@@ -93,8 +85,6 @@ pub struct Repositories {
     pub events: Events,
     /// What someone has written and uploaded.
     pub exports: Exports,
-    /// Groups, and who comes and goes.
-    pub groups: Groups,
     /// The bytes of files.
     pub files: Files,
     /// What makes messages found.
@@ -103,24 +93,20 @@ pub struct Repositories {
     pub lockouts: Lockouts,
     /// Read and delivered marks.
     pub marks: MarksRepository,
-    /// Who is in which conversation.
-    pub members: Members,
     /// Messages, to be read.
     pub messages: Messages,
-    /// What users are told of.
-    pub notifications: Notifications,
     /// Mails on their way.
     pub outbox: Outbox,
     /// Who reacted to what.
     pub reactions: Reactions,
-    /// Friendships and requests.
-    pub relations: Relations,
     /// What changes messages.
     pub revisions: Revisions,
     /// Messages by their words.
     pub search: Search,
     /// Signed-in devices.
     pub sessions: Sessions,
+    /// The store itself.
+    pub store: Store,
     /// Mailed tokens.
     pub tokens: Tokens,
     /// Accounts.
@@ -143,21 +129,18 @@ impl Repositories {
             departures: Departures::new(store),
             events: Events::new(store),
             exports: Exports::new(store),
-            groups: Groups::new(store),
             files: Files::new(store),
             indexing: Indexing::new(store, messages.clone()),
             lockouts: Lockouts::new(store),
             marks: MarksRepository::new(store),
-            members: Members::new(store),
             writer: Writer::new(&writers, Messages::new(&writers, shards)),
             messages,
-            notifications: Notifications::new(store),
             outbox: Outbox::new(store),
             reactions: Reactions::new(store),
-            relations: Relations::new(store),
             revisions: Revisions::new(&writers, Messages::new(&writers, shards)),
             search: Search::new(store),
             sessions: Sessions::new(store),
+            store: store.clone(),
             tokens: Tokens::new(store),
             users: Users::new(store),
         }

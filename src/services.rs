@@ -12,6 +12,7 @@ pub mod email_undo;
 pub mod export;
 pub mod frames;
 pub mod friends;
+mod group_rules;
 pub mod groups;
 pub mod guesses;
 pub mod inbox;
@@ -182,7 +183,7 @@ impl Services {
             exports: Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups)),
             accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
             passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
-            deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache)),
+            deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache, &groups)),
             email_undo: Arc::new(ground.email_undo(&live)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),

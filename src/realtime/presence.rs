@@ -26,7 +26,7 @@ use super::socket::Close;
 use crate::bus::Bus;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::UserId;
-use crate::repositories::relations::Relations;
+use crate::repositories::store::Store;
 use crate::services::frames::Frame;
 
 /// How long Redis may take to count a connection.
@@ -43,7 +43,7 @@ const KNOWN_AGAIN: Duration = Duration::from_secs(10);
 pub struct Presence {
     hub: Arc<Hub>,
     bus: Bus,
-    relations: Relations,
+    store: Store,
     clock: Clock,
     state: Mutex<State>,
     next: AtomicU64,
@@ -81,11 +81,11 @@ impl fmt::Debug for Presence {
 
 impl Presence {
     /// The presence of those whom a hub has.
-    pub(super) fn new(hub: &Arc<Hub>, bus: &Bus, relations: &Relations, clock: &Clock) -> Self {
+    pub(super) fn new(hub: &Arc<Hub>, bus: &Bus, store: &Store, clock: &Clock) -> Self {
         Self {
             hub: hub.clone(),
             bus: bus.clone(),
-            relations: relations.clone(),
+            store: store.clone(),
             clock: clock.clone(),
             state: Mutex::default(),
             next: AtomicU64::new(0),

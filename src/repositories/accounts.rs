@@ -3,7 +3,6 @@
 
 mod notify;
 
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
@@ -11,7 +10,6 @@ use super::attachment_uses::AttachmentUses;
 use super::bson::raw;
 use super::devices::Devices;
 use super::embedded::EmbeddedAttachment;
-use super::events::Events;
 use super::held_names::HeldNames;
 use super::lockouts::Lockouts;
 use super::notices::Notice;
@@ -19,7 +17,7 @@ use super::outbox;
 use super::outbox::Outbox;
 use super::rate_windows::{RateRule, RateWindows};
 use super::sessions::Sessions;
-use super::store::{Abort, Store, duplicate};
+use super::store::{Store, Tx, duplicate, give_up};
 use super::tokens;
 use super::tokens::Tokens;
 use super::turns::Turns;
@@ -49,7 +47,6 @@ pub struct Accounts {
     pub held_names: HeldNames,
     /// Changes of one account are made one after another in an instance: each writes its row.
     turns: Turns,
-    pub(super) events: Events,
     pub(super) windows: RateWindows,
     pub(super) devices: Devices,
 }
@@ -136,7 +133,6 @@ impl Accounts {
             uses: AttachmentUses::new(store),
             held_names: HeldNames::new(store),
             turns: Turns::new(),
-            events: Events::new(store),
             windows: RateWindows::new(store),
             devices: Devices::new(store),
         }
@@ -156,11 +152,11 @@ impl Accounts {
         let row = row(account, false, now);
         let (this, letter, inserted) = (self.clone(), letter.clone(), row.clone());
         let (name, user) = (account.username.clone(), account.id);
-        let body = async move |session: &mut ClientSession| {
-            this.held_names.claim(session, &name, user, now).await?;
-            let insert = this.users.rows.insert_one(&inserted).session(&mut *session).await;
+        let body = async move |tx: &mut Tx| {
+            this.held_names.claim(tx, &name, user, now).await?;
+            let insert = this.users.rows.insert_one(&inserted).session(tx.session()).await;
             insert.map_err(conflict)?;
-            this.post(&letter, now, session).await
+            this.post(&letter, now, tx).await
         };
         self.store.transact(body).await?;
         Ok(row.into())
@@ -173,13 +169,13 @@ impl Accounts {
     pub async fn admit(&self, account: &NewAccount, now: Timestamp) -> Result<bool> {
         let (this, inserted) = (self.clone(), row(account, true, now));
         let (name, user) = (account.username.clone(), account.id);
-        let body = async move |session: &mut ClientSession| {
-            this.held_names.claim(session, &name, user, now).await?;
-            let insert = this.users.rows.insert_one(&inserted).session(session).await;
+        let body = async move |tx: &mut Tx| {
+            this.held_names.claim(tx, &name, user, now).await?;
+            let insert = this.users.rows.insert_one(&inserted).session(tx.session()).await;
             match insert {
                 Ok(_) => Ok(true),
                 // A failed insert ends the transaction; nothing else is written in it.
-                Err(error) if duplicate(&error).as_deref() == Some("_id_") => Err(Abort::GiveUp),
+                Err(error) if duplicate(&error).as_deref() == Some("_id_") => Err(give_up()),
                 Err(error) => Err(conflict(error)),
             }
         };
@@ -187,13 +183,8 @@ impl Accounts {
     }
 
     /// Queues a letter, its token good from now on; refused past what its mailbox may get.
-    async fn post(
-        &self,
-        letter: &Letter,
-        now: Timestamp,
-        session: &mut ClientSession,
-    ) -> Result<(), Abort> {
-        self.windows.take_or_refuse(&letter.rule, now, session).await?;
+    async fn post(&self, letter: &Letter, now: Timestamp, tx: &mut Tx) -> Result<()> {
+        self.windows.take_or_refuse(&letter.rule, now, tx).await?;
         let token = tokens::Row {
             digest: raw(letter.digest),
             kind: tokens::VERIFY.to_owned(),
@@ -201,9 +192,9 @@ impl Accounts {
             email_key: letter.mail.to.key(),
             expires_at: letter.expires_at,
         };
-        self.tokens.rows.insert_one(token).session(&mut *session).await?;
+        self.tokens.rows.insert_one(token).session(tx.session()).await?;
         let mail = outbox::Row::new(&letter.mail, Some(letter.user), now, letter.expires_at);
-        self.outbox.rows.insert_one(mail).session(&mut *session).await?;
+        self.outbox.rows.insert_one(mail).session(tx.session()).await?;
         Ok(())
     }
 
@@ -225,25 +216,25 @@ impl Accounts {
         let (this, request, change) = (self.clone(), request.cloned(), change.clone());
         let as_read = present(doc! { "_id": user, "email_key": email.key() }, now);
         let _turn = self.turns.of(user.bytes()).await;
-        let body = async move |session: &mut ClientSession| {
-            let before = this.users.rows.find_one(as_read.clone()).session(&mut *session).await?;
+        let body = async move |tx: &mut Tx| {
+            let before = this.users.rows.find_one(as_read.clone()).session(tx.session()).await?;
             if let (Some(before), Some(name)) = (&before, &change.username) {
-                this.rename(session, before, name, now).await?;
+                this.rename(tx, before, name, now).await?;
             }
             let update = doc! { "$set": change.as_update() };
             let row = this.users.rows.find_one_and_update(as_read.clone(), update);
-            let row = row.return_document(ReturnDocument::After).session(&mut *session).await;
+            let row = row.return_document(ReturnDocument::After).session(tx.session()).await;
             let Some(row) = row.map_err(conflict)? else { return Ok(None) };
             let shown = [before.as_ref(), Some(&row)].map(|row| Some(row?.picture.as_ref()?.id));
-            this.show(shown, now, session).await?;
+            this.show(shown, now, tx).await?;
             if before.is_some_and(|before| before.username != row.username) || shown[0] != shown[1]
             {
                 let event = Event::ProfileUpdated { user };
                 let told = Happening { event, audience: Audience::with_friends(user) };
-                this.events.add(session, [told], now).await?;
+                tx.events().add([told], now).await?;
             }
             if let Some(email) = &change.email {
-                this.ask_for_email(&row, email, request.as_ref(), now, session).await?;
+                this.ask_for_email(&row, email, request.as_ref(), now, tx).await?;
             }
             Ok(Some(row.into()))
         };
@@ -258,37 +249,37 @@ impl Accounts {
         change: &EmailChange,
         request: Option<&EmailRequest>,
         now: Timestamp,
-        session: &mut ClientSession,
-    ) -> Result<(), Abort> {
+        tx: &mut Tx,
+    ) -> Result<()> {
         // A recovery of the account writes its row and ends its sessions: requests of earlier
         // sessions come to nothing.
-        if !self.sessions.stands(change.session, session).await? {
-            return Err(account_gone().into());
+        if !self.sessions.stands(change.session, tx).await? {
+            return Err(account_gone());
         }
         let wanted = row.pending().map(|email| email.key());
         let withdrawn = doc! {
             "user_id": row.id, "kind": tokens::VERIFY, "email_key": { "$ne": wanted },
         };
-        self.tokens.rows.delete_many(withdrawn).session(&mut *session).await?;
+        self.tokens.rows.delete_many(withdrawn).session(tx.session()).await?;
         let Some(request) = request else { return Ok(()) };
-        self.windows.take_or_refuse(&request.rule, now, session).await?;
-        self.post(&request.letter, now, session).await?;
-        self.notify(row, &request.notice, now, session).await
+        self.windows.take_or_refuse(&request.rule, now, tx).await?;
+        self.post(&request.letter, now, tx).await?;
+        self.notify(row, &request.notice, now, tx).await
     }
 
     /// Takes the new name, and holds the old one for its owner.
     async fn rename(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         before: &users::Row,
         name: &Username,
         now: Timestamp,
-    ) -> Result<(), Abort> {
+    ) -> Result<()> {
         if before.username_key == name.key() {
             return Ok(());
         }
-        self.held_names.claim(session, name, before.id, now).await?;
-        self.held_names.hold(session, &before.username_key, before.id, now).await
+        self.held_names.claim(tx, name, before.id, now).await?;
+        self.held_names.hold(tx, &before.username_key, before.id, now).await
     }
 
     /// Keeps the new picture, and lets the old one go.
@@ -296,15 +287,15 @@ impl Accounts {
         &self,
         [before, after]: [Option<AttachmentId>; 2],
         now: Timestamp,
-        session: &mut ClientSession,
-    ) -> Result<(), Abort> {
+        tx: &mut Tx,
+    ) -> Result<()> {
         if before == after {
             return Ok(());
         }
-        if !self.uses.hold(session, after).await? {
-            return Err(not_a_picture().into());
+        if !self.uses.hold(tx, after).await? {
+            return Err(not_a_picture());
         }
-        Ok(self.uses.let_go(session, before, now).await?)
+        Ok(self.uses.let_go(tx, before, now).await?)
     }
 }
 
@@ -355,11 +346,11 @@ pub(super) fn row(account: &NewAccount, verified: bool, now: Timestamp) -> users
 }
 
 /// The unique key that stood against a write of an account.
-pub(super) fn conflict(error: mongodb::error::Error) -> Abort {
+pub(super) fn conflict(error: mongodb::error::Error) -> Error {
     match duplicate(&error).as_deref() {
-        Some("email_key" | "address_keys") => email_taken().into(),
-        Some("username_key") => username_taken().into(),
-        Some(_) => Abort::Rule(Error::internal(error)),
+        Some("email_key" | "address_keys") => email_taken(),
+        Some("username_key") => username_taken(),
+        Some(_) => Error::internal(error),
         None => error.into(),
     }
 }

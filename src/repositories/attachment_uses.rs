@@ -6,14 +6,13 @@ mod unused;
 
 use std::collections::BTreeSet;
 
-use mongodb::ClientSession;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::error::Error as DriverError;
 use serde::{Deserialize, Serialize};
 
 use super::attachments::Storage;
 use super::bson::{binary, raw};
-use super::store::{Collection, Store, within};
+use super::store::{Collection, Store, Tx, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId};
 use crate::error::{Error, Result};
@@ -77,26 +76,26 @@ impl AttachmentUses {
 
     /// Notes uses that are not there yet; one given twice (the same file twice in a message)
     /// counts once. `false` if a file is not there any more: the transaction must then end.
-    pub(super) async fn add(
+    pub async fn add(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         uses: impl IntoIterator<Item = Use>,
     ) -> Result<bool, DriverError> {
         let uses: BTreeSet<Use> = uses.into_iter().collect();
-        if !self.hold(session, uses.iter().map(|it| it.attachment)).await? {
+        if !self.hold(tx, uses.iter().map(|it| it.attachment)).await? {
             return Ok(false);
         }
         let rows: Vec<Row> = uses.into_iter().map(|it| Row { key: raw(it.key()) }).collect();
         if !rows.is_empty() {
-            self.rows.insert_many(rows).session(session).await?;
+            self.rows.insert_many(rows).session(tx.session()).await?;
         }
         Ok(true)
     }
 
     /// Forgets uses; those that are not there are none. `at` is when they ended.
-    pub(super) async fn remove(
+    pub async fn remove(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         uses: impl IntoIterator<Item = Use>,
         at: Timestamp,
     ) -> Result<(), DriverError> {
@@ -106,8 +105,8 @@ impl AttachmentUses {
         }
         let keys: Vec<_> = uses.iter().map(|it| binary(it.key())).collect();
         let delete = self.rows.delete_many(doc! { "_id": { "$in": keys } });
-        if delete.session(&mut *session).await?.deleted_count > 0 {
-            self.let_go(session, uses.iter().map(|it| it.attachment), at).await?;
+        if delete.session(tx.session()).await?.deleted_count > 0 {
+            self.let_go(tx, uses.iter().map(|it| it.attachment), at).await?;
         }
         Ok(())
     }

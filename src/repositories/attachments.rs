@@ -5,7 +5,6 @@ mod storage;
 
 use std::fmt::Write;
 
-use mongodb::ClientSession;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
@@ -13,7 +12,7 @@ use serde::Deserialize;
 pub(super) use self::storage::Storage;
 use super::bson::{binary, date, id};
 use super::files::{CHUNK, FIRST_CHUNK};
-use super::store::{Collection, Store, all, within};
+use super::store::{Collection, Store, Tx, all, within};
 use super::turns::Turns;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
@@ -152,13 +151,13 @@ impl Attachments {
         let uploading = doc! { "_id": id, "state": "uploading" };
         let this = self.clone();
         let _turn = self.turn(uploader).await;
-        let row = self.store.transact(async move |session: &mut ClientSession| {
+        let row = self.store.transact(async move |tx: &mut Tx| {
             let row = this.rows.find_one_and_update(uploading.clone(), ready.clone());
-            let row = row.return_document(ReturnDocument::After).session(&mut *session).await?;
+            let row = row.return_document(ReturnDocument::After).session(tx.session()).await?;
             if row.is_some() {
-                let stored = this.storage.change(session, uploader, added).await?;
+                let stored = this.storage.change(tx, uploader, added).await?;
                 if quota.is_some_and(|quota| stored > quota) {
-                    return Err(quota_exceeded().into());
+                    return Err(quota_exceeded());
                 }
             }
             Ok(row)

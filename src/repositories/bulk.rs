@@ -14,10 +14,8 @@ pub use self::progress::Begun;
 use self::progress::ProgressRow;
 use super::accounts;
 use super::accounts::NewAccount;
-use super::groups;
 use super::messages::Messages;
-use super::notifications;
-use super::relations::Relations;
+use super::rows::{groups, notifications, relations};
 use super::store::{Collection, Store};
 use super::users;
 use super::writer::{SendRow, TalkRows};
@@ -92,7 +90,7 @@ pub struct Place {
 pub struct Bulk {
     progress: Collection<ProgressRow>,
     users: Collection<users::Row>,
-    relations: Relations,
+    relations: Collection<relations::Row>,
     groups: Collection<groups::Row>,
     conversations: Collection<Document>,
     members: Collection<Document>,
@@ -108,7 +106,7 @@ impl Bulk {
         Self {
             progress: store.collection("meta"),
             users: store.collection("users"),
-            relations: Relations::new(store),
+            relations: store.collection("relations"),
             groups: store.collection("groups"),
             conversations: store.collection("conversations"),
             members: store.collection("members"),
@@ -135,10 +133,14 @@ impl Bulk {
 
     /// Puts friendships and requests there, with what they told either side.
     pub async fn acquaintances(&self, pairs: &[Acquaintance]) -> Result<()> {
+        let rows: Vec<relations::Row> = pairs
+            .iter()
+            .map(|pair| relations::Row::stood(pair.from, pair.to, pair.accepted, pair.since))
+            .collect();
         let told: Vec<notifications::Row> =
             pairs.iter().flat_map(told).map(|told| (&told).into()).collect();
         tokio::try_join!(
-            Box::pin(self.relations.put(pairs)),
+            Box::pin(insert::absent(&self.relations, &rows)),
             Box::pin(insert::absent(&self.notifications, &told)),
         )?;
         Ok(())

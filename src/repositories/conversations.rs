@@ -1,11 +1,10 @@
 //! Conversation summaries: what the inbox shows and the writer counts on, one row each.
 
-use mongodb::ClientSession;
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Collection, Store, all, all_in, within};
+use super::store::{Collection, Store, Tx, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{InboxPosition, Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, UserId};
@@ -110,7 +109,7 @@ impl Conversations {
     /// `before` on; inside a snapshot.
     pub(super) async fn direct_in(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         user: UserId,
         before: Option<InboxPosition>,
         limit: i64,
@@ -121,18 +120,18 @@ impl Conversations {
             wanted.insert("$or", vec![doc! { "last_at": { "$lt": at } }, same]);
         }
         let find = self.rows.find(wanted).sort(doc! { "last_at": -1, "_id": -1 }).limit(limit);
-        let found = find.session(&mut *session).await?;
-        all_in(session, found).await
+        let found = find.session(tx.session()).await?;
+        all_in(tx.session(), found).await
     }
 
     /// Several summaries, in no order; inside a snapshot.
     pub(super) async fn many_in(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         ids: &[ConversationId],
     ) -> mongodb::error::Result<Vec<ConversationRow>> {
         let found =
-            self.rows.find(doc! { "_id": { "$in": ids.to_vec() } }).session(&mut *session).await?;
-        all_in(session, found).await
+            self.rows.find(doc! { "_id": { "$in": ids.to_vec() } }).session(tx.session()).await?;
+        all_in(tx.session(), found).await
     }
 }

@@ -5,7 +5,7 @@ use mongodb::bson::doc;
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-use super::store::{Collection, Store, duplicate, failed, within_raw};
+use super::store::{Collection, Store, duplicate, within_raw};
 use crate::error::{Error, Result};
 
 /// The row `passwords` of `meta`.
@@ -38,7 +38,7 @@ impl Costs {
                 // Two made the row at once: the other one is there now.
                 Err(error) if duplicate(&error).is_some() => {}
                 row => {
-                    let highest = row.map_err(failed)?.map_or(cost, |row| row.highest_cost);
+                    let highest = row.map_err(Error::from)?.map_or(cost, |row| row.highest_cost);
                     return u32::try_from(highest).map_err(Error::internal);
                 }
             }

@@ -1,10 +1,10 @@
 //! The end of an account: one transaction after which it is gone for everyone. What is left of it
 //! elsewhere goes afterwards, see [`super::departures`].
 
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, doc};
 
 use super::accounts::Accounts;
+use super::store::Tx;
 use super::users::Credentials;
 use crate::domain::clock::Timestamp;
 use crate::error::Result;
@@ -30,14 +30,14 @@ impl Accounts {
             },
         };
         self.store
-            .transact(async move |session: &mut ClientSession| {
+            .transact(async move |tx: &mut Tx| {
                 let update = this.users.rows.find_one_and_update(unchanged.clone(), gone.clone());
-                let Some(before) = update.session(&mut *session).await? else { return Ok(false) };
+                let Some(before) = update.session(tx.session()).await? else { return Ok(false) };
                 let picture = before.picture.map(|picture| picture.id);
-                this.uses.let_go(session, picture, now).await?;
-                this.close(user, session).await?;
+                this.uses.let_go(tx, picture, now).await?;
+                this.close(user, tx).await?;
                 let mails = doc! { "user_id": user };
-                this.outbox.rows.delete_many(mails).session(session).await?;
+                this.outbox.rows.delete_many(mails).session(tx.session()).await?;
                 Ok(true)
             })
             .await

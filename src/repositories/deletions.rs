@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::Error as DriverError;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Collection, Store, all_in};
+use super::store::{Collection, Store, Tx, all_in};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 
@@ -52,24 +51,24 @@ impl Deletions {
     /// Notes that a message was deleted.
     pub async fn add(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         message: MessageId,
         sender: UserId,
         at: Timestamp,
     ) -> Result<(), DriverError> {
-        self.rows.insert_one(Row { message, sender, at }).session(session).await?;
+        self.rows.insert_one(Row { message, sender, at }).session(tx.session()).await?;
         Ok(())
     }
 
     /// The numbers of a sender's deleted messages there.
     pub async fn of_sender(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         between: Between,
         sender: UserId,
     ) -> Result<Vec<u64>, DriverError> {
-        let found = self.rows.find(between.range()).session(&mut *session).await?;
-        let rows = all_in(session, found).await?;
+        let found = self.rows.find(between.range()).session(tx.session()).await?;
+        let rows = all_in(tx.session(), found).await?;
         Ok(rows.iter().filter(|row| row.sender == sender).map(|row| row.message.seq).collect())
     }
 
@@ -77,7 +76,7 @@ impl Deletions {
     /// of different conversations.
     pub async fn of_others(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         ranges: &[Between],
         reader: UserId,
     ) -> Result<HashMap<ConversationId, u64>, DriverError> {
@@ -86,8 +85,8 @@ impl Deletions {
             return Ok(counts);
         }
         let ranges: Vec<Document> = ranges.iter().map(|between| between.range()).collect();
-        let found = self.rows.find(doc! { "$or": ranges }).session(&mut *session).await?;
-        let rows = all_in(session, found).await?;
+        let found = self.rows.find(doc! { "$or": ranges }).session(tx.session()).await?;
+        let rows = all_in(tx.session(), found).await?;
         for row in rows.iter().filter(|row| row.sender != reader) {
             *counts.entry(row.message.conversation).or_default() += 1;
         }

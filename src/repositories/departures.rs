@@ -3,21 +3,16 @@
 
 use std::collections::HashSet;
 
-use mongodb::ClientSession;
-use mongodb::bson::{Binary, doc};
+use mongodb::bson::doc;
 use serde::Deserialize;
 
-use super::bson::{binary, date, id};
+use super::bson::{date, id};
 use super::reactions;
 use super::reactions::Reactions;
-use super::relations::Relations;
-use super::store::{Abort, Collection, Store, all, within};
+use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
-use crate::error::{Error, Result};
-
-/// Relations that are removed in one go.
-const AT_ONCE: i64 = 100;
+use crate::error::Result;
 
 /// Reactions of which it is noted in one go whose they are.
 const NAMED_AT_ONCE: i64 = 500;
@@ -27,9 +22,6 @@ const NAMED_AT_ONCE: i64 = 500;
 pub struct Departures {
     store: Store,
     users: Collection<Departed>,
-    pairs: Collection<Pair>,
-    told: Collection<Pair>,
-    relations: Relations,
     reactions: Reactions,
 }
 
@@ -44,13 +36,6 @@ pub struct Departed {
     pub at: Timestamp,
 }
 
-/// A relation, as far as who is in it.
-#[derive(Debug, Deserialize)]
-struct Pair {
-    #[serde(rename = "_id")]
-    key: Binary,
-}
-
 impl Departures {
     /// The departures of a store.
     #[must_use]
@@ -58,9 +43,6 @@ impl Departures {
         Self {
             store: store.clone(),
             users: store.collection("users"),
-            pairs: store.collection("relations"),
-            told: store.collection("notifications"),
-            relations: Relations::new(store),
             reactions: Reactions::new(store),
         }
     }
@@ -82,34 +64,6 @@ impl Departures {
         Ok(())
     }
 
-    /// Removes a user's relations of every kind, on both sides, each with the notification of a
-    /// request that it was; the others are told.
-    pub async fn forget_relations(&self, user: UserId, at: Timestamp) -> Result<()> {
-        let view = |code: u8| binary([user.bytes().as_slice(), &[code]].concat());
-        let own = doc! { "views": { "$elemMatch": { "$gte": view(0), "$lte": view(u8::MAX) } } };
-        loop {
-            let find = self.pairs.find(own.clone()).projection(doc! { "_id": 1 });
-            let pairs = all(&self.pairs, find.limit(AT_ONCE)).await?;
-            if pairs.is_empty() {
-                return Ok(());
-            }
-            for pair in pairs {
-                self.forget_relation(user, &pair.key, at).await?;
-            }
-        }
-    }
-
-    async fn forget_relation(&self, user: UserId, key: &Binary, at: Timestamp) -> Result<()> {
-        let other = other_of(user, &key.bytes);
-        let other = other.ok_or_else(|| Error::internal("a relation of no two"))?;
-        let relations = self.relations.clone();
-        self.store
-            .transact(async move |session: &mut ClientSession| {
-                Ok::<_, Abort>(relations.forget_in(session, user, other, at).await?)
-            })
-            .await
-    }
-
     /// Notes of some reactions that an earlier natter has stored whose they are, and flags the
     /// deleted accounts among those users; whether there were any. Until there are none, it is not
     /// known of anyone that no reaction is left.
@@ -127,17 +81,4 @@ impl Departures {
         self.reactions.name(&self.store, &keys).await?;
         Ok(true)
     }
-
-    /// Removes what a user was told of.
-    pub async fn forget_notifications(&self, user: UserId) -> Result<()> {
-        within(&self.told, self.told.delete_many(doc! { "user_id": user })).await?;
-        Ok(())
-    }
-}
-
-/// The other one of a pair.
-fn other_of(user: UserId, key: &[u8]) -> Option<UserId> {
-    let low = UserId::from_bytes(key.get(..16)?.try_into().ok()?);
-    let high = UserId::from_bytes(key.get(16..)?.try_into().ok()?);
-    Some(if low == user { high } else { low })
 }

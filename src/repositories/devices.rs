@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use mongodb::ClientSession;
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id, serialized};
-use super::store::{Abort, Collection, Store};
+use super::store::{Collection, Store, Tx, again_if_taken};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::sessions::Device;
+use crate::error::Result;
 
 /// How long a device is known after its last sign-in.
 const KNOWN: Duration = Duration::from_hours(90 * 24);
@@ -58,9 +58,9 @@ impl Devices {
         user: UserId,
         device: &Device,
         now: Timestamp,
-        session: &mut ClientSession,
-    ) -> Result<bool, Abort> {
-        let row = self.rows.find_one(doc! { "_id": user }).session(&mut *session).await?;
+        tx: &mut Tx,
+    ) -> Result<bool> {
+        let row = self.rows.find_one(doc! { "_id": user }).session(tx.session()).await?;
         let mut seen = row.map(|row| row.seen).unwrap_or_default();
         seen.retain(|known| known.at > now.minus(KNOWN));
         let network = device.network().to_string();
@@ -81,17 +81,13 @@ impl Devices {
         let seen = serialized(&&seen[surplus..]);
         let set = doc! { "$set": { "seen": seen, "expires_at": now.plus(KNOWN) } };
         let update = self.rows.update_one(doc! { "_id": user }, set).upsert(true);
-        update.session(session).await.map_err(Abort::again_if_taken)?;
+        update.session(tx.session()).await.map_err(again_if_taken)?;
         Ok(is_new)
     }
 
     /// Forgets the devices of an account.
-    pub(super) async fn forget(
-        &self,
-        user: UserId,
-        session: &mut ClientSession,
-    ) -> Result<(), Abort> {
-        self.rows.delete_one(doc! { "_id": user }).session(session).await?;
+    pub(super) async fn forget(&self, user: UserId, tx: &mut Tx) -> Result<()> {
+        self.rows.delete_one(doc! { "_id": user }).session(tx.session()).await?;
         Ok(())
     }
 }

@@ -4,9 +4,9 @@ use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::accounts::Accounts;
-use super::store::{Collection, duplicate, failed, within, within_raw};
+use super::store::{Collection, duplicate, within, within_raw};
 use crate::domain::text::Email;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl Accounts {
     /// Gives accounts and mailed tokens whose address has a domain of another script the keys that
@@ -36,7 +36,7 @@ async fn renew(rows: &Collection<Document>) -> Result<u64> {
         let renewed = doc! { "$set": { "email_key": email.key() } };
         match within_raw(rows, rows.update_one(own, renewed)).await? {
             Err(error) if duplicate(&error).is_some() => taken += 1,
-            outcome => drop(outcome.map_err(failed)?),
+            outcome => drop(outcome.map_err(Error::from)?),
         }
     }
     Ok(taken)

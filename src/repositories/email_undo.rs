@@ -1,7 +1,6 @@
 //! Taking a change of address back: before it is made by what shows that the owner is there, and
 //! afterwards by the link that was mailed to the old address.
 
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, doc};
 
 use super::accounts::{Accounts, conflict};
@@ -9,7 +8,7 @@ use super::addresses::keys;
 use super::bson::serialized;
 use super::embedded::FormerEmail;
 use super::rate_windows::WindowKey;
-use super::store::Abort;
+use super::store::Tx;
 use super::users::present;
 use super::{tokens, users};
 use crate::domain::clock::Timestamp;
@@ -52,27 +51,22 @@ impl Accounts {
         now: Timestamp,
     ) -> Result<Option<UserId>> {
         let this = self.clone();
-        let body = async move |session: &mut ClientSession| {
+        let body = async move |tx: &mut Tx| {
             let token = tokens::good(tokens::UNDO, digest, now);
-            let token = this.tokens.rows.find_one(token).session(&mut *session).await?;
+            let token = this.tokens.rows.find_one(token).session(tx.session()).await?;
             let Some(token) = token else { return Ok(None) };
             let owner = present(doc! { "_id": token.user_id }, now);
-            let owner = this.users.rows.find_one(owner).session(&mut *session).await?;
+            let owner = this.users.rows.find_one(owner).session(tx.session()).await?;
             let undone = owner.and_then(|row| Undone::of(&row, &token.email_key, now));
             let Some(undone) = undone else { return Ok(None) };
-            this.restore(token.user_id, undone, session).await?;
-            this.windows.release(asked, session).await?;
+            this.restore(token.user_id, undone, tx).await?;
+            this.windows.release(asked, tx).await?;
             Ok(Some(token.user_id))
         };
         self.store.transact(body).await
     }
 
-    async fn restore(
-        &self,
-        user: UserId,
-        undone: Undone,
-        session: &mut ClientSession,
-    ) -> Result<(), Abort> {
+    async fn restore(&self, user: UserId, undone: Undone, tx: &mut Tx) -> Result<()> {
         let earlier: Vec<&str> = undone.former.iter().map(|former| former.key.as_str()).collect();
         let kept = doc! { "kind": tokens::UNDO, "email_key": { "$in": earlier } };
         let set = doc! {
@@ -84,10 +78,10 @@ impl Accounts {
         };
         let change = doc! { "$set": set, "$unset": { "password_hash": "" } };
         let update = self.users.rows.update_one(doc! { "_id": user }, change);
-        update.session(&mut *session).await.map_err(conflict)?;
+        update.session(tx.session()).await.map_err(conflict)?;
         let links = doc! { "user_id": user, "$nor": [kept] };
-        self.tokens.rows.delete_many(links).session(&mut *session).await?;
-        self.sessions.rows.delete_many(doc! { "user_id": user }).session(session).await?;
+        self.tokens.rows.delete_many(links).session(tx.session()).await?;
+        self.sessions.rows.delete_many(doc! { "user_id": user }).session(tx.session()).await?;
         Ok(())
     }
 
@@ -95,18 +89,18 @@ impl Accounts {
     /// link.
     pub async fn end_other_sessions(&self, user: UserId, kept: SessionId) -> Result<()> {
         let this = self.clone();
-        let body = async move |session: &mut ClientSession| {
+        let body = async move |tx: &mut Tx| {
             // The count makes it a write, so that a change asked for by a session that ends here
             // comes before, or meets the end of its session.
             let withdrawn = doc! {
                 "$set": { "pending_email": Bson::Null }, "$inc": { "links": 1_i64 },
             };
             let update = this.users.rows.update_one(doc! { "_id": user }, withdrawn);
-            update.session(&mut *session).await?;
+            update.session(tx.session()).await?;
             let links = doc! { "user_id": user, "kind": tokens::VERIFY };
-            this.tokens.rows.delete_many(links).session(&mut *session).await?;
+            this.tokens.rows.delete_many(links).session(tx.session()).await?;
             let others = doc! { "user_id": user, "_id": { "$ne": kept } };
-            this.sessions.rows.delete_many(others).session(session).await?;
+            this.sessions.rows.delete_many(others).session(tx.session()).await?;
             Ok(())
         };
         self.store.transact(body).await

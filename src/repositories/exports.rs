@@ -7,12 +7,12 @@ use serde::Deserialize;
 
 use super::bson::id;
 use super::conversations::Member;
-use super::sends;
-use super::sends::SendKey;
 use super::store::{Collection, Store, all};
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::Result;
+use crate::repositories::rows::sends;
+use crate::repositories::rows::sends::SendKey;
 
 /// The collection `sends`, and what it leads to.
 #[derive(Debug, Clone)]

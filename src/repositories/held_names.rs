@@ -6,12 +6,11 @@
 
 use std::time::Duration;
 
-use mongodb::ClientSession;
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Abort, Collection, Store, all_in, within};
+use super::store::{Collection, Store, Tx, again_if_taken, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::text::Username;
@@ -63,18 +62,18 @@ impl HeldNames {
     /// `username_taken` if it is held for someone else.
     pub(super) async fn claim(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         name: &Username,
         user: UserId,
         now: Timestamp,
-    ) -> Result<(), Abort> {
+    ) -> Result<()> {
         let which = doc! { "_id": name.key() };
-        let held = self.rows.find_one(which.clone()).session(&mut *session).await?;
+        let held = self.rows.find_one(which.clone()).session(tx.session()).await?;
         let Some(held) = held else { return Ok(()) };
         if held.user_id != user && held.until > now {
-            return Err(username_taken().into());
+            return Err(username_taken());
         }
-        self.rows.delete_one(which).session(session).await?;
+        self.rows.delete_one(which).session(tx.session()).await?;
         Ok(())
     }
 
@@ -84,21 +83,21 @@ impl HeldNames {
     /// `rate_limited` if the account then holds too many.
     pub(super) async fn hold(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         key: &str,
         user: UserId,
         now: Timestamp,
-    ) -> Result<(), Abort> {
+    ) -> Result<()> {
         let row = Row { key: key.to_owned(), user_id: user, until: now.plus(NAME_HELD) };
         let held = self.rows.replace_one(doc! { "_id": key }, row).upsert(true);
-        held.session(&mut *session).await.map_err(Abort::again_if_taken)?;
+        held.session(tx.session()).await.map_err(again_if_taken)?;
         let own = doc! { "user_id": user, "until": { "$gt": now } };
         let own = self.rows.find(own).sort(doc! { "until": 1 }).limit(i64::from(MOST) + 1);
-        let own = own.session(&mut *session).await?;
-        let own = all_in(session, own).await?;
+        let own = own.session(tx.session()).await?;
+        let own = all_in(tx.session(), own).await?;
         match own.first() {
             Some(oldest) if own.len() > MOST as usize => {
-                Err(Error::limited("rate_limited", oldest.until.since(now)).into())
+                Err(Error::limited("rate_limited", oldest.until.since(now)))
             }
             _ => Ok(()),
         }

@@ -8,7 +8,6 @@ mod lease;
 
 use std::collections::{BTreeSet, HashMap};
 
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use serde::Deserialize;
 
@@ -16,7 +15,7 @@ use self::lease::LeaseRow;
 pub use self::lease::{Again, Lease};
 use super::bson::{date, id};
 use super::messages::{Messages, range};
-use super::store::{Abort, Collection, Store, all};
+use super::store::{Collection, Store, Tx, again_if_taken, all};
 pub use super::unindexed::Marker;
 use super::unindexed::Unindexed;
 use crate::domain::clock::Timestamp;
@@ -138,36 +137,32 @@ impl Indexing {
         let this = self.clone();
         let updates: Vec<Document> = batch.found.iter().map(upsert).collect();
         self.store
-            .transact(async move |session| {
+            .transact(async move |tx| {
                 let (own, change) = lease::renewal(lease, now, batch.again);
-                let held = this.leases.update_one(own, change).session(&mut *session).await?;
+                let held = this.leases.update_one(own, change).session(tx.session()).await?;
                 if held.matched_count == 0 {
                     return Ok(false);
                 }
                 if !updates.is_empty() {
-                    this.update(session, updates.clone()).await?;
+                    this.update(tx, updates.clone()).await?;
                 }
                 if !batch.gone.is_empty() {
                     let gone = doc! { "_id": { "$in": batch.gone.clone() } };
-                    this.words.delete_many(gone).session(&mut *session).await?;
+                    this.words.delete_many(gone).session(tx.session()).await?;
                 }
-                this.unindexed.remove(session, &batch.markers).await?;
+                this.unindexed.remove(tx, &batch.markers).await?;
                 Ok(true)
             })
             .await
     }
 
     /// Many updates in one command.
-    async fn update(
-        &self,
-        session: &mut ClientSession,
-        updates: Vec<Document>,
-    ) -> Result<(), Abort> {
+    async fn update(&self, tx: &mut Tx, updates: Vec<Document>) -> Result<()> {
         let command = doc! { "update": self.words.name(), "updates": updates, "ordered": true };
-        let reply = self.store.database().run_command(command).session(session).await;
-        match reply.map_err(Abort::again_if_taken)?.get_array("writeErrors") {
+        let reply = self.store.database().run_command(command).session(tx.session()).await;
+        match reply.map_err(again_if_taken)?.get_array("writeErrors") {
             Err(_) => Ok(()),
-            Ok(errors) => Err(Abort::Rule(Error::internal(format!("message_words: {errors:?}")))),
+            Ok(errors) => Err(Error::internal(format!("message_words: {errors:?}"))),
         }
     }
 }

@@ -5,7 +5,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use mongodb::bson::{Document, doc};
 
 use super::bson::binary;
-use super::store::{Collection, Store, duplicate, failed, within, within_raw};
+use super::store::{Collection, Store, duplicate, within, within_raw};
 use crate::error::{Error, Result};
 
 /// The collection `keys`.
@@ -34,7 +34,7 @@ impl Keys {
             .map_err(|error| Error::internal(error.to_string()))?;
         let row = doc! { "_id": "signing", "pkcs8": binary(fresh.as_ref()) };
         match within_raw(&self.rows, self.rows.insert_one(row)).await? {
-            Err(error) if duplicate(&error).is_none() => return Err(failed(error)),
+            Err(error) if duplicate(&error).is_none() => return Err(error.into()),
             _ => {}
         }
         self.stored().await?.ok_or_else(|| Error::internal("the signing key is not kept"))

@@ -8,7 +8,7 @@ use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, optional_date, raw};
-use super::store::{Collection, Store, duplicate, failed, within, within_raw};
+use super::store::{Collection, Store, duplicate, within, within_raw};
 use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp, random_bytes};
 use crate::domain::lockouts::{FREE, REMEMBERED, pauses};
 use crate::error::{Error, Result};
@@ -131,7 +131,7 @@ impl Lockouts {
             match within_raw(&self.rows, update.return_document(ReturnDocument::After)).await? {
                 // Two made the row at once: the other one is there now.
                 Err(error) if duplicate(&error).is_some() => {}
-                outcome => return outcome.map_err(failed),
+                outcome => return outcome.map_err(Error::from),
             }
         }
     }

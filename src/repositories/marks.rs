@@ -17,16 +17,14 @@ use serde::Deserialize;
 use super::bson::{id, optional_date};
 use super::conversations::Conversations;
 use super::deletions::Deletions;
-use super::events::Events;
-use super::members::{Members, shown};
-use super::notifications::Notifications;
-use super::relations::{Pair, Relations};
+use super::rows::relations::Pair;
+use super::rows::{members, sends};
 use super::store::{Collection, Store, within};
-use super::{members, sends};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::Result;
+use crate::repositories::rows::members::shown;
 
 /// What of a member row the marks are.
 #[derive(Debug, Clone, Deserialize)]
@@ -121,10 +119,6 @@ pub struct MarksRepository {
     sends: Collection<OwnCount>,
     conversations: Conversations,
     deletions: Deletions,
-    members: Members,
-    relations: Relations,
-    notifications: Notifications,
-    events: Events,
 }
 
 impl MarksRepository {
@@ -137,10 +131,6 @@ impl MarksRepository {
             sends: store.collection("sends"),
             conversations: Conversations::new(store),
             deletions: Deletions::new(store),
-            members: Members::new(store),
-            relations: Relations::new(store),
-            notifications: Notifications::new(store),
-            events: Events::new(store),
         }
     }
 

@@ -2,7 +2,6 @@
 //! row, so that those which run at once come one after the other: nobody is signed in by a
 //! password that was replaced in the meantime.
 
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::accounts::Accounts;
@@ -12,7 +11,7 @@ use super::notices::Notice;
 use super::outbox::Claim;
 use super::rate_windows::RateRule;
 use super::sessions::SessionRoom;
-use super::store::Abort;
+use super::store::Tx;
 use super::users::{Credentials, NetworkKey, present};
 use super::{sessions, tokens, users};
 use crate::domain::clock::Timestamp;
@@ -98,19 +97,19 @@ impl Accounts {
         let row = sessions::Row::new(user, &sign_in.device, now);
         let (this, unchanged) = (self.clone(), known.unchanged(now));
         self.store
-            .transact(async move |session: &mut ClientSession| {
+            .transact(async move |tx: &mut Tx| {
                 let counted = signed_in_from(sign_in.network);
                 let update = this.users.rows.find_one_and_update(unchanged.clone(), counted);
-                let Some(before) = update.session(&mut *session).await? else { return Ok(None) };
-                if this.is_new_device(&before, &sign_in.device, now, session).await? {
-                    this.notify(&before, &notice, now, session).await?;
+                let Some(before) = update.session(tx.session()).await? else { return Ok(None) };
+                if this.is_new_device(&before, &sign_in.device, now, tx).await? {
+                    this.notify(&before, &notice, now, tx).await?;
                 }
                 // Written above, so that of many at once each sees those before it.
                 let ended = match &sign_in.room {
-                    Some(room) => this.sessions.make_room(session, user, room, now).await?,
+                    Some(room) => this.sessions.make_room(tx, user, room, now).await?,
                     None => Vec::new(),
                 };
-                this.sessions.rows.insert_one(&row).session(session).await?;
+                this.sessions.rows.insert_one(&row).session(tx.session()).await?;
                 Ok(Some((row.clone().into(), ended)))
             })
             .await
@@ -122,12 +121,12 @@ impl Accounts {
         row: &users::Row,
         device: &Device,
         now: Timestamp,
-        session: &mut ClientSession,
-    ) -> Result<bool, Abort> {
-        let is_new = self.devices.remember(row.id, device, now, session).await?;
+        tx: &mut Tx,
+    ) -> Result<bool> {
+        let is_new = self.devices.remember(row.id, device, now, tx).await?;
         Ok(is_new
             && row.sign_ins > 0
-            && self.sessions.are_elsewhere(row.id, device, now, session).await?)
+            && self.sessions.are_elsewhere(row.id, device, now, tx).await?)
     }
 
     /// Replaces a password, ends all sessions but `kept` and all links that would replace it
@@ -147,14 +146,14 @@ impl Accounts {
         let replaced =
             doc! { "$set": { "password_hash": password_hash, "pending_email": Bson::Null } };
         self.store
-            .transact(async move |session: &mut ClientSession| {
+            .transact(async move |tx: &mut Tx| {
                 let update =
                     this.users.rows.find_one_and_update(unchanged.clone(), replaced.clone());
-                let Some(before) = update.session(&mut *session).await? else { return Ok(false) };
-                this.end_links(user, session).await?;
-                this.notify(&before, &notice, now, session).await?;
+                let Some(before) = update.session(tx.session()).await? else { return Ok(false) };
+                this.end_links(user, tx).await?;
+                this.notify(&before, &notice, now, tx).await?;
                 let others = doc! { "user_id": user, "_id": { "$ne": kept } };
-                this.sessions.rows.delete_many(others).session(session).await?;
+                this.sessions.rows.delete_many(others).session(tx.session()).await?;
                 Ok(true)
             })
             .await
@@ -175,25 +174,25 @@ impl Accounts {
         let (this, password_hash) = (self.clone(), password_hash.to_owned());
         let notice = notice.clone();
         self.store
-            .transact(async move |session: &mut ClientSession| {
+            .transact(async move |tx: &mut Tx| {
                 let token = tokens::good(tokens::RESET, digest, now);
-                let token = this.tokens.rows.find_one(token).session(&mut *session).await?;
+                let token = this.tokens.rows.find_one(token).session(tx.session()).await?;
                 let Some(token) = token else { return Ok(None) };
                 let owner = present(doc! { "_id": token.user_id }, now);
-                let owner = this.users.rows.find_one(owner).session(&mut *session).await?;
+                let owner = this.users.rows.find_one(owner).session(tx.session()).await?;
                 let owner = owner.filter(|row| row.recovery(now).1 == token.email_key);
                 let Some(owner) = owner else { return Ok(None) };
                 let set = doc! { "$set": {
                     "password_hash": &password_hash, "verified": true, "pending_email": Bson::Null,
                 } };
                 let update = this.users.rows.update_one(doc! { "_id": owner.id }, set);
-                update.session(&mut *session).await?;
-                this.end_links(owner.id, session).await?;
-                this.notify(&owner, &notice, now, session).await?;
+                update.session(tx.session()).await?;
+                this.end_links(owner.id, tx).await?;
+                this.notify(&owner, &notice, now, tx).await?;
                 let sessions = doc! { "user_id": owner.id };
-                this.sessions.rows.delete_many(sessions).session(&mut *session).await?;
+                this.sessions.rows.delete_many(sessions).session(tx.session()).await?;
                 let locked = doc! { "_id": binary(lockout) };
-                this.lockouts.rows.delete_one(locked).session(session).await?;
+                this.lockouts.rows.delete_one(locked).session(tx.session()).await?;
                 Ok(Some(token.user_id))
             })
             .await
@@ -201,22 +200,18 @@ impl Accounts {
 
     /// Ends the links that verify an address or set a password. Those that undo a change of
     /// address stay: whoever made the change may have the password, too.
-    async fn end_links(&self, user: UserId, session: &mut ClientSession) -> Result<(), Abort> {
+    async fn end_links(&self, user: UserId, tx: &mut Tx) -> Result<()> {
         let links = doc! { "user_id": user, "kind": { "$in": [tokens::VERIFY, tokens::RESET] } };
-        self.tokens.rows.delete_many(links).session(session).await?;
+        self.tokens.rows.delete_many(links).session(tx.session()).await?;
         Ok(())
     }
 
     /// Ends all sessions and links of an account, and forgets its devices.
-    pub(super) async fn close(
-        &self,
-        user: UserId,
-        session: &mut ClientSession,
-    ) -> Result<(), Abort> {
+    pub(super) async fn close(&self, user: UserId, tx: &mut Tx) -> Result<()> {
         let theirs = doc! { "user_id": user };
-        self.tokens.rows.delete_many(theirs.clone()).session(&mut *session).await?;
-        self.sessions.rows.delete_many(theirs).session(&mut *session).await?;
-        self.devices.forget(user, session).await
+        self.tokens.rows.delete_many(theirs.clone()).session(tx.session()).await?;
+        self.sessions.rows.delete_many(theirs).session(tx.session()).await?;
+        self.devices.forget(user, tx).await
     }
 
     /// Makes the link of a mail that was asked for good, and the mail the account's; `false` if
@@ -242,27 +237,27 @@ impl Accounts {
         let owner = present(doc! { "_id": user }, now);
         let (this, mail) = (self.clone(), doc! { "_id": claim.id.clone() });
         self.store
-            .transact(async move |session: &mut ClientSession| {
+            .transact(async move |tx: &mut Tx| {
                 // Written, so that of many at once each counts those before it.
                 let counted = doc! { "$inc": { "links": 1_i64 } };
                 let update = this.users.rows.find_one_and_update(owner.clone(), counted);
-                let row = update.session(&mut *session).await?;
+                let row = update.session(tx.session()).await?;
                 if !row.is_some_and(|row| kind.is_for(&row, &token.email_key, now)) {
                     return Ok(false);
                 }
                 let good = doc! {
                     "user_id": user, "kind": kind.name(), "expires_at": { "$gt": now },
                 };
-                let good = this.tokens.rows.count_documents(good).session(&mut *session).await?;
+                let good = this.tokens.rows.count_documents(good).session(tx.session()).await?;
                 if good >= kind.most() {
                     return Ok(false);
                 }
-                if this.windows.take(&rule, now, session).await?.is_some() {
+                if this.windows.take(&rule, now, tx).await?.is_some() {
                     return Ok(false);
                 }
-                this.tokens.rows.insert_one(&token).session(&mut *session).await?;
+                this.tokens.rows.insert_one(&token).session(tx.session()).await?;
                 let whose = doc! { "$set": { "user_id": user } };
-                this.outbox.rows.update_one(mail.clone(), whose).session(session).await?;
+                this.outbox.rows.update_one(mail.clone(), whose).session(tx.session()).await?;
                 Ok(true)
             })
             .await

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use mongodb::ClientSession;
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date};
-use super::store::{Abort, Collection, Store};
+use super::store::{Collection, Store, Tx, again_if_taken};
 use crate::domain::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// A subject of a limit: a keyed hash, so that the rows list neither addresses nor accounts.
 pub type WindowKey = [u8; 32];
@@ -56,10 +55,10 @@ impl RateWindows {
         &self,
         rule: &RateRule,
         now: Timestamp,
-        session: &mut ClientSession,
-    ) -> Result<Option<Duration>, Abort> {
+        tx: &mut Tx,
+    ) -> Result<Option<Duration>> {
         let id = doc! { "_id": binary(rule.key) };
-        let row = self.rows.find_one(id.clone()).session(&mut *session).await?;
+        let row = self.rows.find_one(id.clone()).session(tx.session()).await?;
         let mut times = row.map(|row| row.times).unwrap_or_default();
         times.retain(|moment| moment.at > now.minus(rule.window));
         if let Some(oldest) = times.first().filter(|_| times.len() >= rule.most) {
@@ -69,8 +68,8 @@ impl RateWindows {
         times.push(Moment { at: now });
         let times = times.iter().map(|moment| doc! { "at": moment.at }).collect::<Vec<_>>();
         let set = doc! { "$set": { "times": times, "expires_at": now.plus(rule.window) } };
-        let written = self.rows.update_one(id, set).upsert(true).session(session).await;
-        written.map_err(Abort::again_if_taken)?;
+        let written = self.rows.update_one(id, set).upsert(true).session(tx.session()).await;
+        written.map_err(again_if_taken)?;
         Ok(None)
     }
 
@@ -79,21 +78,17 @@ impl RateWindows {
         &self,
         rule: &RateRule,
         now: Timestamp,
-        session: &mut ClientSession,
-    ) -> Result<(), Abort> {
-        match self.take(rule, now, session).await? {
+        tx: &mut Tx,
+    ) -> Result<()> {
+        match self.take(rule, now, tx).await? {
             None => Ok(()),
-            Some(wait) => Err(Error::limited("rate_limited", wait).into()),
+            Some(wait) => Err(Error::limited("rate_limited", wait)),
         }
     }
 
     /// Forgets what was counted.
-    pub(super) async fn release(
-        &self,
-        key: WindowKey,
-        session: &mut ClientSession,
-    ) -> Result<(), Abort> {
-        self.rows.delete_one(doc! { "_id": binary(key) }).session(session).await?;
+    pub(super) async fn release(&self, key: WindowKey, tx: &mut Tx) -> Result<()> {
+        self.rows.delete_one(doc! { "_id": binary(key) }).session(tx.session()).await?;
         Ok(())
     }
 }

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use mongodb::ClientSession;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::error::Error as DriverError;
 use mongodb::options::Hint;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, optional_id};
-use super::store::{Collection, Store, all, within};
+use super::store::{Collection, Store, Tx, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::emoji::{Emoji, fold};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
@@ -101,30 +100,30 @@ impl Reactions {
     /// Notes a reaction; `false` if it was there.
     pub(super) async fn add(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         (user, message): (UserId, MessageId),
         emoji: &Emoji,
         at: Timestamp,
     ) -> Result<bool, DriverError> {
         let key = key(user, message, emoji);
-        let there = self.rows.find_one(doc! { "_id": key.clone() }).session(&mut *session).await?;
+        let there = self.rows.find_one(doc! { "_id": key.clone() }).session(tx.session()).await?;
         if there.is_some() {
             return Ok(false);
         }
         let row = doc! { "$setOnInsert": { "user_id": user, "emoji": emoji.as_str(), "at": at } };
-        self.rows.update_one(doc! { "_id": key }, row).upsert(true).session(session).await?;
+        self.rows.update_one(doc! { "_id": key }, row).upsert(true).session(tx.session()).await?;
         Ok(true)
     }
 
     /// Forgets a reaction; `false` if there was none.
     pub(super) async fn remove(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         (user, message): (UserId, MessageId),
         emoji: &Emoji,
     ) -> Result<bool, DriverError> {
         let row = doc! { "_id": key(user, message, emoji) };
-        Ok(self.rows.delete_one(row).session(session).await?.deleted_count == 1)
+        Ok(self.rows.delete_one(row).session(tx.session()).await?.deleted_count == 1)
     }
 
     /// Up to `count` reactions of a user, those in one conversation together.
@@ -137,13 +136,9 @@ impl Reactions {
     }
 
     /// Forgets one of them; `false` if it is gone already.
-    pub(super) async fn forget(
-        &self,
-        session: &mut ClientSession,
-        own: &Own,
-    ) -> Result<bool, DriverError> {
+    pub(super) async fn forget(&self, tx: &mut Tx, own: &Own) -> Result<bool, DriverError> {
         let row = doc! { "_id": &own.key };
-        Ok(self.rows.delete_one(row).session(session).await?.deleted_count == 1)
+        Ok(self.rows.delete_one(row).session(tx.session()).await?.deleted_count == 1)
     }
 
     /// The keys of up to `count` reactions of which an earlier natter has not stored whose they are.

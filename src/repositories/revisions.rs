@@ -10,19 +10,15 @@ mod forgetting;
 mod pins;
 mod reacting;
 
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
 
 use super::attachment_uses::AttachmentUses;
 use super::conversations::ConversationRow;
 use super::deletions::Deletions;
-use super::events::Events;
 use super::messages::{MessageRow, Messages};
-use super::notifications::Notifications;
 use super::reactions::Reactions;
-use super::sends::SendKey;
-use super::store::{Abort, Collection, Store};
+use super::store::{Collection, Store, Tx};
 use super::turns::Turns;
 use super::unindexed::Unindexed;
 use crate::domain::clock::Timestamp;
@@ -32,6 +28,7 @@ use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Changed, message_deleted};
 use crate::domain::notifications::{Notification, NotificationId};
 use crate::error::{Error, Result};
+use crate::repositories::rows::sends::SendKey;
 
 /// Changes messages.
 #[derive(Debug, Clone)]
@@ -43,8 +40,6 @@ pub struct Revisions {
     sends: Collection<SendKey>,
     deletions: Deletions,
     reactions: Reactions,
-    notifications: Notifications,
-    events: Events,
     uses: AttachmentUses,
     unindexed: Unindexed,
     turns: Turns,
@@ -79,8 +74,6 @@ impl Revisions {
             sends: store.collection("sends"),
             deletions: Deletions::new(store),
             reactions: Reactions::new(store),
-            notifications: Notifications::new(store),
-            events: Events::new(store),
             uses: AttachmentUses::new(store),
             unindexed: Unindexed::new(store),
             turns: Turns::new(),
@@ -95,53 +88,43 @@ impl Revisions {
         let _turn = self.turns.of(edit.message.conversation.bytes()).await;
         let (this, edit) = (self.clone(), edit.clone());
         self.store
-            .transact(async move |session| {
-                let before = this.standing(session, edit.message).await?;
+            .transact(async move |tx| {
+                let before = this.standing(tx, edit.message).await?;
                 if before.text == edit.text {
                     return Ok(Changed { message: before.into(), changed: false });
                 }
                 let set = doc! {
                     "text": &edit.text, "mentions": edit.mentions.clone(), "edited_at": edit.at,
                 };
-                let after = this.set(session, edit.message, set).await?;
-                this.revise(session, edit.message.conversation, doc! {}).await?;
-                this.unindexed.add(session, [(edit.message, edit.at)]).await?;
-                this.announce_updated(session, edit.message, edit.at).await?;
-                this.tell(session, &before, &edit).await?;
+                let after = this.set(tx, edit.message, set).await?;
+                this.revise(tx, edit.message.conversation, doc! {}).await?;
+                this.unindexed.add(tx, [(edit.message, edit.at)]).await?;
+                this.announce_updated(tx, edit.message, edit.at).await?;
+                this.tell(tx, &before, &edit).await?;
                 Ok(Changed { message: after.into(), changed: true })
             })
             .await
     }
 
     /// Tells everyone in the conversation that a message is to be seen anew.
-    async fn announce_updated(
-        &self,
-        session: &mut ClientSession,
-        message: MessageId,
-        at: Timestamp,
-    ) -> Result<(), Abort> {
-        self.announce(session, message, Event::MessageUpdated { message }, at).await
+    async fn announce_updated(&self, tx: &mut Tx, message: MessageId, at: Timestamp) -> Result<()> {
+        self.announce(tx, message, Event::MessageUpdated { message }, at).await
     }
 
     /// Tells everyone in the conversation what became of a message.
     async fn announce(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         message: MessageId,
         event: Event,
         at: Timestamp,
-    ) -> Result<(), Abort> {
+    ) -> Result<()> {
         let happening = Happening::among(message.conversation, event);
-        Ok(self.events.add(session, [happening], at).await?)
+        tx.events().add([happening], at).await
     }
 
     /// Those newly mentioned are told, those no longer mentioned are not any more.
-    async fn tell(
-        &self,
-        session: &mut ClientSession,
-        before: &MessageRow,
-        edit: &Edit,
-    ) -> Result<(), Abort> {
+    async fn tell(&self, tx: &mut Tx, before: &MessageRow, edit: &Edit) -> Result<()> {
         let was = |user: &UserId| before.mentions.iter().any(|member| member.0 == *user);
         let told: Vec<Notification> = edit
             .told
@@ -153,53 +136,44 @@ impl Revisions {
             .collect();
         for member in before.mentions.iter().filter(|member| !edit.mentions.contains(&member.0)) {
             let id = NotificationId::mention(member.0, edit.message);
-            self.notifications.withdraw(session, id).await?;
+            tx.notifications().withdraw(id).await?;
         }
-        self.notifications.raise_first(session, &told).await?;
+        tx.notifications().raise_first(&told).await?;
         Ok(())
     }
 
     /// A message that can be changed.
-    async fn standing(
-        &self,
-        session: &mut ClientSession,
-        id: MessageId,
-    ) -> Result<MessageRow, Abort> {
-        let row = self.find(session, id).await?;
-        if row.deleted_at.is_some() { Err(message_deleted().into()) } else { Ok(row) }
+    async fn standing(&self, tx: &mut Tx, id: MessageId) -> Result<MessageRow> {
+        let row = self.find(tx, id).await?;
+        if row.deleted_at.is_some() { Err(message_deleted()) } else { Ok(row) }
     }
 
-    async fn find(&self, session: &mut ClientSession, id: MessageId) -> Result<MessageRow, Abort> {
+    async fn find(&self, tx: &mut Tx, id: MessageId) -> Result<MessageRow> {
         let row = self.messages.shard(id.conversation).find_one(doc! { "_id": id });
-        Ok(row.session(session).await?.ok_or_else(Error::not_found)?)
+        row.session(tx.session()).await?.ok_or_else(Error::not_found)
     }
 
-    async fn set(
-        &self,
-        session: &mut ClientSession,
-        id: MessageId,
-        set: Document,
-    ) -> Result<MessageRow, Abort> {
+    async fn set(&self, tx: &mut Tx, id: MessageId, set: Document) -> Result<MessageRow> {
         let row = self
             .messages
             .shard(id.conversation)
             .find_one_and_update(doc! { "_id": id }, doc! { "$set": set })
             .return_document(ReturnDocument::After);
-        Ok(row.session(session).await?.ok_or_else(Error::not_found)?)
+        row.session(tx.session()).await?.ok_or_else(Error::not_found)
     }
 
     /// Raises the revision of a conversation, and changes what else there is to change of it.
     async fn revise(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         conversation: ConversationId,
         mut change: Document,
-    ) -> Result<(), Abort> {
+    ) -> Result<()> {
         change.insert("$inc", doc! { "revision": 1_i64 });
         let row = doc! { "_id": conversation };
-        let revised = self.conversations.update_one(row, change).session(session).await?;
+        let revised = self.conversations.update_one(row, change).session(tx.session()).await?;
         // A group that ended meanwhile takes its conversation along.
-        if revised.matched_count == 1 { Ok(()) } else { Err(Error::not_found().into()) }
+        if revised.matched_count == 1 { Ok(()) } else { Err(Error::not_found()) }
     }
 }
 

@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::ClientSession;
 use mongodb::bson::doc;
 use mongodb::error::Error as DriverError;
 use mongodb::options::ReturnDocument;
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::standing::Standing;
 use self::standing::{Confirmation, standing};
 use super::bson::{date, id};
-use super::store::{Abort, Collection, PrimaryWatch, Store, all, all_in, within};
+use super::store::{Collection, PrimaryWatch, Store, Tx, all, all_in, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session, network_of};
@@ -184,12 +183,8 @@ impl Sessions {
     }
 
     /// Whether a session has not ended, as a transaction sees it.
-    pub(super) async fn stands(
-        &self,
-        session: SessionId,
-        transaction: &mut ClientSession,
-    ) -> Result<bool, Abort> {
-        let row = self.rows.find_one(doc! { "_id": session }).session(transaction).await?;
+    pub(super) async fn stands(&self, session: SessionId, tx: &mut Tx) -> Result<bool> {
+        let row = self.rows.find_one(doc! { "_id": session }).session(tx.session()).await?;
         Ok(row.is_some())
     }
 
@@ -200,12 +195,12 @@ impl Sessions {
         user: UserId,
         device: &Device,
         now: Timestamp,
-        transaction: &mut ClientSession,
-    ) -> Result<bool, Abort> {
+        tx: &mut Tx,
+    ) -> Result<bool> {
         let standing = doc! { "user_id": user, "expires_at": { "$gt": now } };
-        let rows = self.rows.find(standing).session(&mut *transaction).await?;
+        let rows = self.rows.find(standing).session(tx.session()).await?;
         let network = device.network();
-        let rows = all_in(transaction, rows).await?;
+        let rows = all_in(tx.session(), rows).await?;
         Ok(rows.iter().all(|row| {
             let known = row.ip.parse().map(network_of);
             known != Ok(network) && row.user_agent != device.user_agent
@@ -215,7 +210,7 @@ impl Sessions {
     /// Ends sessions of a user, those used longest ago first, until there is room for one: which.
     pub(super) async fn make_room(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         user: UserId,
         room: &SessionRoom,
         now: Timestamp,
@@ -223,7 +218,7 @@ impl Sessions {
         let most = usize::try_from(room.most).unwrap_or(usize::MAX);
         // By the index alone; it counts sessions too that have expired and are still there.
         let there = self.rows.count_documents(doc! { "user_id": user }).limit(most as u64);
-        if there.session(&mut *session).await? < most as u64 {
+        if there.session(tx.session()).await? < most as u64 {
             return Ok(Vec::new());
         }
         let standing = doc! { "user_id": user, "expires_at": { "$gt": now } };
@@ -231,16 +226,16 @@ impl Sessions {
         let rows = rows
             .find(standing)
             .projection(doc! { "last_used_at": 1 })
-            .session(&mut *session)
+            .session(tx.session())
             .await?;
-        let mut standing = all_in(session, rows).await?;
+        let mut standing = all_in(tx.session(), rows).await?;
         let last_use = |row: &Use| (room.used_here)(row.id).max(Some(row.last_used_at));
         standing.sort_by_cached_key(|row| (last_use(row), row.id));
         standing.truncate((standing.len() + 1).saturating_sub(most));
         let ended: Vec<SessionId> = standing.into_iter().map(|row| row.id).collect();
         if !ended.is_empty() {
             let which = doc! { "_id": { "$in": ended.clone() } };
-            self.rows.delete_many(which).session(session).await?;
+            self.rows.delete_many(which).session(tx.session()).await?;
         }
         Ok(ended)
     }

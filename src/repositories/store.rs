@@ -2,6 +2,7 @@
 
 mod pool;
 mod primary;
+mod table;
 mod transaction;
 mod unit;
 mod uri;
@@ -20,8 +21,10 @@ use self::pool::Pool;
 use self::pool::observe_checkouts;
 pub(super) use self::pool::{Collection, Pooled};
 pub(super) use self::primary::PrimaryWatch;
-pub(super) use self::transaction::Abort;
+pub(super) use self::table::Table;
+pub use self::transaction::Tx;
 use self::transaction::is_transient;
+pub(super) use self::transaction::{again, again_if_taken, give_up};
 pub use self::uri::UriError;
 use crate::error::{Error, Result};
 use crate::metrics::PoolsMetrics;
@@ -140,8 +143,9 @@ impl Store {
 
     /// A session whose reads all see one and the same moment. All its commands belong in one
     /// [`within`].
-    pub(super) async fn snapshot(&self) -> Result<ClientSession, DriverError> {
-        self.pool.client.start_session().snapshot(true).await
+    pub(super) async fn snapshot(&self) -> Result<Tx, DriverError> {
+        let session = self.pool.client.start_session().snapshot(true).await?;
+        Ok(Tx::new(session, &self.database))
     }
 }
 
@@ -158,7 +162,7 @@ pub(super) fn within<T>(
     call: impl IntoFuture<Output = Result<T, DriverError>>,
 ) -> impl Future<Output = Result<T>> {
     let outcome = within_raw(at, call);
-    async { outcome.await?.map_err(failed) }
+    async { outcome.await?.map_err(Error::from) }
 }
 
 /// As [`within`], leaving the driver's error to be looked at.
@@ -202,8 +206,15 @@ where
 }
 
 /// The driver's error as ours: a store that is away, or a defect.
-pub(super) fn failed(error: DriverError) -> Error {
-    let away = matches!(
+impl From<DriverError> for Error {
+    fn from(error: DriverError) -> Self {
+        if is_away(&error) { Self::unavailable().with_source(error) } else { Self::internal(error) }
+    }
+}
+
+/// Whether this says that the store cannot answer now.
+fn is_away(error: &DriverError) -> bool {
+    matches!(
         *error.kind,
         ErrorKind::ServerSelection { .. }
             | ErrorKind::Io(_)
@@ -211,11 +222,10 @@ pub(super) fn failed(error: DriverError) -> Error {
             | ErrorKind::DnsResolve { .. }
             | ErrorKind::Transaction { .. }
             | ErrorKind::Write(WriteFailure::WriteConcernError(_))
-    ) || is_transient(&error)
+    ) || is_transient(error)
         || error.contains_label(mongodb::error::RETRYABLE_WRITE_ERROR)
         || error.contains_label(mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT)
-        || server_code(&error).is_some_and(|code| AWAY_CODES.contains(&code));
-    if away { Error::unavailable().with_source(error) } else { Error::internal(error) }
+        || server_code(error).is_some_and(|code| AWAY_CODES.contains(&code))
 }
 
 /// Codes of a server that is starting, stopping, stepping down or too slow: 6 `HostUnreachable`,

@@ -1,12 +1,11 @@
 //! Markers of messages that search has yet to take up: one for each change, written with it.
 
-use mongodb::ClientSession;
 use mongodb::bson::{Binary, doc};
 use mongodb::error::Error as DriverError;
 use serde::{Deserialize, Serialize};
 
 use super::bson::binary;
-use super::store::{Collection, Store, all};
+use super::store::{Collection, Store, Tx, all};
 use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::ids::MessageId;
 use crate::error::{Error, Result};
@@ -71,12 +70,12 @@ impl Unindexed {
     /// Marks messages, of which there is at least one, in the transaction that changes them.
     pub async fn add(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         changed: impl IntoIterator<Item = (MessageId, Timestamp)>,
     ) -> Result<(), DriverError> {
         let row = |(message, at)| Row { key: stored(&Marker::new(message, at)) };
         let rows: Vec<Row> = changed.into_iter().map(row).collect();
-        self.rows.insert_many(rows).session(session).await?;
+        self.rows.insert_many(rows).session(tx.session()).await?;
         Ok(())
     }
 
@@ -93,16 +92,12 @@ impl Unindexed {
     }
 
     /// Takes these markers away, which are in order.
-    pub async fn remove(
-        &self,
-        session: &mut ClientSession,
-        markers: &[Marker],
-    ) -> Result<(), DriverError> {
+    pub async fn remove(&self, tx: &mut Tx, markers: &[Marker]) -> Result<(), DriverError> {
         let (Some(first), Some(last)) = (markers.first(), markers.last()) else { return Ok(()) };
         let keys: Vec<Binary> = markers.iter().map(stored).collect();
         // Without its bounds, an `$in` on a clustered key reads the whole collection.
         let range = doc! { "$gte": stored(first), "$lte": stored(last), "$in": keys };
-        self.rows.delete_many(doc! { "_id": range }).session(session).await?;
+        self.rows.delete_many(doc! { "_id": range }).session(tx.session()).await?;
         Ok(())
     }
 }

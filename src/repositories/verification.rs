@@ -1,6 +1,5 @@
 //! Using the token of a mailed link: who has shown to own an address gets it.
 
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
@@ -8,7 +7,7 @@ use super::accounts::{Accounts, conflict};
 use super::addresses::{freeing, keys};
 use super::bson::serialized;
 use super::embedded::FormerEmail;
-use super::store::Abort;
+use super::store::Tx;
 use super::users::present;
 use super::{outbox, tokens, users};
 use crate::domain::clock::Timestamp;
@@ -33,19 +32,19 @@ impl Accounts {
         told_until: Timestamp,
     ) -> Result<Option<User>> {
         let this = self.clone();
-        let body = async move |session: &mut ClientSession| {
+        let body = async move |tx: &mut Tx| {
             let token = tokens::good(tokens::VERIFY, digest, now);
-            let used = this.tokens.rows.find_one_and_delete(token).session(&mut *session).await?;
+            let used = this.tokens.rows.find_one_and_delete(token).session(tx.session()).await?;
             let Some(token) = used else { return Ok(None) };
             let owner = present(doc! { "_id": token.user_id }, now);
-            let owner = this.users.rows.find_one(owner).session(&mut *session).await?;
+            let owner = this.users.rows.find_one(owner).session(tx.session()).await?;
             let user = match owner {
-                None => return this.lost(&token, session).await.map(|()| None),
+                None => return this.lost(&token, tx).await.map(|()| None),
                 Some(row) if row.email_key == token.email_key && !row.verified => {
-                    this.confirm(row.id, doc! { "verified": true }, session).await?
+                    this.confirm(row.id, doc! { "verified": true }, tx).await?
                 }
                 Some(row) if wants(&row, &token) => {
-                    let told = this.replace_email(row, now, told_until, session).await?;
+                    let told = this.replace_email(row, now, told_until, tx).await?;
                     Some(told)
                 }
                 Some(_) => None,
@@ -53,17 +52,17 @@ impl Accounts {
             let twins = doc! {
                 "user_id": token.user_id, "kind": tokens::VERIFY, "email_key": token.email_key,
             };
-            this.tokens.rows.delete_many(twins).session(&mut *session).await?;
+            this.tokens.rows.delete_many(twins).session(tx.session()).await?;
             Ok(user.map(User::from))
         };
         self.store.transact(body).await
     }
 
     /// Tells the owner of a token whose account is gone why: someone else was faster.
-    async fn lost(&self, token: &tokens::Row, session: &mut ClientSession) -> Result<(), Abort> {
+    async fn lost(&self, token: &tokens::Row, tx: &mut Tx) -> Result<()> {
         let taken = doc! { "email_key": &token.email_key, "verified": true };
-        match self.users.rows.find_one(taken).session(session).await? {
-            Some(_) => Err(email_taken().into()),
+        match self.users.rows.find_one(taken).session(tx.session()).await? {
+            Some(_) => Err(email_taken()),
             None => Ok(()),
         }
     }
@@ -72,10 +71,10 @@ impl Accounts {
         &self,
         user: UserId,
         set: Document,
-        session: &mut ClientSession,
-    ) -> Result<Option<users::Row>, Abort> {
+        tx: &mut Tx,
+    ) -> Result<Option<users::Row>> {
         let row = self.users.rows.find_one_and_update(doc! { "_id": user }, doc! { "$set": set });
-        let row = row.return_document(ReturnDocument::After).session(session).await;
+        let row = row.return_document(ReturnDocument::After).session(tx.session()).await;
         row.map_err(conflict)
     }
 
@@ -86,14 +85,14 @@ impl Accounts {
         row: users::Row,
         now: Timestamp,
         told_until: Timestamp,
-        session: &mut ClientSession,
-    ) -> Result<users::Row, Abort> {
-        let gone = || Abort::Rule(Error::internal("an account vanished within a transaction"));
+        tx: &mut Tx,
+    ) -> Result<users::Row> {
+        let gone = || Error::internal("an account vanished within a transaction");
         let new = row.pending().ok_or_else(gone)?;
         let slower = doc! { "email_key": new.key(), "verified": false };
-        self.users.rows.delete_many(slower).session(&mut *session).await?;
+        self.users.rows.delete_many(slower).session(tx.session()).await?;
         let (stale, pull) = freeing(&new.key(), now);
-        self.users.rows.update_many(stale, pull).session(&mut *session).await?;
+        self.users.rows.update_many(stale, pull).session(tx.session()).await?;
         let mut former = row.held(now);
         let (email, key) = (row.email.clone(), row.email_key.clone());
         former.push(FormerEmail { email, key, replaced_at: now });
@@ -105,13 +104,13 @@ impl Accounts {
             "pending_email": Bson::Null,
         };
         let resets = doc! { "user_id": row.id, "kind": tokens::RESET };
-        self.tokens.rows.delete_many(resets).session(&mut *session).await?;
-        let changed = self.confirm(row.id, set, session).await?.ok_or_else(gone)?;
+        self.tokens.rows.delete_many(resets).session(tx.session()).await?;
+        let changed = self.confirm(row.id, set, tx).await?.ok_or_else(gone)?;
         if let Ok(old) = Email::parse(&row.email) {
             let mail =
                 Mail { kind: MailKind::EmailChanged, to: old, username: row.username, nonce: None };
             let mail = outbox::Row::new(&mail, Some(row.id), now, told_until);
-            self.outbox.rows.insert_one(mail).session(session).await?;
+            self.outbox.rows.insert_one(mail).session(tx.session()).await?;
         }
         Ok(changed)
     }

@@ -15,7 +15,6 @@ mod updates;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mongodb::ClientSession;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::error::Error as DriverError;
 use serde::Deserialize;
@@ -29,8 +28,7 @@ use super::attachment_uses::AttachmentUses;
 use super::bson::binary;
 use super::conversations::ConversationRow;
 use super::messages::Messages;
-use super::notifications::Notifications;
-use super::store::{Abort, Collection, Store, all, all_in};
+use super::store::{Collection, Store, Tx, again, again_if_taken, all, all_in};
 use super::unindexed::Unindexed;
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Draft, Sent};
@@ -55,7 +53,6 @@ pub struct Writer {
     keys: Collection<KeyRow>,
     sends: Collection<SendRow>,
     uses: Collection<Document>,
-    notifications: Notifications,
     files: AttachmentUses,
     unindexed: Unindexed,
 }
@@ -72,7 +69,6 @@ impl Writer {
             keys: store.collection("message_keys"),
             sends: store.collection("sends"),
             uses: store.collection("attachment_uses"),
-            notifications: Notifications::new(store),
             files: AttachmentUses::new(store),
             unindexed: Unindexed::new(store),
         }
@@ -99,12 +95,12 @@ impl Writer {
         let assigned = Arc::new(Mutex::new(Vec::new()));
         // The transaction's future must own what it uses: borrowed, it is not provably `Send`.
         let (this, batch, numbers) = (self.clone(), part.drafts.clone(), assigned.clone());
-        let written = self.store.transact_or_give_up(async move |session| {
-            let mut plan = this.plan(session, &batch).await?;
+        let written = self.store.transact_or_give_up(async move |tx| {
+            let mut plan = this.plan(tx, &batch).await?;
             tries.count(&plan)?;
             let answers = std::mem::take(&mut plan.answers);
             numbers.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&answers);
-            this.apply(session, plan).await?;
+            this.apply(tx, plan).await?;
             Ok(answers)
         });
         match written.await {
@@ -118,15 +114,14 @@ impl Writer {
     }
 
     /// Reads what the drafts meet, and decides on each in turn.
-    async fn plan(&self, session: &mut ClientSession, drafts: &[Draft]) -> Result<Plan, Abort> {
-        let mut known = self.known_keys(session, drafts).await?;
+    async fn plan(&self, tx: &mut Tx, drafts: &[Draft]) -> Result<Plan> {
+        let mut known = self.known_keys(tx, drafts).await?;
         failpoint::reach("plan.keys");
-        let mut plan =
-            Plan { conversations: self.summaries(session, drafts).await?, ..Plan::default() };
+        let mut plan = Plan { conversations: self.summaries(tx, drafts).await?, ..Plan::default() };
         failpoint::reach("plan.summaries");
-        let totals = self.own_totals(session, drafts).await?;
+        let totals = self.own_totals(tx, drafts).await?;
         failpoint::reach("plan.totals");
-        plan.files = self.files.ready(session, drafts.iter().flat_map(Draft::files)).await?;
+        plan.files = self.files.ready(tx, drafts.iter().flat_map(Draft::files)).await?;
         failpoint::reach("plan.files");
         for draft in drafts {
             let answer = plan.decide(draft, &mut known, &totals);
@@ -137,104 +132,94 @@ impl Writer {
         Ok(plan)
     }
 
-    async fn known_keys(
-        &self,
-        session: &mut ClientSession,
-        drafts: &[Draft],
-    ) -> Result<HashMap<Vec<u8>, KeyRow>, Abort> {
+    async fn known_keys(&self, tx: &mut Tx, drafts: &[Draft]) -> Result<HashMap<Vec<u8>, KeyRow>> {
         let keys = drafts.iter().filter_map(KeysOf::draft);
         let keys: Vec<Bson> = keys.flat_map(|it| [it.key, it.former]).map(binary).collect();
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let found = self.keys.find(doc! { "_id": { "$in": keys } }).session(&mut *session).await?;
-        let rows = all_in(session, found).await?;
+        let found = self.keys.find(doc! { "_id": { "$in": keys } }).session(tx.session()).await?;
+        let rows = all_in(tx.session(), found).await?;
         Ok(rows.into_iter().map(|row| (row.key.bytes.clone(), row)).collect())
     }
 
     async fn summaries(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         drafts: &[Draft],
-    ) -> Result<HashMap<ConversationId, ConversationRow>, Abort> {
+    ) -> Result<HashMap<ConversationId, ConversationRow>> {
         let mut ids: Vec<ConversationId> = drafts.iter().map(Draft::conversation).collect();
         ids.sort_unstable();
         ids.dedup();
         let find = self.conversations.find(doc! { "_id": { "$in": ids } });
-        let found = find.session(&mut *session).await?;
-        let rows = all_in(session, found).await?;
+        let found = find.session(tx.session()).await?;
+        let rows = all_in(tx.session(), found).await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
     }
 
-    async fn own_totals(
-        &self,
-        session: &mut ClientSession,
-        drafts: &[Draft],
-    ) -> Result<HashMap<Vec<u8>, u64>, Abort> {
+    async fn own_totals(&self, tx: &mut Tx, drafts: &[Draft]) -> Result<HashMap<Vec<u8>, u64>> {
         let mut keys: Vec<Vec<u8>> = drafts.iter().map(member_key).collect();
         keys.sort_unstable();
         keys.dedup();
         let keys: Vec<Bson> = keys.into_iter().map(binary).collect();
         let find = self.members.find(doc! { "_id": { "$in": keys } });
-        let found = find.projection(doc! { "own_total": 1 }).session(&mut *session).await?;
-        let rows = all_in(session, found).await?;
+        let found = find.projection(doc! { "own_total": 1 }).session(tx.session()).await?;
+        let rows = all_in(tx.session(), found).await?;
         Ok(rows.into_iter().map(|row| (row.key.bytes, row.own_total)).collect())
     }
 
-    async fn apply(&self, session: &mut ClientSession, plan: Plan) -> Result<(), Abort> {
+    async fn apply(&self, tx: &mut Tx, plan: Plan) -> Result<()> {
         if plan.messages.is_empty() {
             return Ok(());
         }
-        let taken = Abort::again_if_taken;
-        self.update(session, "conversations", summary_updates(&plan)).await?;
+        self.update(tx, "conversations", summary_updates(&plan)).await?;
         failpoint::lose("apply.conversations").map_err(DriverError::from)?;
-        self.update(session, "members", member_updates(&plan)).await?;
+        self.update(tx, "members", member_updates(&plan)).await?;
         failpoint::reach("apply.members");
         for (shard, messages) in self.messages.by_shard(&plan.messages) {
-            shard.insert_many(messages).session(&mut *session).await.map_err(taken)?;
+            shard.insert_many(messages).session(tx.session()).await.map_err(again_if_taken)?;
         }
         failpoint::reach("apply.messages");
         let unindexed = plan.messages.iter().map(|message| (message.id, message.at));
-        self.unindexed.add(session, unindexed).await.map_err(taken)?;
+        self.unindexed.add(tx, unindexed).await.map_err(again_if_taken)?;
         failpoint::reach("apply.unindexed");
-        self.sends.insert_many(&plan.sends).session(&mut *session).await.map_err(taken)?;
+        self.sends.insert_many(&plan.sends).session(tx.session()).await.map_err(again_if_taken)?;
         failpoint::reach("apply.sends");
         if !plan.keys.is_empty() {
-            let updates = plan.keys.iter().map(key_update).collect::<Result<Vec<_>, Abort>>()?;
-            self.update(session, "message_keys", updates).await?;
+            let updates = plan.keys.iter().map(key_update).collect::<Result<Vec<_>>>()?;
+            self.update(tx, "message_keys", updates).await?;
             failpoint::reach("apply.keys");
         }
         if !plan.uses.is_empty() {
             let files = plan.messages.iter().flat_map(|message| &message.attachments);
-            if !self.files.hold(session, files.map(|file| file.id)).await? {
-                return Err(Abort::Again);
+            if !self.files.hold(tx, files.map(|file| file.id)).await? {
+                return Err(again());
             }
             failpoint::reach("apply.held");
-            self.uses.insert_many(&plan.uses).session(&mut *session).await.map_err(taken)?;
+            self.uses
+                .insert_many(&plan.uses)
+                .session(tx.session())
+                .await
+                .map_err(again_if_taken)?;
             failpoint::reach("apply.uses");
         }
-        self.notifications.raise_first(session, &plan.told).await.map_err(taken)?;
+        tx.notifications().raise_first(&plan.told).await.map_err(again_if_taken)?;
         failpoint::reach("apply.told");
         Ok(())
     }
 
     /// Many updates in one command.
-    async fn update(
-        &self,
-        session: &mut ClientSession,
-        collection: &str,
-        updates: Vec<Document>,
-    ) -> Result<(), Abort> {
+    async fn update(&self, tx: &mut Tx, collection: &str, updates: Vec<Document>) -> Result<()> {
         let command = doc! { "update": collection, "updates": updates, "ordered": true };
-        let reply = self.store.database().run_command(command).session(session).await;
-        let reply = reply.map_err(Abort::again_if_taken)?;
+        let reply = self.store.database().run_command(command).session(tx.session()).await;
+        let reply = reply.map_err(again_if_taken)?;
         match reply.get_array("writeErrors") {
             Err(_) => Ok(()),
             Ok(errors) => {
                 let first = errors.first().and_then(Bson::as_document);
                 match first.and_then(|error| error.get_i32("code").ok()) {
-                    Some(11000) => Err(Abort::Again),
-                    _ => Err(Abort::Rule(Error::internal(format!("{collection}: {errors:?}")))),
+                    Some(11000) => Err(again()),
+                    _ => Err(Error::internal(format!("{collection}: {errors:?}"))),
                 }
             }
         }

@@ -24,7 +24,7 @@ use crate::repositories::Repositories;
 use crate::repositories::attachment_uses::AttachmentUses;
 use crate::repositories::attachments::quota_exceeded;
 use crate::repositories::files::Files;
-use crate::repositories::members::Members;
+use crate::repositories::store::Store;
 use crate::repositories::users::Users;
 
 /// Bytes of a download that are in memory at most: the chunk that is being sent, and the next.
@@ -41,7 +41,7 @@ const CONVERSATIONS: usize = 50;
 pub struct Attachments {
     stores: Stores,
     uses: AttachmentUses,
-    members: Members,
+    store: Store,
     users: Users,
     unread: Arc<UnreadAnswers>,
 }
@@ -60,7 +60,7 @@ impl Attachments {
         Self {
             stores,
             uses: repositories.attachment_uses.clone(),
-            members: repositories.members.clone(),
+            store: repositories.store.clone(),
             users: repositories.users.clone(),
             unread: unread.clone(),
         }
@@ -167,7 +167,7 @@ impl Attachments {
             if conversations.is_empty() {
                 return Ok(false);
             }
-            if self.members.any_of(&conversations, reader).await? {
+            if self.store.members().any_of(&conversations, reader).await? {
                 return Ok(true);
             }
             if conversations.len() < CONVERSATIONS {

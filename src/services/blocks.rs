@@ -5,16 +5,18 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::friends::telling::removed;
 use super::profiles::Profiles;
 use super::silence::Silence;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::ids::UserId;
+use crate::domain::ids::{ConversationId, UserId};
+use crate::domain::notifications::NotificationId;
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::relations::{BlockPosition, not_oneself};
 use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::relations::Relations;
+use crate::repositories::store::{Store, Tx};
 use crate::repositories::users::Users;
 
 /// Someone whom one has blocked.
@@ -29,7 +31,7 @@ pub struct BlockedUser {
 /// The rules of blocks.
 #[derive(Debug)]
 pub struct Blocks {
-    relations: Relations,
+    store: Store,
     users: Users,
     profiles: Arc<Profiles>,
     silence: Silence,
@@ -47,8 +49,8 @@ impl Blocks {
         cursors: Cursors,
         clock: &Clock,
     ) -> Self {
-        let Repositories { relations, users, .. } = repositories.clone();
-        Self { relations, users, profiles, silence, cursors, clock: clock.clone() }
+        let Repositories { store, users, .. } = repositories.clone();
+        Self { store, users, profiles, silence, cursors, clock: clock.clone() }
     }
 
     /// Blocks `other`: the friendship or request between the two ends, and nothing new begins in
@@ -61,12 +63,15 @@ impl Blocks {
     /// `cannot_friend_self`; not found unless `other` is verified and there; the store is away.
     pub async fn block(&self, user: UserId, other: UserId) -> Result<BlockedUser> {
         not_oneself(user, other)?;
-        let created_at = match self.relations.blocked_since(user, other).await? {
+        let created_at = match self.store.relations().blocked_since(user, other).await? {
             Some(at) => at,
             None if self.users.active(&[other]).await?.is_empty() => {
                 return Err(Error::not_found());
             }
-            None => self.relations.block(user, other, self.clock.now()).await?,
+            None => {
+                let at = self.clock.now();
+                self.store.transact(async move |tx| block(tx, user, other, at).await).await?
+            }
         };
         self.silence.between(user, other).await;
         let user = self.profiles.many(&[other]).await?.remove(&other);
@@ -79,7 +84,16 @@ impl Blocks {
     /// `cannot_friend_self`; the store is away.
     pub async fn unblock(&self, user: UserId, other: UserId) -> Result<()> {
         not_oneself(user, other)?;
-        self.relations.unblock(user, other).await
+        self.store
+            .transact(async move |tx| {
+                let row = tx.relations().unblock(user, other).await?;
+                if row.is_some_and(|row| row.has_no_block()) {
+                    tx.relations().take(user, other).await?;
+                    tx.members().show_marks(user, other).await?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Those whom `user` has blocked, the last first.
@@ -94,7 +108,7 @@ impl Blocks {
     ) -> Result<Page<BlockedUser>> {
         let scope = ListScope { list: "blocks", reader: user };
         let before: Option<BlockPosition> = self.cursors.resume(scope, cursor)?;
-        let blocks = self.relations.blocks(user, before, limit.get() + 1).await?;
+        let blocks = self.store.blocks(user, before, limit.get() + 1).await?;
         let page = self
             .cursors
             .page(scope, limit, blocks, |block| BlockPosition { at: block.at, user: block.user });
@@ -105,4 +119,20 @@ impl Blocks {
             created_at: block.at,
         }))
     }
+}
+
+/// Blocks `other`: whatever was between the two ends, and nothing of `other` waits for `user` any
+/// more. Since when; again changes nothing.
+async fn block(tx: &mut Tx, user: UserId, other: UserId, at: Timestamp) -> Result<Timestamp> {
+    let before = tx.relations().block(user, other, at).await?;
+    if let Some(at) = before.as_ref().and_then(|row| row.blocked_by(user)) {
+        return Ok(at);
+    }
+    if let Some(row) = before {
+        removed(tx, &row, user, at).await?;
+    }
+    tx.notifications().withdraw(NotificationId::friend_request(user, other)).await?;
+    tx.notifications().withdraw(NotificationId::friend_accepted(user, other)).await?;
+    tx.members().stop_waiting(ConversationId::direct(user, other), user).await?;
+    Ok(at)
 }

@@ -10,8 +10,7 @@ use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::conversations::Conversations as Rows;
 use crate::repositories::marks::MarksRepository;
-use crate::repositories::members::Members;
-use crate::repositories::notifications::Notifications;
+use crate::repositories::store::Store;
 
 /// Where a reader stands after marking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -30,9 +29,8 @@ pub struct ReadState {
 #[derive(Debug)]
 pub struct Conversations {
     rows: Rows,
-    members: Members,
+    store: Store,
     marks: MarksRepository,
-    notifications: Notifications,
     clock: Clock,
 }
 
@@ -42,9 +40,8 @@ impl Conversations {
     pub fn new(repositories: &Repositories, clock: &Clock) -> Self {
         Self {
             rows: repositories.conversations.clone(),
-            members: repositories.members.clone(),
+            store: repositories.store.clone(),
             marks: repositories.marks.clone(),
-            notifications: repositories.notifications.clone(),
             clock: clock.clone(),
         }
     }
@@ -57,7 +54,7 @@ impl Conversations {
         let summary = self.rows.find(id).await?.ok_or_else(Error::not_found)?;
         let is_member = match summary.kind {
             Kind::Direct => summary.members.contains(&reader),
-            Kind::Group => self.members.find(id, reader).await?.is_some(),
+            Kind::Group => self.store.members().find(id, reader).await?.is_some(),
         };
         if is_member { Ok(summary) } else { Err(Error::not_found()) }
     }
@@ -84,7 +81,7 @@ impl Conversations {
         let marks = self.marks.read_up_to(&summary, reader, message.seq, self.clock.now()).await?;
         let marks = marks.ok_or_else(Error::not_found)?;
         // Not one step with the mark, but repeated with it: reading again mends what a crash left.
-        self.notifications.read_mentions(reader, id, marks.read_seq).await?;
+        self.store.notifications().read_mentions(reader, id, marks.read_seq).await?;
         Ok(ReadState {
             conversation_id: id,
             read_seq: marks.read_seq,

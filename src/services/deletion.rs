@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::friends::telling::removed;
+use super::groups::Groups;
 use super::guesses::Guesses;
 use super::live::LiveSessions;
 use super::password::confirm;
@@ -14,10 +16,12 @@ use crate::cache::profiles::ProfileCache;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::groups::GroupPosition;
 use crate::domain::ids::UserId;
+use crate::domain::notifications::NotificationId;
 use crate::domain::users::account_gone;
 use crate::error::{Kind, Result};
 use crate::repositories::Repositories;
 use crate::repositories::departures::Departed;
+use crate::repositories::store::Tx;
 
 /// How often accounts are looked for that have left something behind.
 const LOOK: Duration = Duration::from_secs(2);
@@ -29,7 +33,7 @@ const HEAD_START: Duration = Duration::from_secs(5);
 /// still add something: what is cleaned then stays clean.
 const SETTLED: Duration = Duration::from_mins(1);
 
-/// Accounts and groups that are taken on in one go.
+/// Accounts, groups and relations that are taken on in one go.
 const AT_ONCE: usize = 50;
 
 /// Steps of taking back reactions, of one account in one go: who has reacted to very much keeps
@@ -43,6 +47,7 @@ const NAMING_STEPS: usize = 20;
 #[derive(Debug)]
 pub struct Deletion {
     pub(super) repositories: Repositories,
+    pub(super) groups: Arc<Groups>,
     pub(super) guesses: Guesses,
     pub(super) live: Arc<LiveSessions>,
     pub(super) cache: ProfileCache,
@@ -145,8 +150,8 @@ impl Deletion {
     async fn clean(&self, user: UserId) -> Result<bool> {
         self.cache.forget(user).await;
         self.leave_groups(user).await?;
-        self.repositories.departures.forget_relations(user, self.clock.now()).await?;
-        self.repositories.departures.forget_notifications(user).await?;
+        self.forget_relations(user).await?;
+        self.repositories.store.notifications().withdraw_of(user).await?;
         for _ in 0..REACTION_STEPS {
             if !self.repositories.revisions.forget_reactions(user, self.clock.now()).await? {
                 return Ok(true);
@@ -155,16 +160,31 @@ impl Deletion {
         Ok(false)
     }
 
+    /// Removes a user's relations of every kind, on both sides; the others are told.
+    async fn forget_relations(&self, user: UserId) -> Result<()> {
+        let store = &self.repositories.store;
+        loop {
+            let others = store.relations().others_of(user, AT_ONCE).await?;
+            if others.is_empty() {
+                return Ok(());
+            }
+            for other in others {
+                let at = self.clock.now();
+                store.transact(async move |tx| forget(tx, user, other, at).await).await?;
+            }
+        }
+    }
+
     async fn leave_groups(&self, user: UserId) -> Result<()> {
-        let Repositories { members, groups, .. } = &self.repositories;
         let mut before = None;
         loop {
-            let places = members.groups_of(user, before, AT_ONCE).await?;
+            let places = self.repositories.store.members().groups_of(user, before, AT_ONCE).await?;
             let Some(last) = places.last() else { return Ok(()) };
             let group = last.conversation.as_group();
             before = Some(GroupPosition { joined_at: last.joined_at, group });
             for place in places {
-                match groups.leave(place.conversation.as_group(), user, self.clock.now()).await {
+                let group = place.conversation.as_group();
+                match self.groups.rules.leave(group, user, self.clock.now()).await {
                     // Removed by someone, or by another instance, in the meantime.
                     Err(error) if error.kind() == Kind::NotFound => {}
                     outcome => outcome?,
@@ -172,4 +192,16 @@ impl Deletion {
             }
         }
     }
+}
+
+/// Forgets whatever there is between the two, blocks included, as `user` is gone for good; and what
+/// each was told of the other's requests, answered or not.
+async fn forget(tx: &mut Tx, user: UserId, other: UserId, at: Timestamp) -> Result<()> {
+    if let Some(row) = tx.relations().take(user, other).await? {
+        removed(tx, &row, user, at).await?;
+    }
+    for (reader, asker) in [(user, other), (other, user)] {
+        tx.notifications().withdraw(NotificationId::friend_request(reader, asker)).await?;
+    }
+    Ok(())
 }

@@ -171,13 +171,13 @@ impl Frames {
 
     /// Whether someone is in a conversation.
     pub async fn is_in(&self, reader: UserId, conversation: ConversationId) -> Result<bool> {
-        let found = self.repositories.members.find(conversation, reader).await?;
+        let found = self.repositories.store.members().find(conversation, reader).await?;
         Ok(found.is_some())
     }
 
     /// Whether one of two has blocked the other.
     pub async fn are_apart(&self, one: UserId, other: UserId) -> Result<bool> {
-        self.repositories.relations.blocked_between(one, other).await
+        self.repositories.store.relations().blocked_between(one, other).await
     }
 
     /// What a reader is sent of their past, as it now stands: what is gone, and what they may no

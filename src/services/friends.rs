@@ -1,5 +1,7 @@
 //! Friends: asking, answering, ending, listing.
 
+pub(super) mod telling;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,12 +12,14 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::UserId;
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::relations::{
-    Direction, RelationPosition, RelationStatus, Standing, not_oneself,
+    Direction, RelationPosition, RelationStatus, Standing, not_oneself, recipient_unavailable,
 };
 use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::relations::Relations;
+use crate::repositories::rows::relations::Row;
+use crate::repositories::store::{Store, Tx};
+use crate::repositories::turns::Turns;
 use crate::repositories::users::Users;
 
 /// How one now stands with another.
@@ -51,13 +55,15 @@ pub struct Friend {
 /// The rules of friendship.
 #[derive(Debug)]
 pub struct Friends {
-    relations: Relations,
+    store: Store,
     users: Users,
     profiles: Arc<Profiles>,
     cursors: Cursors,
     clock: Clock,
     /// Outgoing requests of one account that may wait.
     quota: Option<u32>,
+    /// Requests of one account are made one after another in an instance: each writes its row.
+    turns: Turns,
 }
 
 impl Friends {
@@ -70,8 +76,9 @@ impl Friends {
         clock: &Clock,
         quota: Option<u32>,
     ) -> Self {
-        let Repositories { relations, users, .. } = repositories.clone();
-        Self { relations, users, profiles, cursors, clock: clock.clone(), quota }
+        let Repositories { store, users, .. } = repositories.clone();
+        let (clock, turns) = (clock.clone(), Turns::new());
+        Self { store, users, profiles, cursors, clock, quota, turns }
     }
 
     /// Asks `other` to be friends. Whoever has a request of theirs waiting thereby accepts it.
@@ -85,8 +92,10 @@ impl Friends {
         if !self.users.active(&[other]).await?.contains(&other) {
             return Err(Error::not_found());
         }
-        let standing = self.relations.request(user, other, self.quota, self.clock.now()).await?;
-        Ok(Friendship::new(other, standing))
+        let (most, at) = (self.quota, self.clock.now());
+        let _turn = self.turns.of(user.bytes()).await;
+        let asked = self.store.transact(async move |tx| ask(tx, user, other, most, at).await);
+        Ok(Friendship::new(other, asked.await?))
     }
 
     /// Accepts the request of `other`. Repeated, as after a lost answer, it finds the two friends
@@ -97,9 +106,19 @@ impl Friends {
     /// one of the two has blocked the other; the store is away.
     pub async fn accept(&self, user: UserId, other: UserId) -> Result<Friendship> {
         not_oneself(user, other)?;
-        if !self.relations.accept(user, other, self.clock.now()).await? {
-            return Err(Error::not_found());
-        }
+        let at = self.clock.now();
+        self.store
+            .transact(async move |tx| {
+                if tx.relations().accept(user, other, at).await? {
+                    return telling::accepted(tx, user, other, at).await;
+                }
+                match tx.relations().find(user, other).await? {
+                    Some(row) if row.is_block() => Err(recipient_unavailable()),
+                    Some(row) if row.is_friendship() => Ok(()),
+                    _ => Err(Error::not_found()),
+                }
+            })
+            .await?;
         Ok(Friendship::new(other, Standing::Accepted))
     }
 
@@ -109,7 +128,13 @@ impl Friends {
     /// `cannot_friend_self`; not found if there is none; the store is away.
     pub async fn decline(&self, user: UserId, other: UserId) -> Result<()> {
         not_oneself(user, other)?;
-        found(self.relations.decline(user, other, self.clock.now()).await?)
+        let at = self.clock.now();
+        self.store
+            .transact(async move |tx| {
+                let row = tx.relations().take_request(other, user).await?;
+                over(tx, row, user, at).await
+            })
+            .await
     }
 
     /// Ends the friendship with `other`, or the request between the two, whoever asked.
@@ -118,7 +143,13 @@ impl Friends {
     /// `cannot_friend_self`; not found if there is nothing; the store is away.
     pub async fn remove(&self, user: UserId, other: UserId) -> Result<()> {
         not_oneself(user, other)?;
-        found(self.relations.remove(user, other, self.clock.now()).await?)
+        let at = self.clock.now();
+        self.store
+            .transact(async move |tx| {
+                let row = tx.relations().take_friendly(user, other).await?;
+                over(tx, row, user, at).await
+            })
+            .await
     }
 
     /// Those who stand so with `user`, newest first.
@@ -134,7 +165,8 @@ impl Friends {
     ) -> Result<Page<Friend>> {
         let scope = ListScope { list: list_name(standing), reader: user };
         let before: Option<RelationPosition> = self.cursors.resume(scope, cursor)?;
-        let relations = self.relations.page(user, standing, before, limit.get() + 1).await?;
+        let relations =
+            self.store.relations().page(user, standing, before, limit.get() + 1).await?;
         let page = self.cursors.page(scope, limit, relations, |relation| RelationPosition {
             since: relation.since,
             user: relation.user,
@@ -160,6 +192,52 @@ fn list_name(standing: Standing) -> &'static str {
     }
 }
 
-fn found(was_there: bool) -> Result<()> {
-    if was_there { Ok(()) } else { Err(Error::not_found()) }
+/// Asks for friendship, or accepts the other's request if there is one: the standing after.
+async fn ask(
+    tx: &mut Tx,
+    user: UserId,
+    other: UserId,
+    most: Option<u32>,
+    at: Timestamp,
+) -> Result<Standing> {
+    match tx.relations().ask(user, other, at).await?.map(|row| row.standing(user)) {
+        Some(None) => Err(recipient_unavailable()),
+        Some(Some(Standing::Accepted)) => Err(already_friends()),
+        Some(Some(Standing::Outgoing)) => Err(already_sent()),
+        Some(Some(Standing::Incoming)) => {
+            telling::accepted(tx, user, other, at).await?;
+            Ok(Standing::Accepted)
+        }
+        None => {
+            check_room(tx, user, most).await?;
+            telling::requested(tx, user, other, at).await?;
+            Ok(Standing::Outgoing)
+        }
+    }
+}
+
+/// Refuses a request that has just been written if it is one too many. The account's row is
+/// written, so that of many requests at once each counts those before it.
+async fn check_room(tx: &mut Tx, user: UserId, most: Option<u32>) -> Result<()> {
+    let Some(most) = most else { return Ok(()) };
+    tx.users().count_request(user).await?;
+    let waiting = tx.relations().count_outgoing(user, most as usize + 1).await?;
+    if waiting > u64::from(most) { Err(too_many_requests()) } else { Ok(()) }
+}
+
+/// Tells of what was taken away, if there was anything.
+async fn over(tx: &mut Tx, row: Option<Row>, user: UserId, at: Timestamp) -> Result<()> {
+    telling::removed(tx, &row.ok_or_else(Error::not_found)?, user, at).await
+}
+
+fn too_many_requests() -> Error {
+    Error::conflict("limit_reached", "as many of your requests wait for an answer as may")
+}
+
+fn already_friends() -> Error {
+    Error::conflict("already_friends", "you are friends already")
+}
+
+fn already_sent() -> Error {
+    Error::conflict("request_already_sent", "your request is waiting for an answer")
 }

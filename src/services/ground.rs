@@ -164,9 +164,11 @@ impl Ground<'_> {
         guesses: Guesses,
         live: &Arc<LiveSessions>,
         cache: &ProfileCache,
+        groups: &Arc<Groups>,
     ) -> Deletion {
         Deletion {
             repositories: self.repositories.clone(),
+            groups: groups.clone(),
             guesses,
             live: live.clone(),
             cache: cache.clone(),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::attachments::Attachments;
+use super::group_rules::GroupRules;
 use super::profiles::Profiles;
 use super::silence::Silence;
 use crate::domain::attachments::Attachment;
@@ -24,8 +25,7 @@ use crate::domain::text::GroupName;
 use crate::domain::users::PublicUser;
 use crate::error::{Error, FieldError, Kind, Result};
 use crate::repositories::Repositories;
-use crate::repositories::groups::Groups as Rows;
-use crate::repositories::members::Members;
+use crate::repositories::store::Store;
 
 /// A group in a list, without its members.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -91,8 +91,8 @@ pub struct GroupMember {
 /// The rules of groups.
 #[derive(Debug)]
 pub struct Groups {
-    rows: Rows,
-    members: Members,
+    pub(super) rules: GroupRules,
+    store: Store,
     profiles: Arc<Profiles>,
     attachments: Arc<Attachments>,
     silence: Silence,
@@ -115,10 +115,10 @@ impl Groups {
         clock: &Clock,
         max_members: u32,
     ) -> Self {
-        let Repositories { groups: rows, members, .. } = repositories.clone();
+        let (store, rules) = (repositories.store.clone(), GroupRules::new(repositories));
         let clock = clock.clone();
         let per_day = None;
-        Self { rows, members, profiles, attachments, silence, cursors, clock, max_members, per_day }
+        Self { rules, store, profiles, attachments, silence, cursors, clock, max_members, per_day }
     }
 
     /// The same groups, of which one account may make this many within a day.
@@ -147,7 +147,7 @@ impl Groups {
         }
         let (id, at, admins) = (GroupId::random(), self.clock.now(), Vec::new());
         let new = NewGroup { id, name, owner, others, admins, at };
-        match self.rows.create(&new, self.per_day).await {
+        match self.rules.create(&new, self.per_day).await {
             Ok(group) => self.whole(group).await,
             Err(error) if error.kind() == Kind::Invalid => {
                 Err(self.unknown_of(&members).await?.unwrap_or(error))
@@ -158,7 +158,7 @@ impl Groups {
 
     /// Names each of these who cannot be added; `None` if all can by now.
     async fn unknown_of(&self, members: &[UserId]) -> Result<Option<Error>> {
-        let known = self.rows.addable(members).await?;
+        let known = self.store.users().addable(members).await?;
         let unknown = members.iter().enumerate().filter(|(_, user)| !known.contains(user));
         let unknown: Vec<FieldError> = unknown
             .map(|(index, _)| {
@@ -177,8 +177,8 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders; the store is away.
     pub async fn get(&self, reader: UserId, group: GroupId) -> Result<WholeGroup> {
-        self.members.find(group.into(), reader).await?.ok_or_else(Error::not_found)?;
-        let group = self.rows.find(group).await?.ok_or_else(Error::not_found)?;
+        self.store.members().find(group.into(), reader).await?.ok_or_else(Error::not_found)?;
+        let group = self.store.groups().find(group).await?.ok_or_else(Error::not_found)?;
         self.whole(group).await
     }
 
@@ -194,14 +194,14 @@ impl Groups {
     ) -> Result<Page<GroupOverview>> {
         let scope = ListScope { list: "groups", reader };
         let before: Option<GroupPosition> = self.cursors.resume(scope, cursor)?;
-        let places = self.members.groups_of(reader, before, limit.get() + 1).await?;
+        let places = self.store.members().groups_of(reader, before, limit.get() + 1).await?;
         let page = self.cursors.page(scope, limit, places, |place| GroupPosition {
             joined_at: place.joined_at,
             group: place.conversation.as_group(),
         });
         let ids: Vec<GroupId> =
             page.items.iter().map(|place| place.conversation.as_group()).collect();
-        let found = self.rows.find_all(&ids).await?;
+        let found = self.store.groups().find_all(&ids).await?;
         let mut found: HashMap<GroupId, Group> =
             found.into_iter().map(|group| (group.id, group)).collect();
         // One that ended since its place was read is not listed.
@@ -215,7 +215,8 @@ impl Groups {
     /// Not found for outsiders, forbidden for plain members, `validation_failed` for a picture
     /// that is not the caller's own image; the store is away.
     pub async fn update(&self, by: UserId, group: GroupId, wish: GroupWish) -> Result<WholeGroup> {
-        let member = self.members.find(group.into(), by).await?.ok_or_else(Error::not_found)?;
+        let member =
+            self.store.members().find(group.into(), by).await?.ok_or_else(Error::not_found)?;
         if !member.role.manages() {
             return Err(only_managers());
         }
@@ -228,7 +229,7 @@ impl Groups {
         if change.is_empty() {
             return self.get(by, group).await;
         }
-        let group = self.rows.update(group, by, &change, self.clock.now()).await?;
+        let group = self.rules.update(group, by, &change, self.clock.now()).await?;
         self.whole(group).await
     }
 
@@ -239,7 +240,7 @@ impl Groups {
     /// `already_member`, `group_full`, `recipient_unavailable`; the store is away.
     pub async fn add(&self, by: UserId, group: GroupId, user: UserId) -> Result<GroupMember> {
         let now = self.clock.now();
-        let member = self.rows.add(group, by, user, self.max_members, now).await?;
+        let member = self.rules.add(group, by, user, self.max_members, now).await?;
         let mut profiles = self.profiles.many(&[user]).await?;
         Ok(shown(&member, &mut profiles))
     }
@@ -253,7 +254,7 @@ impl Groups {
         if by == user {
             return self.leave(by, group).await;
         }
-        self.rows.remove(group, by, user, self.clock.now()).await?;
+        self.rules.remove(group, by, user, self.clock.now()).await?;
         self.silence.of(group.into(), user).await;
         Ok(())
     }
@@ -264,13 +265,13 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders; the store is away.
     pub async fn leave(&self, user: UserId, group: GroupId) -> Result<()> {
-        self.rows.leave(group, user, self.clock.now()).await?;
+        self.rules.leave(group, user, self.clock.now()).await?;
         self.silence.of(group.into(), user).await;
         Ok(())
     }
 
     async fn whole(&self, group: Group) -> Result<WholeGroup> {
-        let members = self.members.all(group.id.into()).await?;
+        let members = self.store.members().all(group.id.into()).await?;
         let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
         let mut profiles = self.profiles.many(&ids).await?;
         let members: Vec<GroupMember> =

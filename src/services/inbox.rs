@@ -127,7 +127,7 @@ impl Inbox {
         id: ConversationId,
         until: Option<Timestamp>,
     ) -> Result<Conversation> {
-        if !self.repositories.members.mute(id, reader, until).await? {
+        if !self.repositories.store.members().mute(id, reader, until).await? {
             return Err(Error::not_found());
         }
         self.one(reader, id).await
@@ -194,7 +194,7 @@ impl Inbox {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let found = self.repositories.groups.find_all(&ids).await?;
+        let found = self.repositories.store.groups().find_all(&ids).await?;
         Ok(found.into_iter().map(|group| (group.id.into(), group.into())).collect())
     }
 }

@@ -112,12 +112,12 @@ impl Messages {
     async fn check_may_write(&self, sender: UserId, target: Target) -> Result<()> {
         match target {
             Target::User(peer) => {
-                let Repositories { users, relations, .. } = &self.repositories;
+                let Repositories { users, store, .. } = &self.repositories;
                 let there = [peer];
                 // A block that commits after this does not stop what is on its way.
                 let (active, blocked) = tokio::try_join!(
                     users.active(&there),
-                    relations.blocked_between(sender, peer),
+                    store.relations().blocked_between(sender, peer),
                 )?;
                 if active.is_empty() && users.public(&[peer]).await?.is_empty() {
                     return Err(Error::not_found());
@@ -129,13 +129,13 @@ impl Messages {
                 if !self.require_friendship || sender == peer {
                     return Ok(());
                 }
-                if self.repositories.relations.are_friends(sender, peer).await? {
+                if self.repositories.store.relations().are_friends(sender, peer).await? {
                     return Ok(());
                 }
                 Err(Error::forbidden("forbidden", "only friends may write to each other here"))
             }
             Target::Group(group) => {
-                let member = self.repositories.members.find(group.into(), sender).await?;
+                let member = self.repositories.store.members().find(group.into(), sender).await?;
                 member.map(|_| ()).ok_or_else(Error::not_found)
             }
         }

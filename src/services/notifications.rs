@@ -64,7 +64,7 @@ impl Notifications {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self.repositories.notifications.some(reader, ids).await?;
+        let found = self.repositories.store.notifications().some(reader, ids).await?;
         self.shown(reader, found.into_iter().map(Entry::Stored).collect()).await
     }
 }
@@ -152,9 +152,9 @@ impl Notifications {
         groups: &Groups,
     ) -> Result<Vec<Entry>> {
         let now = self.clock.now();
-        let Repositories { notifications, marks, .. } = &self.repositories;
+        let Repositories { store, marks, .. } = &self.repositories;
         let (stored, direct) = tokio::try_join!(
-            notifications.page(reader, before, count, unread_only),
+            store.notifications().page(reader, before, count, unread_only),
             marks.waiting_direct(reader, before, count, unread_only, now),
         )?;
         let direct = direct.into_iter().filter_map(Waiting::new);
@@ -176,7 +176,7 @@ impl Notifications {
 
     async fn unread_count(&self, reader: UserId, groups: &Groups) -> Result<u64> {
         let (stored, direct) = tokio::try_join!(
-            self.repositories.notifications.unread_count(reader),
+            self.repositories.store.notifications().unread_count(reader),
             self.repositories.marks.count_waiting(reader, self.clock.now()),
         )?;
         let unread = groups.waiting.iter().filter(|waiting| !waiting.is_noticed());

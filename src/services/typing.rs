@@ -5,15 +5,13 @@ use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::Repositories;
 use crate::repositories::conversations::Conversations;
-use crate::repositories::members::Members;
-use crate::repositories::relations::Relations;
+use crate::repositories::store::Store;
 
 /// The rules of typing.
 #[derive(Debug)]
 pub struct Typing {
     conversations: Conversations,
-    members: Members,
-    relations: Relations,
+    store: Store,
 }
 
 impl Typing {
@@ -22,8 +20,7 @@ impl Typing {
     pub fn new(repositories: &Repositories) -> Self {
         Self {
             conversations: repositories.conversations.clone(),
-            members: repositories.members.clone(),
-            relations: repositories.relations.clone(),
+            store: repositories.store.clone(),
         }
     }
 
@@ -34,7 +31,7 @@ impl Typing {
         user: UserId,
         conversation: ConversationId,
     ) -> Result<Vec<UserId>> {
-        let Some(place) = self.members.find(conversation, user).await? else {
+        let Some(place) = self.store.members().find(conversation, user).await? else {
             return Ok(Vec::new());
         };
         let mut others = match place.kind {
@@ -42,10 +39,10 @@ impl Typing {
                 let summary = self.conversations.find(conversation).await?;
                 summary.map(|it| it.members).unwrap_or_default()
             }
-            Kind::Group => self.members.users(conversation).await?,
+            Kind::Group => self.store.members().users(conversation).await?,
         };
         others.retain(|other| *other != user);
-        let apart = self.relations.blocked_among(user, &others).await?;
+        let apart = self.store.relations().blocked_among(user, &others).await?;
         others.retain(|other| !apart.contains(other));
         Ok(others)
     }

@@ -97,9 +97,10 @@ impl Presence {
     /// The friends of some, each with theirs, in the same order.
     async fn friends(&self, users: &[UserId]) -> Result<Vec<(UserId, Vec<UserId>)>> {
         let lists = stream::iter(users.to_vec()).map(|user| {
-            let relations = self.relations.clone();
+            let store = self.store.clone();
             async move {
-                let friends = relations.page(user, Standing::Accepted, None, FRIENDS).await?;
+                let friends =
+                    store.relations().page(user, Standing::Accepted, None, FRIENDS).await?;
                 Ok((user, friends.into_iter().map(|friend| friend.user).collect()))
             }
         });

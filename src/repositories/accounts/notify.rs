@@ -1,14 +1,13 @@
 //! Queues the security mail of a change, in the change's transaction.
 
-use mongodb::ClientSession;
-
 use super::Accounts;
 use crate::domain::clock::Timestamp;
 use crate::domain::mails::Mail;
 use crate::domain::text::Email;
+use crate::error::Result;
 use crate::repositories::bson::raw;
 use crate::repositories::notices::Notice;
-use crate::repositories::store::Abort;
+use crate::repositories::store::Tx;
 use crate::repositories::{outbox, tokens, users};
 
 impl Accounts {
@@ -18,10 +17,10 @@ impl Accounts {
         row: &users::Row,
         notice: &Notice,
         now: Timestamp,
-        session: &mut ClientSession,
-    ) -> Result<(), Abort> {
+        tx: &mut Tx,
+    ) -> Result<()> {
         let Ok(to) = Email::parse(&row.email) else { return Ok(()) };
-        if self.windows.take(&notice.rule, now, session).await?.is_some() {
+        if self.windows.take(&notice.rule, now, tx).await?.is_some() {
             return Ok(());
         }
         if let Some(undo) = &notice.undo {
@@ -32,12 +31,12 @@ impl Accounts {
                 email_key: row.email_key.clone(),
                 expires_at: undo.expires_at,
             };
-            self.tokens.rows.insert_one(token).session(&mut *session).await?;
+            self.tokens.rows.insert_one(token).session(tx.session()).await?;
         }
         let nonce = notice.undo.as_ref().map(|undo| undo.nonce);
         let mail = Mail { kind: notice.kind, to, username: row.username.clone(), nonce };
         let mail = outbox::Row::new(&mail, Some(row.id), now, notice.expires_at);
-        self.outbox.rows.insert_one(mail).session(session).await?;
+        self.outbox.rows.insert_one(mail).session(tx.session()).await?;
         Ok(())
     }
 }

@@ -7,13 +7,12 @@
 
 use std::collections::BTreeSet;
 
-use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
 use serde::Deserialize;
 
 use super::super::bson::id;
-use super::super::store::{all, all_in};
+use super::super::store::{Tx, all, all_in};
 use super::{AttachmentUses, all_of};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
@@ -43,7 +42,7 @@ impl AttachmentUses {
     /// Those of some files that can be used: ready, and not about to be collected.
     pub(in super::super) async fn ready(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,
     ) -> Result<BTreeSet<AttachmentId>, DriverError> {
         let files: BTreeSet<AttachmentId> = files.into_iter().collect();
@@ -52,22 +51,22 @@ impl AttachmentUses {
         }
         let rows = self.files.clone_with_type::<Key>();
         let rows = rows.find(usable(&files)).projection(doc! { "_id": 1 });
-        let rows = rows.session(&mut *session).await?;
-        Ok(all_in(session, rows).await?.into_iter().map(|row| row.id).collect())
+        let rows = rows.session(tx.session()).await?;
+        Ok(all_in(tx.session(), rows).await?.into_iter().map(|row| row.id).collect())
     }
 
     /// Keeps files from being collected, for a use that begins in this transaction. `false` if one
     /// is not there any more: the transaction must then end.
     pub(in super::super) async fn hold(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,
     ) -> Result<bool, DriverError> {
         let files: BTreeSet<AttachmentId> = files.into_iter().collect();
         if files.is_empty() {
             return Ok(true);
         }
-        let held = self.files.update_many(usable(&files), used()).session(session).await?;
+        let held = self.files.update_many(usable(&files), used()).session(tx.session()).await?;
         Ok(held.matched_count == files.len() as u64)
     }
 
@@ -75,40 +74,36 @@ impl AttachmentUses {
     /// transaction.
     pub(in super::super) async fn let_go(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,
         at: Timestamp,
     ) -> Result<(), DriverError> {
         let files: BTreeSet<AttachmentId> = files.into_iter().collect();
         for file in files {
-            let change = if self.is_used(session, file).await? {
+            let change = if self.is_used(tx, file).await? {
                 used()
             } else {
                 doc! { "$set": { "unused_since": at }, "$inc": { "changes": 1_i64 } }
             };
             let ready = doc! { "_id": file, "state": "ready" };
-            self.files.update_one(ready, change).session(&mut *session).await?;
+            self.files.update_one(ready, change).session(tx.session()).await?;
         }
         Ok(())
     }
 
     /// Whether anything refers to a file.
-    async fn is_used(
-        &self,
-        session: &mut ClientSession,
-        file: AttachmentId,
-    ) -> Result<bool, DriverError> {
-        let used = self.rows.find_one(doc! { "_id": all_of(file) }).session(&mut *session).await?;
+    async fn is_used(&self, tx: &mut Tx, file: AttachmentId) -> Result<bool, DriverError> {
+        let used = self.rows.find_one(doc! { "_id": all_of(file) }).session(tx.session()).await?;
         if used.is_some() {
             return Ok(true);
         }
         let rows = self.files.clone_with_type::<Uploader>();
         let row = rows.find_one(doc! { "_id": file }).projection(doc! { "uploader": 1 });
-        let Some(row) = row.session(&mut *session).await? else { return Ok(false) };
+        let Some(row) = row.session(tx.session()).await? else { return Ok(false) };
         // Only its uploader can show it as theirs.
         let shown = doc! { "_id": row.uploader, "deleted_at": null, "picture.id": file };
         let shown = self.users.find_one(shown).projection(doc! { "_id": 1 });
-        Ok(shown.session(session).await?.is_some())
+        Ok(shown.session(tx.session()).await?.is_some())
     }
 
     /// Files that nothing has referred to since before `before`, the longest unused first; at most
@@ -126,19 +121,19 @@ impl AttachmentUses {
     /// if it is used after all, or another was first.
     pub async fn retire(&self, file: AttachmentId, before: Timestamp) -> Result<bool> {
         let this = self.clone();
-        let body = async move |session: &mut ClientSession| {
+        let body = async move |tx: &mut Tx| {
             let unused = doc! {
                 "_id": file, "state": "ready", "unused_since": { "$lt": before },
             };
-            if this.is_used(session, file).await? {
-                this.files.update_one(unused, used()).session(session).await?;
+            if this.is_used(tx, file).await? {
+                this.files.update_one(unused, used()).session(tx.session()).await?;
                 return Ok(false);
             }
             let rows = this.files.clone_with_type::<Share>();
             let row = rows.find_one_and_update(unused, ended());
-            let row = row.projection(doc! { "uploader": 1, "size": 1 }).session(&mut *session);
+            let row = row.projection(doc! { "uploader": 1, "size": 1 }).session(tx.session());
             let Some(Share { uploader, size }) = row.await? else { return Ok(false) };
-            this.storage.change(session, uploader, -size).await?;
+            this.storage.change(tx, uploader, -size).await?;
             Ok(true)
         };
         self.store.transact(body).await

@@ -7,14 +7,13 @@
 //! that change the files of one account conflict and neither adds up what the other changes.
 
 use futures_util::TryStreamExt;
-use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
 use serde::Deserialize;
 
 use crate::domain::ids::UserId;
 use crate::error::Result;
-use crate::repositories::store::{Collection, Store, within};
+use crate::repositories::store::{Collection, Store, Tx, within};
 
 /// The counts in `users`, and the files that they count.
 #[derive(Debug, Clone)]
@@ -40,23 +39,18 @@ impl Storage {
 
     /// Changes the count by a file that has just become ready or has just ended in this
     /// transaction: how many bytes are stored now.
-    pub async fn change(
-        &self,
-        session: &mut ClientSession,
-        user: UserId,
-        by: i64,
-    ) -> Result<u64, DriverError> {
+    pub async fn change(&self, tx: &mut Tx, user: UserId, by: i64) -> Result<u64, DriverError> {
         let row = doc! { "_id": user };
         let count = self.users.find_one(row.clone()).projection(doc! { "storage_bytes": 1 });
-        let count = count.session(&mut *session).await?.and_then(|count| count.storage_bytes);
+        let count = count.session(tx.session()).await?.and_then(|count| count.storage_bytes);
         let bytes = match count {
             Some(bytes) => bytes + by,
             // The transaction sees its own change of the file.
-            None => self.sum(session, user).await?,
+            None => self.sum(tx, user).await?,
         };
         let bytes = bytes.max(0);
         let change = doc! { "$set": { "storage_bytes": bytes } };
-        self.users.update_one(row, change).session(session).await?;
+        self.users.update_one(row, change).session(tx.session()).await?;
         Ok(bytes.unsigned_abs())
     }
 
@@ -67,11 +61,11 @@ impl Storage {
         Ok(count.and_then(|count| count.storage_bytes).unwrap_or(0).max(0).unsigned_abs())
     }
 
-    async fn sum(&self, session: &mut ClientSession, user: UserId) -> Result<i64, DriverError> {
+    async fn sum(&self, tx: &mut Tx, user: UserId) -> Result<i64, DriverError> {
         let own = doc! { "$match": { "uploader": user, "state": "ready" } };
         let sum = doc! { "$group": { "_id": null, "bytes": { "$sum": { "$toLong": "$size" } } } };
-        let sums = self.files.aggregate([own, sum]).with_type::<Sum>().session(&mut *session);
+        let sums = self.files.aggregate([own, sum]).with_type::<Sum>().session(tx.session());
         let mut sums = sums.await?;
-        Ok(sums.stream(session).try_next().await?.map_or(0, |sum| sum.bytes))
+        Ok(sums.stream(tx.session()).try_next().await?.map_or(0, |sum| sum.bytes))
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::domain::users::{email_taken, username_taken};
 use crate::error::Result;
-use crate::repositories::store::{Collection, failed, within_limit};
+use crate::repositories::store::{Collection, within_limit};
 
 /// Rows of one command.
 const BATCH: usize = 1000;
@@ -33,13 +33,13 @@ pub(in crate::repositories) async fn absent<T: Serialize + Send + Sync>(
 
 /// Fails unless all that stood against an insert were rows that are there already.
 fn check(error: DriverError) -> Result<()> {
-    let ErrorKind::InsertMany(outcome) = &*error.kind else { return Err(failed(error)) };
+    let ErrorKind::InsertMany(outcome) = &*error.kind else { return Err(error.into()) };
     let refused = outcome.write_errors.iter().flatten().find(|refused| !is_there(refused));
     match refused {
         None if outcome.write_concern_error.is_none() => Ok(()),
         Some(taken) if taken.message.contains("index: email_key") => Err(email_taken()),
         Some(taken) if taken.message.contains("index: username_key") => Err(username_taken()),
-        _ => Err(failed(error)),
+        _ => Err(error.into()),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Bulk;
 use crate::domain::population::Population;
 use crate::error::{Error, Result};
-use crate::repositories::store::{duplicate, failed, within, within_raw};
+use crate::repositories::store::{duplicate, within, within_raw};
 
 /// The name of its row.
 const ID: &str = "population";
@@ -77,7 +77,7 @@ impl Bulk {
             done: begun.done,
         };
         match within_raw(&self.progress, self.progress.insert_one(row)).await? {
-            Err(error) if duplicate(&error).is_none() => return Err(failed(error)),
+            Err(error) if duplicate(&error).is_none() => return Err(error.into()),
             _ => {}
         }
         self.begun().await?.ok_or_else(|| Error::internal("what was begun is not kept"))

@@ -10,7 +10,7 @@ use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
 use serde::de::DeserializeOwned;
 
-use super::{Events, Row};
+use super::Events;
 use crate::domain::clock::Timestamp;
 use crate::domain::events::{Event, Happening, Position};
 use crate::domain::ids::{ConversationId, UserId};
@@ -19,7 +19,8 @@ use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
 use crate::repositories::bson::StoredId;
 use crate::repositories::messages::MessageRow;
-use crate::repositories::notifications::Row as NotificationRow;
+use crate::repositories::rows::events::{NAME, Row};
+use crate::repositories::rows::notifications::Row as NotificationRow;
 use crate::repositories::store::{Store, within};
 
 /// How long the server holds an answer back that would say that nothing has happened.
@@ -61,7 +62,7 @@ impl Events {
         // What a majority has, as all reads of the service see it. The time of any other command
         // is that of writes which a failover may still undo, or which nobody sees yet.
         let read = doc! {
-            "find": self.rows.name(),
+            "find": NAME,
             "projection": { "_id": 1 },
             "sort": { "_id": 1 },
             "limit": 1,

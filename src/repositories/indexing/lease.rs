@@ -11,7 +11,7 @@ use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
 use super::super::bson::{optional_date, optional_id};
-use super::super::store::{duplicate, failed, within, within_raw};
+use super::super::store::{duplicate, within, within_raw};
 use super::Indexing;
 use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp};
 use crate::domain::ids::MessageId;
@@ -132,7 +132,7 @@ impl Indexing {
                 Lease { fence: row.fence, again }
             })),
             Err(error) if duplicate(&error).is_some() => Ok(None),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -12,9 +12,9 @@ use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
 use crate::repositories::bson::id;
 use crate::repositories::conversations::Member;
-use crate::repositories::members;
-use crate::repositories::members::shown;
-use crate::repositories::relations::Pair;
+use crate::repositories::rows::members;
+use crate::repositories::rows::members::shown;
+use crate::repositories::rows::relations::Pair;
 use crate::repositories::store::{all, within};
 
 /// Up to which message everything has come to a user's devices.

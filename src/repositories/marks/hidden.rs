@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use super::MarksRepository;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
-use crate::repositories::relations::Pair;
+use crate::repositories::rows::relations::Pair;
 
 impl MarksRepository {
     /// Those of some members, each with the other of a direct conversation, whose marks a block
     /// hides from the other.
     pub(super) async fn hidden(&self, members: &[Pair]) -> Result<HashSet<Pair>> {
-        self.relations.blocked_pairs(members).await
+        self.store.relations().blocked_pairs(members).await
     }
 
     /// Shows the marks of those that a block hid a moment ago and hides no more: the block was
@@ -21,7 +21,7 @@ impl MarksRepository {
         let still = self.hidden(&all).await?;
         for (user, peer) in hidden.difference(&still) {
             let conversation = ConversationId::direct(*user, *peer);
-            self.members.show_marks_of(conversation, *user).await?;
+            self.store.members().show_marks_of(conversation, *user).await?;
         }
         Ok(())
     }

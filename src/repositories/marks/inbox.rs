@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use mongodb::ClientSession;
 use mongodb::bson::doc;
 use mongodb::error::Error as DriverError;
 
@@ -11,8 +10,8 @@ use super::{Marks, MarksRepository, MarksRow};
 use crate::domain::conversations::{InboxPosition, Summary};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
-use crate::repositories::members;
-use crate::repositories::store::within;
+use crate::repositories::rows::members;
+use crate::repositories::store::{Tx, within};
 
 impl MarksRepository {
     /// Up to `count` of a user's conversations, the latest activity first, from after `before`
@@ -25,25 +24,25 @@ impl MarksRepository {
         count: usize,
     ) -> Result<Vec<Marks>> {
         within(&self.store, async {
-            let mut session = self.store.snapshot().await?;
+            let mut tx = self.store.snapshot().await?;
             let limit = i64::try_from(count).unwrap_or(i64::MAX);
             let mut found: Vec<Summary> = self
                 .conversations
-                .direct_in(&mut session, user, before, limit)
+                .direct_in(&mut tx, user, before, limit)
                 .await?
                 .into_iter()
                 .map(Summary::from)
                 .collect();
-            let groups = self.rows_in(&mut session, groups_of(user), doc! {}, 0).await?;
+            let groups = self.rows_in(&mut tx, groups_of(user), doc! {}, 0).await?;
             let ids: Vec<ConversationId> = groups.iter().map(|row| row.conversation_id).collect();
             if !ids.is_empty() {
-                let rows = self.conversations.many_in(&mut session, &ids).await?;
+                let rows = self.conversations.many_in(&mut tx, &ids).await?;
                 found.extend(rows.into_iter().map(Summary::from));
             }
             found.retain(|summary| before.is_none_or(|before| position(summary) < before));
             found.sort_by_key(|summary| std::cmp::Reverse(position(summary)));
             found.truncate(count);
-            self.with_rows(&mut session, user, groups, found).await
+            self.with_rows(&mut tx, user, groups, found).await
         })
         .await
     }
@@ -51,7 +50,7 @@ impl MarksRepository {
     /// Conversations with the user's row in each: those of groups were read already.
     async fn with_rows(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         user: UserId,
         groups: Vec<MarksRow>,
         page: Vec<Summary>,
@@ -65,12 +64,12 @@ impl MarksRepository {
             .collect();
         if !missing.is_empty() {
             let direct = doc! { "_id": { "$in": missing } };
-            let rows = self.rows_in(session, direct, doc! {}, 0).await?;
+            let rows = self.rows_in(tx, direct, doc! {}, 0).await?;
             known.extend(rows.into_iter().map(|row| (row.conversation_id, row)));
         }
         let rows = page.iter().filter_map(|summary| known.remove(&summary.id)).collect();
         let page = page.into_iter().map(|summary| (summary.id, summary)).collect();
-        self.joined(session, user, rows, page).await
+        self.joined(tx, user, rows, page).await
     }
 }
 

@@ -11,8 +11,8 @@ use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::messages::OthersMarks;
 use crate::error::Result;
 use crate::repositories::bson::id;
-use crate::repositories::members;
-use crate::repositories::members::shown::Shown;
+use crate::repositories::rows::members;
+use crate::repositories::rows::members::shown::Shown;
 use crate::repositories::store::all;
 
 /// One of the two lowest marks of a conversation.

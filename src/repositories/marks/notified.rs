@@ -1,6 +1,5 @@
 //! Marking notifications as read: what is stored and what waits, and that other devices are told.
 
-use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 
 use super::MarksRepository;
@@ -9,8 +8,8 @@ use crate::domain::events::{Event, Happening};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::notifications::NotificationId;
 use crate::error::Result;
-use crate::repositories::members;
-use crate::repositories::store::Abort;
+use crate::repositories::rows::members;
+use crate::repositories::store::Tx;
 
 /// The notification of a conversation, marked as read up to this message.
 pub type Noticed = (ConversationId, u64);
@@ -27,10 +26,11 @@ impl MarksRepository {
     ) -> Result<()> {
         let (this, ids, noticed) = (self.clone(), ids.to_vec(), noticed.to_vec());
         self.store
-            .transact(async move |session: &mut ClientSession| {
-                let mut read = this.notifications.read_in(session, user, &ids).await?;
+            .transact(async move |tx: &mut Tx| {
+                let mut read = tx.notifications().unread_of(user, &ids).await?;
+                tx.notifications().read(user, &ids).await?;
                 for (conversation, seq) in &noticed {
-                    this.notice_in(session, *conversation, user, *seq).await?;
+                    this.notice_in(tx, *conversation, user, *seq).await?;
                     read.insert(NotificationId::message(user, *conversation));
                 }
                 if read.is_empty() {
@@ -39,7 +39,7 @@ impl MarksRepository {
                 let ids = ids.iter().copied().filter(|id| read.remove(id)).collect();
                 let event = Event::NotificationRead { ids, all: false };
                 let told = Happening::for_users([user], event);
-                Ok::<_, Abort>(this.events.add(session, [told], at).await?)
+                tx.events().add([told], at).await
             })
             .await
     }
@@ -61,13 +61,12 @@ impl MarksRepository {
         if !updates.is_empty() {
             self.update_many_rows(updates).await?;
         }
-        let this = self.clone();
         self.store
-            .transact(async move |session: &mut ClientSession| {
-                this.notifications.read_all_in(session, user).await?;
+            .transact(async move |tx: &mut Tx| {
+                tx.notifications().read_all(user).await?;
                 let event = Event::NotificationRead { ids: Vec::new(), all: true };
                 let told = Happening::for_users([user], event);
-                Ok::<_, Abort>(this.events.add(session, [told], at).await?)
+                tx.events().add([told], at).await
             })
             .await
     }
@@ -75,13 +74,13 @@ impl MarksRepository {
     /// Marks the notification of a conversation as read, up to the message that it is about.
     async fn notice_in(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         conversation: ConversationId,
         user: UserId,
         seq: u64,
-    ) -> Result<(), Abort> {
+    ) -> Result<()> {
         let (row, change) = noticed(conversation, user, seq);
-        self.rows.update_one(row, change).session(session).await?;
+        self.rows.update_one(row, change).session(tx.session()).await?;
         Ok(())
     }
 }

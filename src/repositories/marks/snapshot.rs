@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
 
@@ -12,8 +11,8 @@ use crate::domain::conversations::Summary;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::deletions::Between;
-use crate::repositories::members;
-use crate::repositories::store::{all_in, within};
+use crate::repositories::rows::members;
+use crate::repositories::store::{Tx, all_in, within};
 
 impl MarksRepository {
     /// How far a member is; `None` for outsiders.
@@ -36,15 +35,15 @@ impl MarksRepository {
         limit: i64,
     ) -> Result<Vec<Marks>> {
         within(&self.store, async {
-            let mut session = self.store.snapshot().await?;
-            let rows = self.rows_in(&mut session, rows, sort, limit).await?;
+            let mut tx = self.store.snapshot().await?;
+            let rows = self.rows_in(&mut tx, rows, sort, limit).await?;
             if rows.is_empty() {
                 return Ok(Vec::new());
             }
             let ids: Vec<ConversationId> = rows.iter().map(|row| row.conversation_id).collect();
-            let summaries = self.conversations.many_in(&mut session, &ids).await?;
+            let summaries = self.conversations.many_in(&mut tx, &ids).await?;
             let summaries = summaries.into_iter().map(|row| (row.id, row.into())).collect();
-            self.joined(&mut session, user, rows, summaries).await
+            self.joined(&mut tx, user, rows, summaries).await
         })
         .await
     }
@@ -52,7 +51,7 @@ impl MarksRepository {
     /// Rows with their conversations, and what was deleted since.
     pub(super) async fn joined(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         user: UserId,
         rows: Vec<MarksRow>,
         mut summaries: HashMap<ConversationId, Summary>,
@@ -67,7 +66,7 @@ impl MarksRepository {
                 before: summary.last_seq + 1,
             })
             .collect();
-        let deleted = self.deletions.of_others(session, &deleted_since, user).await?;
+        let deleted = self.deletions.of_others(tx, &deleted_since, user).await?;
         let marks = rows.iter().filter_map(|row| {
             let summary = summaries.remove(&row.conversation_id)?;
             let deleted = deleted.get(&summary.id).copied().unwrap_or_default();
@@ -78,14 +77,14 @@ impl MarksRepository {
 
     pub(super) async fn rows_in(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         filter: Document,
         sort: Document,
         limit: i64,
     ) -> Result<Vec<MarksRow>, DriverError> {
         let find = self.rows.find(filter).sort(sort).limit(limit);
-        let found = find.session(&mut *session).await?;
-        all_in(session, found).await
+        let found = find.session(tx.session()).await?;
+        all_in(tx.session(), found).await
     }
 }
 

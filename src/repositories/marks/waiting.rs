@@ -7,7 +7,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::notifications::NotificationPosition;
 use crate::error::Result;
-use crate::repositories::members;
+use crate::repositories::rows::members;
 use crate::repositories::store::within;
 
 impl MarksRepository {

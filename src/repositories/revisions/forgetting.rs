@@ -1,7 +1,6 @@
 //! Taking back the reactions of an account that is gone: each with what it counts, so that it can be
 //! done again from wherever it stopped.
 
-use mongodb::ClientSession;
 use mongodb::bson::doc;
 
 use super::reacting::one_less;
@@ -12,7 +11,7 @@ use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::messages::ReactionCount;
 use crate::error::Result;
 use crate::repositories::reactions::Own;
-use crate::repositories::store::Abort;
+use crate::repositories::store::Tx;
 
 /// Reactions that one call takes back.
 const FORGOTTEN_AT_ONCE: usize = 20;
@@ -43,42 +42,37 @@ impl Revisions {
         let _turn = self.turns.of(conversation.bytes()).await;
         let this = self.clone();
         self.store
-            .transact(async move |session: &mut ClientSession| {
+            .transact(async move |tx: &mut Tx| {
                 let summary = this.conversations.find_one(doc! { "_id": conversation });
-                let is_there = summary.session(&mut *session).await?.is_some();
+                let is_there = summary.session(tx.session()).await?.is_some();
                 let mut told = Vec::new();
                 for own in &reactions {
                     // Taken back by its owner, or by another instance.
-                    if !this.reactions.forget(session, own).await? {
+                    if !this.reactions.forget(tx, own).await? {
                         continue;
                     }
-                    if is_there && let Some(event) = this.uncount(session, user, own).await? {
+                    if is_there && let Some(event) = this.uncount(tx, user, own).await? {
                         told.push(Happening::among(conversation, event));
                     }
                 }
                 if !told.is_empty() {
-                    this.revise(session, conversation, doc! {}).await?;
-                    this.events.add(session, told, at).await?;
+                    this.revise(tx, conversation, doc! {}).await?;
+                    tx.events().add(told, at).await?;
                 }
-                Ok::<_, Abort>(())
+                Ok(())
             })
             .await
     }
 
     /// Counts a reaction no more; `None` where its message is gone, and counts none.
-    async fn uncount(
-        &self,
-        session: &mut ClientSession,
-        user: UserId,
-        own: &Own,
-    ) -> Result<Option<Event>, Abort> {
+    async fn uncount(&self, tx: &mut Tx, user: UserId, own: &Own) -> Result<Option<Event>> {
         let message = own.message;
         let row = self.messages.shard(message.conversation).find_one(doc! { "_id": message });
-        let row = row.session(&mut *session).await?;
+        let row = row.session(tx.session()).await?;
         let Some(row) = row.filter(|row| row.deleted_at.is_none()) else { return Ok(None) };
         let mut counts = row.reactions;
         let ReactionCount { emoji, count } = one_less(&mut counts, &own.emoji);
-        self.set(session, message, doc! { "reactions": stored(&counts)? }).await?;
+        self.set(tx, message, doc! { "reactions": stored(&counts)? }).await?;
         Ok(Some(Event::ReactionRemoved { message, user, emoji, count }))
     }
 }

@@ -21,21 +21,21 @@ impl Revisions {
         let _turn = self.turns.of(message.conversation.bytes()).await;
         let this = self.clone();
         self.store
-            .transact(async move |session| {
-                let row = this.standing(session, message).await?;
+            .transact(async move |tx| {
+                let row = this.standing(tx, message).await?;
                 let summary = doc! { "_id": message.conversation };
-                let summary = this.conversations.find_one(summary).session(&mut *session).await?;
+                let summary = this.conversations.find_one(summary).session(tx.session()).await?;
                 let pins = summary.ok_or_else(Error::not_found)?.pins;
                 if pins.contains(&message.seq) {
                     return Ok(Changed { message: row.into(), changed: false });
                 }
                 if pins.len() >= MAX_PINS {
-                    return Err(too_many_pins().into());
+                    return Err(too_many_pins());
                 }
                 let seq = i64::try_from(message.seq).map_err(Error::internal)?;
                 let pushed = doc! { "$push": { "pins": seq } };
-                this.revise(session, message.conversation, pushed).await?;
-                this.announce_updated(session, message, at).await?;
+                this.revise(tx, message.conversation, pushed).await?;
+                this.announce_updated(tx, message, at).await?;
                 Ok(Changed { message: row.into(), changed: true })
             })
             .await
@@ -49,15 +49,15 @@ impl Revisions {
         let _turn = self.turns.of(message.conversation.bytes()).await;
         let this = self.clone();
         self.store
-            .transact(async move |session| {
-                let row = this.standing(session, message).await?;
+            .transact(async move |tx| {
+                let row = this.standing(tx, message).await?;
                 let seq = i64::try_from(message.seq).map_err(Error::internal)?;
                 let pinned = doc! { "_id": message.conversation, "pins": seq };
                 let pulled = doc! { "$pull": { "pins": seq }, "$inc": { "revision": 1_i64 } };
                 let update = this.conversations.update_one(pinned, pulled);
-                let changed = update.session(&mut *session).await?.matched_count == 1;
+                let changed = update.session(tx.session()).await?.matched_count == 1;
                 if changed {
-                    this.announce_updated(session, message, at).await?;
+                    this.announce_updated(tx, message, at).await?;
                 }
                 Ok(Changed { message: row.into(), changed })
             })

@@ -1,6 +1,5 @@
 //! Reacting to a message: the member's row and the message's counts, together.
 
-use mongodb::ClientSession;
 use mongodb::bson::doc;
 
 use super::{Revisions, stored};
@@ -11,7 +10,7 @@ use crate::domain::ids::{MessageId, UserId};
 use crate::domain::messages::{Changed, ReactionCount};
 use crate::error::{Error, Result};
 use crate::repositories::messages::MessageRow;
-use crate::repositories::store::Abort;
+use crate::repositories::store::Tx;
 
 /// Most kinds of emoji on one message.
 const MAX_KINDS: usize = 20;
@@ -32,16 +31,16 @@ impl Revisions {
         let _turn = self.turns.of(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
         self.store
-            .transact(async move |session| {
-                let row = this.standing(session, message).await?;
-                if !this.reactions.add(session, (user, message), &emoji, at).await? {
+            .transact(async move |tx| {
+                let row = this.standing(tx, message).await?;
+                if !this.reactions.add(tx, (user, message), &emoji, at).await? {
                     return Ok(Changed { message: row.into(), changed: false });
                 }
                 let mut counts = row.reactions;
                 let ReactionCount { emoji, count } = one_more(&mut counts, &emoji)?;
-                let after = this.count(session, message, &counts).await?;
+                let after = this.count(tx, message, &counts).await?;
                 let added = Event::ReactionAdded { message, user, emoji, count };
-                this.announce(session, message, added, at).await?;
+                this.announce(tx, message, added, at).await?;
                 Ok(Changed { message: after.into(), changed: true })
             })
             .await
@@ -61,16 +60,16 @@ impl Revisions {
         let _turn = self.turns.of(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
         self.store
-            .transact(async move |session| {
-                let row = this.standing(session, message).await?;
-                if !this.reactions.remove(session, (user, message), &emoji).await? {
+            .transact(async move |tx| {
+                let row = this.standing(tx, message).await?;
+                if !this.reactions.remove(tx, (user, message), &emoji).await? {
                     return Ok(Changed { message: row.into(), changed: false });
                 }
                 let mut counts = row.reactions;
                 let ReactionCount { emoji, count } = one_less(&mut counts, emoji.as_str());
-                let after = this.count(session, message, &counts).await?;
+                let after = this.count(tx, message, &counts).await?;
                 let removed = Event::ReactionRemoved { message, user, emoji, count };
-                this.announce(session, message, removed, at).await?;
+                this.announce(tx, message, removed, at).await?;
                 Ok(Changed { message: after.into(), changed: true })
             })
             .await
@@ -78,13 +77,13 @@ impl Revisions {
 
     async fn count(
         &self,
-        session: &mut ClientSession,
+        tx: &mut Tx,
         message: MessageId,
         counts: &[ReactionCount],
-    ) -> Result<MessageRow, Abort> {
+    ) -> Result<MessageRow> {
         let set = doc! { "reactions": stored(&counts)? };
-        let after = self.set(session, message, set).await?;
-        self.revise(session, message.conversation, doc! {}).await?;
+        let after = self.set(tx, message, set).await?;
+        self.revise(tx, message.conversation, doc! {}).await?;
         Ok(after)
     }
 }

@@ -15,7 +15,7 @@ use super::{Applied, By, SchemaError};
 use crate::domain::clock::{CLOCK_TOLERANCE, Clock, Timestamp};
 use crate::error::Result;
 use crate::repositories::bson::{binary, optional_date};
-use crate::repositories::store::{Collection, Store, duplicate, failed, within, within_raw};
+use crate::repositories::store::{Collection, Store, duplicate, within, within_raw};
 
 /// How long a silent holder keeps the lease.
 const TERM: Duration = Duration::from_secs(30);
@@ -116,7 +116,7 @@ impl Lease {
             Ok(None) => Ok(None),
             // The row is there and is not such, so that the upsert tried to insert a second one.
             Err(error) if duplicate(&error).is_some() => Ok(None),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -1,72 +1,92 @@
 //! Transactions: run until they are committed, or known not to be, or their time is over.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::time::Duration;
 
-use mongodb::ClientSession;
 use mongodb::error::Error as DriverError;
 use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, TransactionOptions};
+use mongodb::{ClientSession, Database};
 use tokio::time::Instant;
 
 use super::unit::Unit;
-use super::{DEADLINE, Store, duplicate, failed, majority, server_code};
+use super::{DEADLINE, Store, duplicate, majority, server_code};
 use crate::domain::clock::random_bytes;
 use crate::error::{Error, Result};
 use crate::failpoint;
 
+/// A transaction under way: what its commands see is one moment, and what they write is there for
+/// others all at once, or never. Its rows are reached by the names of their collections
+/// ([`rows`](crate::repositories::rows)).
+pub struct Tx {
+    session: ClientSession,
+    database: Database,
+}
+
+impl fmt::Debug for Tx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tx")
+    }
+}
+
+impl Tx {
+    pub(super) fn new(session: ClientSession, database: &Database) -> Self {
+        Self { session, database: database.clone() }
+    }
+
+    pub(in crate::repositories) fn session(&mut self) -> &mut ClientSession {
+        &mut self.session
+    }
+
+    pub(super) fn parts(&mut self) -> (&Database, &mut ClientSession) {
+        (&self.database, &mut self.session)
+    }
+}
+
 impl Store {
     /// Runs `body` in one transaction (snapshot reads, majority commit), again from its start
-    /// where the server says that a conflict or a changed primary made it fail for now.
+    /// where the server says that a conflict or a changed primary made it fail for now. An error
+    /// of `body` ends it, nothing being written then.
     ///
     /// # Errors
     /// `body`'s own; [`Error::unavailable`] when the deadline passes, the outcome then being all
     /// or nothing.
-    pub(in crate::repositories) async fn transact<T, F>(&self, body: F) -> Result<T>
-    where
-        F: AsyncFnMut(&mut ClientSession) -> Result<T, Abort>,
-    {
-        let written = self.transact_or_give_up(body).await?;
-        written.ok_or_else(Error::unavailable)
-    }
-
-    /// As [`transact`](Self::transact); `None` where `body` ends with [`Abort::GiveUp`], nothing
-    /// being written then.
-    ///
-    /// # Errors
-    /// As [`transact`](Self::transact).
-    pub(in crate::repositories) async fn transact_or_give_up<T, F>(
-        &self,
-        mut body: F,
-    ) -> Result<Option<T>>
-    where
-        F: AsyncFnMut(&mut ClientSession) -> Result<T, Abort>,
-    {
+    pub async fn transact<T>(&self, mut body: impl AsyncFnMut(&mut Tx) -> Result<T>) -> Result<T> {
         let deadline = Instant::now() + DEADLINE;
         let entrance = self.pool.enter(deadline).await?;
         let starting = async { self.pool.client.start_session().await };
         let Some(session) = entrance.run(deadline, starting).await else { return Err(late()) };
-        let mut unit = Unit::new(entrance, session.map_err(failed)?, self.database());
-        let (entrance, session, is_open) = unit.parts();
+        let tx = Tx::new(session.map_err(Error::from)?, self.database());
+        let mut unit = Unit::new(entrance, tx);
+        let (entrance, tx, is_open) = unit.parts();
         let run = Box::pin(async {
             failpoint::reach("transaction.session");
             let mut conflicts = 0;
             loop {
-                let outcome = attempt(session, is_open, &mut body).await;
-                match outcome {
-                    Err(abort) if abort.is_passing() => {
+                match attempt(tx, is_open, &mut body).await {
+                    Err(error) if is_passing(&error) => {
                         conflicts += 1;
                         tokio::time::sleep(backoff(conflicts)).await;
                     }
-                    outcome => return outcome.map(Some),
+                    outcome => return outcome,
                 }
             }
         });
-        match entrance.run(deadline, run).await {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(Abort::GiveUp)) => Ok(None),
-            Some(Err(Abort::Rule(error))) => Err(error),
-            Some(Err(Abort::Driver(error))) => Err(failed(error)),
-            Some(Err(Abort::Again)) => Err(Error::unavailable()),
-            None => Err(late()),
+        entrance.run(deadline, run).await.unwrap_or_else(|| Err(late()))
+    }
+
+    /// As [`transact`](Self::transact); `None` where `body` ends with [`give_up`], nothing being
+    /// written then.
+    ///
+    /// # Errors
+    /// As [`transact`](Self::transact).
+    pub(in crate::repositories) async fn transact_or_give_up<T>(
+        &self,
+        body: impl AsyncFnMut(&mut Tx) -> Result<T>,
+    ) -> Result<Option<T>> {
+        match self.transact(body).await {
+            Err(error) if cause::<Verdict>(&error) == Some(&Verdict::GiveUp) => Ok(None),
+            outcome => outcome.map(Some),
         }
     }
 }
@@ -77,67 +97,64 @@ fn late() -> Error {
 
 /// Runs `body` in a transaction once; `is_open` says whether the server may have it open still.
 async fn attempt<T>(
-    session: &mut ClientSession,
+    tx: &mut Tx,
     is_open: &mut bool,
-    body: &mut impl AsyncFnMut(&mut ClientSession) -> Result<T, Abort>,
-) -> Result<T, Abort> {
-    session.start_transaction().with_options(transaction()).await?;
+    body: &mut impl AsyncFnMut(&mut Tx) -> Result<T>,
+) -> Result<T> {
+    tx.session.start_transaction().with_options(transaction()).await?;
     failpoint::reach("transaction.begun");
     *is_open = true;
-    match body(session).await {
+    match body(tx).await {
         Ok(value) => {
-            let committed = commit(session).await;
+            let committed = commit(&mut tx.session).await;
             *is_open = committed.as_ref().is_err_and(is_unheard);
-            committed.map(|()| value).map_err(Abort::from)
+            committed?;
+            Ok(value)
         }
-        Err(abort) => {
+        Err(error) => {
             // The driver does not tell whether this arrives.
-            let _ = session.abort_transaction().await;
-            *is_open = matches!(&abort, Abort::Driver(error) if is_unheard(error));
+            let _ = tx.session.abort_transaction().await;
+            *is_open = cause::<DriverError>(&error).is_some_and(is_unheard);
             failpoint::reach("transaction.aborted");
-            Err(abort)
+            Err(error)
         }
     }
 }
 
-/// Why the body of a transaction ends it.
-#[derive(Debug)]
-pub(in crate::repositories) enum Abort {
-    /// A rule of ours is broken: nothing is written, the caller is told.
-    Rule(Error),
-    /// The database failed; tried again where that can help.
-    Driver(DriverError),
-    /// Someone else was first at a key: to be run again, on what is there now.
+/// What a body says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Verdict {
+    #[error("another write was first at a key")]
     Again,
-    /// Run again often enough, as the body finds.
+    #[error("run again often enough")]
     GiveUp,
 }
 
-impl Abort {
-    /// A driver's error, or [`Abort::Again`] where it is that a key is taken.
-    pub fn again_if_taken(error: DriverError) -> Self {
-        if duplicate(&error).is_some() { Self::Again } else { Self::Driver(error) }
-    }
-
-    fn is_passing(&self) -> bool {
-        match self {
-            Self::Rule(_) | Self::GiveUp => false,
-            Self::Driver(error) => is_transient(error),
-            Self::Again => true,
-        }
-    }
+/// Someone else was first at a key: the transaction is to be run again, on what is there now.
+pub(in crate::repositories) fn again() -> Error {
+    Error::unavailable().with_source(Verdict::Again)
 }
 
-impl From<DriverError> for Abort {
-    fn from(error: DriverError) -> Self {
-        Self::Driver(error)
-    }
+/// [`again`] where a unique key stood against a write; else what the error is.
+pub(in crate::repositories) fn again_if_taken(error: impl Into<Error>) -> Error {
+    let error = error.into();
+    let is_taken = cause::<DriverError>(&error).is_some_and(|error| duplicate(error).is_some());
+    if is_taken { again() } else { error }
 }
 
-impl From<Error> for Abort {
-    fn from(error: Error) -> Self {
-        Self::Rule(error)
-    }
+/// The transaction was run again often enough.
+pub(in crate::repositories) fn give_up() -> Error {
+    Error::unavailable().with_source(Verdict::GiveUp)
+}
+
+/// What caused an error of ours, if it is of this type.
+fn cause<C: StdError + 'static>(error: &Error) -> Option<&C> {
+    error.source()?.downcast_ref()
+}
+
+fn is_passing(error: &Error) -> bool {
+    cause::<DriverError>(error).is_some_and(is_transient)
+        || cause::<Verdict>(error) == Some(&Verdict::Again)
 }
 
 fn transaction() -> TransactionOptions {

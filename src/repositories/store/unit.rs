@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::WriteConcern;
-use mongodb::{ClientSession, Collection, Database};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
+use super::DEADLINE;
 use super::pool::Entrance;
-use super::{DEADLINE, failed};
-use crate::error::Kind;
+use super::transaction::Tx;
+use crate::error::{Error, Kind};
 
 /// How long a server keeps a transaction, as it is delivered (`transactionLifetimeLimitSeconds`).
 const LIFETIME: Duration = Duration::from_mins(1);
@@ -26,32 +26,29 @@ const RETRY: Duration = Duration::from_millis(250);
 pub(super) struct Unit {
     entrance: Entrance,
     /// Taken when it is dropped.
-    session: Option<ClientSession>,
+    tx: Option<Tx>,
     /// Whether the server may have a transaction of the session open.
     is_open: bool,
-    /// A collection that every database of natter has.
-    meta: Collection<Document>,
 }
 
 impl Unit {
-    pub fn new(entrance: Entrance, session: ClientSession, database: &Database) -> Self {
-        let meta = database.collection("meta");
-        Self { entrance, session: Some(session), is_open: false, meta }
+    pub fn new(entrance: Entrance, tx: Tx) -> Self {
+        Self { entrance, tx: Some(tx), is_open: false }
     }
 
-    pub fn parts(&mut self) -> (&Entrance, &mut ClientSession, &mut bool) {
-        let session = self.session.as_mut().expect("taken only when it is dropped");
-        (&self.entrance, session, &mut self.is_open)
+    pub fn parts(&mut self) -> (&Entrance, &mut Tx, &mut bool) {
+        let tx = self.tx.as_mut().expect("taken only when it is dropped");
+        (&self.entrance, tx, &mut self.is_open)
     }
 }
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        let Some(session) = self.session.take_if(|_| self.is_open) else { return };
+        let Some(tx) = self.tx.take_if(|_| self.is_open) else { return };
         let entrance = self.entrance.take_over();
         // Without a runtime there is no driver any more either.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(end(entrance, session, self.meta.clone()));
+            runtime.spawn(end(entrance, tx));
         }
     }
 }
@@ -60,20 +57,23 @@ impl Drop for Unit {
 ///
 /// A write under the session's next number does: the server ends the transaction before it, and
 /// refuses what may still arrive of it, as a command that a frozen server has yet to read.
-async fn end(entrance: Entrance, mut session: ClientSession, meta: Collection<Document>) {
+async fn end(entrance: Entrance, mut tx: Tx) {
+    let (database, session) = tx.parts();
+    // A collection that every database of natter has.
+    let meta = database.collection::<Document>("meta");
     let until = Instant::now() + LIFETIME;
     while Instant::now() < until {
         let write = async {
             // Fails for one that is aborted already. Behind mongos only this reaches all shards.
             let _ = session.abort_transaction().await;
-            let nothing = meta.delete_one(doc! { "_id": "nothing" }).session(&mut session);
+            let nothing = meta.delete_one(doc! { "_id": "nothing" }).session(&mut *session);
             // Not of a majority: there may be none, and the end of it needs none.
             nothing.write_concern(WriteConcern::nodes(1)).await
         };
         match entrance.run(Instant::now() + DEADLINE, write).await {
             Some(Ok(_)) => return,
             Some(Err(error)) => {
-                let error = failed(error);
+                let error = Error::from(error);
                 if error.kind() != Kind::Unavailable {
                     return tracing::warn!(event = "transaction_left_open", %error);
                 }

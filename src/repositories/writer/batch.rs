@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::super::store::{Abort, DEADLINE};
+use super::super::store::{DEADLINE, give_up};
 use super::Writer;
 use super::plan::Plan;
 use crate::domain::messages::{Draft, Sent};
@@ -38,13 +38,13 @@ impl Tries {
     }
 
     /// Takes one, for what is now planned.
-    pub fn count(&mut self, plan: &Plan) -> Result<(), Abort> {
+    pub fn count(&mut self, plan: &Plan) -> Result<()> {
         let now = plan.conversations.values().map(|row| row.last_seq).max();
         let before = std::mem::replace(&mut self.last_seq, now);
         if !self.is_mixed && before.is_some() && before != now {
             self.left = self.all;
         }
-        self.left = self.left.checked_sub(1).ok_or(Abort::GiveUp)?;
+        self.left = self.left.checked_sub(1).ok_or(give_up())?;
         Ok(())
     }
 }

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::super::bson::{binary, date, pair, raw};
 use super::super::conversations::{ConversationRow, LastRow, Member};
 use super::super::messages::{MessageRow, token};
-use super::super::sends;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Target};
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use crate::domain::messages::{Draft, Sent, StoredMessage, unknown_attachments};
 use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
+use crate::repositories::rows::sends;
 
 /// How long an exactly-once key is kept; clients are promised 24 hours.
 const KEY_LIFETIME: Duration = Duration::from_hours(25);

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use crate::repositories::bson::pair;
 use crate::repositories::bulk::{Place, Talk};
 use crate::repositories::conversations::ConversationRow;
-use crate::repositories::members::{MemberRow, begun_direct, key};
 use crate::repositories::messages::MessageRow;
+use crate::repositories::rows::members::{MemberRow, begun_direct, key};
 
 /// The rows of a conversation.
 pub(in crate::repositories) struct TalkRows {

@@ -3,17 +3,15 @@
 use mongodb::bson::{Bson, Document, doc};
 
 use super::super::conversations::LastRow;
-use super::super::members;
-use super::super::store::Abort;
 use super::plan::{KeyRow, Plan};
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::repositories::rows::members;
 
 /// Sets a key that is not there, or is there and expired: which one, the plan has read.
-pub(super) fn key_update(row: &KeyRow) -> Result<Document, Abort> {
-    let row_document = mongodb::bson::serialize_to_document(row)
-        .map_err(|error| Abort::Rule(Error::internal(error)))?;
+pub(super) fn key_update(row: &KeyRow) -> Result<Document> {
+    let row_document = mongodb::bson::serialize_to_document(row).map_err(Error::internal)?;
     Ok(doc! { "q": { "_id": &row.key }, "u": row_document, "upsert": true })
 }
 

@@ -101,11 +101,11 @@ impl Loaded {
         }
         if !named.groups.is_empty() {
             let ids: Vec<GroupId> = named.groups.into_iter().collect();
-            let found = frames.repositories.groups.find_all(&ids).await?;
+            let found = frames.repositories.store.groups().find_all(&ids).await?;
             loaded.groups = found.into_iter().map(|group| (group.id, group.into())).collect();
         }
         for (group, user) in named.members {
-            let found = frames.repositories.members.find(group.into(), user).await?;
+            let found = frames.repositories.store.members().find(group.into(), user).await?;
             loaded.members.extend(found.map(|member| ((group, user), member)));
         }
         if !named.notifications.is_empty() {
@@ -242,11 +242,11 @@ impl Loaded {
         let named: Vec<ConversationId> = named.into_iter().collect();
         let mut places = HashSet::new();
         if !named.is_empty() {
-            places = frames.repositories.members.places(reader, &named).await?;
+            places = frames.repositories.store.members().places(reader, &named).await?;
         }
         let others: Vec<UserId> =
             self.changed.keys().copied().filter(|user| *user != reader).collect();
-        let friends = frames.repositories.relations.friends_among(reader, &others).await?;
+        let friends = frames.repositories.store.relations().friends_among(reader, &others).await?;
         Ok(Seen { reader, places, friends })
     }
 }

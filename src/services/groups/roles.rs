@@ -19,7 +19,7 @@ impl Groups {
         user: UserId,
         role: Role,
     ) -> Result<GroupMember> {
-        let member = self.rows.give_role(group, by, user, role, self.clock.now()).await?;
+        let member = self.rules.give_role(group, by, user, role, self.clock.now()).await?;
         let mut profiles = self.profiles.many(&[user]).await?;
         Ok(shown(&member, &mut profiles))
     }
@@ -29,7 +29,7 @@ impl Groups {
     /// # Errors
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
     pub async fn delete(&self, by: UserId, group: GroupId) -> Result<()> {
-        let everyone = self.rows.delete(group, by, self.clock.now()).await?;
+        let everyone = self.rules.delete(group, by, self.clock.now()).await?;
         self.silence.of_ended(group.into(), &everyone).await;
         Ok(())
     }

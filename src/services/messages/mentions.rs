@@ -35,7 +35,7 @@ impl Messages {
         let known = self.repositories.users.named_exactly(&forms).await?;
         let ids: Vec<UserId> = known.values().copied().collect();
         let members = self.places(sender, conversation, &ids).await?;
-        let blocked = self.repositories.relations.blocked_among(sender, &ids).await?;
+        let blocked = self.repositories.store.relations().blocked_among(sender, &ids).await?;
         let now = self.clock.now();
         let mut mentioned = Mentioned::default();
         for forms in names {
@@ -65,7 +65,7 @@ impl Messages {
         let direct = |user: &&UserId| ConversationId::direct(sender, **user) == conversation;
         let mut places: HashMap<UserId, Option<Timestamp>> =
             users.iter().filter(direct).map(|user| (*user, None)).collect();
-        let members = self.repositories.members.some(conversation, users).await?;
+        let members = self.repositories.store.members().some(conversation, users).await?;
         places.extend(members.into_iter().map(|member| (member.user, member.muted_until)));
         Ok(places)
     }

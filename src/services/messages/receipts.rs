@@ -48,8 +48,8 @@ impl Messages {
         let after = after.map(|position| position.user);
         // One more, because the sender is among them.
         let count = limit.get() + 2;
-        let members = &self.repositories.members;
-        let mut found = members.receipts(conversation, reader, after, count).await?;
+        let store = &self.repositories.store;
+        let mut found = store.members().receipts(conversation, reader, after, count).await?;
         found.retain(|receipt| receipt.user != stored.sender);
         found.truncate(limit.get() + 1);
         let page = self

@@ -153,7 +153,7 @@ impl Messages {
     /// That nothing stands between the two of a direct conversation.
     async fn check_new(&self, by: UserId, summary: &Summary) -> Result<()> {
         let Some(peer) = summary.peer_of(by) else { return Ok(()) };
-        if self.repositories.relations.blocked_between(by, peer).await? {
+        if self.repositories.store.relations().blocked_between(by, peer).await? {
             return Err(recipient_unavailable());
         }
         Ok(())
@@ -163,7 +163,7 @@ impl Messages {
         if summary.kind == Kind::Direct {
             return Ok(false);
         }
-        let place = self.repositories.members.find(summary.id, user).await?;
+        let place = self.repositories.store.members().find(summary.id, user).await?;
         Ok(place.is_some_and(|place| Role::manages(place.role)))
     }
 }

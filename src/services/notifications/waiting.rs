@@ -45,7 +45,7 @@ impl Notifications {
         let mut waiting: Vec<Waiting> = loud.filter_map(Waiting::new).collect();
         let senders: HashSet<UserId> = waiting.iter().map(|one| one.last.sender).collect();
         let senders: Vec<UserId> = senders.into_iter().collect();
-        let blocked = self.repositories.relations.blocked_by(reader, &senders).await?;
+        let blocked = self.repositories.store.relations().blocked_by(reader, &senders).await?;
         let (earlier, mut found): (Vec<_>, Vec<_>) = waiting
             .drain(..)
             .partition(|one| one.last.deleted || blocked.contains(&one.last.sender));
@@ -69,7 +69,8 @@ impl Notifications {
             let found = messages.last_standing(marks.summary.id, range, &without).await?;
             let Some(found) = found else { return Ok(None) };
             let sender = found.sender;
-            let is_blocked = self.repositories.relations.blocked_by(reader, &[sender]).await?;
+            let is_blocked =
+                self.repositories.store.relations().blocked_by(reader, &[sender]).await?;
             if is_blocked.is_empty() {
                 let last = LastMessage { seq: found.id.seq, sender, at: found.at, deleted: false };
                 return Ok(Some(Waiting { marks, last }));

@@ -53,7 +53,7 @@ impl Circles {
             let members: Vec<_> = match summary.kind {
                 Kind::Direct => summary.members.iter().map(|user| (*user, 0)).collect(),
                 Kind::Group => {
-                    let members = self.repositories.members.all(summary.id).await?;
+                    let members = self.repositories.store.members().all(summary.id).await?;
                     members.into_iter().map(|member| (member.user, member.joined_seq)).collect()
                 }
             };
@@ -80,7 +80,7 @@ impl Circles {
             }
         }
         if let Some(user) = happening.audience.friends_of {
-            users.extend(self.repositories.relations.friends_of(user, FRIENDS_TOLD).await?);
+            users.extend(self.repositories.store.relations().friends_of(user, FRIENDS_TOLD).await?);
         }
         let mut seen = HashSet::new();
         users.retain(|user| seen.insert(*user));

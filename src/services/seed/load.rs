@@ -197,7 +197,7 @@ impl Load<'_> {
         let place = format_args!("{} and {}", entry.from, entry.to).to_string();
         let made = patiently(async || {
             let friends = &self.seeder.services.friends;
-            let stand = self.seeder.repositories.relations.between(from, to).await?;
+            let stand = self.seeder.repositories.store.relations().between(from, to).await?;
             match (stand, entry.status) {
                 (None, RelationStatus::Pending) => friends.add(from, to).await.map(|_| 1),
                 (None, RelationStatus::Accepted) => {
@@ -217,12 +217,12 @@ impl Load<'_> {
     async fn group(&self, entry: &GroupEntry) -> Result<usize, FixtureError> {
         let (id, owner) = (entry.id.id(self.name()), entry.owner.id(self.name()));
         let made = patiently(async || {
-            let there = self.seeder.repositories.groups.find(id).await?;
+            let there = self.seeder.repositories.store.groups().find(id).await?;
             let made = usize::from(there.is_none());
             let group = match there {
                 Some(group) => group,
                 None => {
-                    self.seeder.repositories.groups.create(&self.new_group(entry), None).await?
+                    self.seeder.services.groups.rules.create(&self.new_group(entry), None).await?
                 }
             };
             if let (Some(picture), None) = (&entry.picture, group.picture) {

@@ -1,28 +1,25 @@
 //! Members: one row per member and conversation. Whoever has left or was removed has no row.
 
-mod changes;
 mod receipts;
-pub(super) mod shown;
+pub(in crate::repositories) mod shown;
 mod users;
 
 use std::collections::HashSet;
 
-use mongodb::ClientSession;
 use mongodb::bson::{Binary, Document, doc};
-use mongodb::error::Error as DriverError;
 use serde::{Deserialize, Serialize};
 
-use super::bson::{date, id, optional_date, pair, raw};
-use super::store::{Collection, Store, all, within};
+use crate::repositories::bson::{date, id, optional_date, pair, raw};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Role};
 use crate::domain::groups::GroupPosition;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
+use crate::repositories::store::Table;
 
 /// A row of `members`; its key is the conversation's id, then the user's.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct MemberRow {
+pub(in crate::repositories) struct MemberRow {
     #[serde(rename = "_id")]
     key: Binary,
     #[serde(with = "id")]
@@ -49,7 +46,7 @@ pub(super) struct MemberRow {
 
 impl MemberRow {
     /// The row of someone who is the `place`th in the group.
-    pub(super) fn at_place(member: Membership, place: u32) -> Self {
+    pub(in crate::repositories) fn at_place(member: Membership, place: u32) -> Self {
         Self { place, ..member.into() }
     }
 }
@@ -95,12 +92,12 @@ impl From<MemberRow> for Membership {
 }
 
 /// The key of a user's row in a conversation.
-pub(super) fn key(conversation: ConversationId, user: UserId) -> Binary {
+pub(in crate::repositories) fn key(conversation: ConversationId, user: UserId) -> Binary {
     raw(pair(&conversation, &user))
 }
 
 /// What a user's row in a direct conversation holds when its first message makes it.
-pub(super) fn begun_direct(
+pub(in crate::repositories) fn begun_direct(
     conversation: ConversationId,
     user: UserId,
     joined_at: Timestamp,
@@ -112,39 +109,34 @@ pub(super) fn begun_direct(
     }
 }
 
-/// The collection `members`.
-#[derive(Debug, Clone)]
-pub struct Members {
-    rows: Collection<MemberRow>,
-}
+/// The collection `members`, for one command.
+pub struct Members<'a>(Table<'a, MemberRow>);
 
-impl Members {
-    /// The members of a store.
-    #[must_use]
-    pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("members") }
+impl<'a> Members<'a> {
+    pub(super) fn new(table: Table<'a, MemberRow>) -> Self {
+        Self(table)
     }
 
     /// A user's place in a conversation; `None` for outsiders.
     pub async fn find(
-        &self,
+        self,
         conversation: ConversationId,
         user: UserId,
     ) -> Result<Option<Membership>> {
-        let row = self.rows.find_one(doc! { "_id": key(conversation, user) });
-        Ok(within(&self.rows, row).await?.map(Membership::from))
+        let row = self.0.one(doc! { "_id": key(conversation, user) }).await?;
+        Ok(row.map(Membership::from))
     }
 
     /// Everyone in a conversation, the first to join first.
-    pub async fn all(&self, conversation: ConversationId) -> Result<Vec<Membership>> {
+    pub async fn all(self, conversation: ConversationId) -> Result<Vec<Membership>> {
         let everyone = doc! { "conversation_id": conversation };
-        let rows = all(&self.rows, self.rows.find(everyone).sort(seniority())).await?;
+        let rows = self.0.sorted(seniority()).all(everyone).await?;
         Ok(rows.into_iter().map(Membership::from).collect())
     }
 
     /// Up to `count` of a user's places in groups, the last joined first, from after `before` on.
     pub async fn groups_of(
-        &self,
+        self,
         user: UserId,
         before: Option<GroupPosition>,
         count: usize,
@@ -158,108 +150,101 @@ impl Members {
             wanted.insert("$or", vec![doc! { "joined_at": { "$lt": before.joined_at } }, same]);
         }
         // The index finds them; sorting these few hundred rows at most needs none.
-        let rows = self
-            .rows
-            .find(wanted)
-            .sort(doc! { "joined_at": -1, "conversation_id": -1 })
-            .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        Ok(all(&self.rows, rows).await?.into_iter().map(Membership::from).collect())
+        let newest_first = doc! { "joined_at": -1, "conversation_id": -1 };
+        let rows = self.0.sorted(newest_first).first(count).all(wanted).await?;
+        Ok(rows.into_iter().map(Membership::from).collect())
     }
 
     /// Those of some users who are in a conversation, in no order.
     pub async fn some(
-        &self,
+        self,
         conversation: ConversationId,
         users: &[UserId],
     ) -> Result<Vec<Membership>> {
         let keys: Vec<Binary> = users.iter().map(|user| key(conversation, *user)).collect();
-        let rows = all(&self.rows, self.rows.find(doc! { "_id": { "$in": keys } })).await?;
+        let rows = self.0.all(doc! { "_id": { "$in": keys } }).await?;
         Ok(rows.into_iter().map(Membership::from).collect())
     }
 
     /// Whether a user is in any of these conversations.
-    pub async fn any_of(&self, conversations: &[ConversationId], user: UserId) -> Result<bool> {
+    pub async fn any_of(self, conversations: &[ConversationId], user: UserId) -> Result<bool> {
         let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
-        let rows = self.rows.clone_with_type::<Document>();
-        let row = rows.find_one(doc! { "_id": { "$in": keys } }).projection(doc! { "_id": 1 });
-        Ok(within(&rows, row).await?.is_some())
+        let keys_only = self.0.only::<Document>(doc! { "_id": 1 });
+        Ok(keys_only.one(doc! { "_id": { "$in": keys } }).await?.is_some())
     }
 
     /// Which of some conversations a user has a place in.
     pub async fn places(
-        &self,
+        self,
         user: UserId,
         conversations: &[ConversationId],
     ) -> Result<HashSet<ConversationId>> {
         let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
-        let rows = all(&self.rows, self.rows.find(doc! { "_id": { "$in": keys } })).await?;
+        let rows = self.0.all(doc! { "_id": { "$in": keys } }).await?;
         Ok(rows.into_iter().map(|row| Membership::from(row).conversation).collect())
     }
 
-    /// As [`Members::find`], inside a transaction.
-    pub(super) async fn find_in(
-        &self,
-        session: &mut ClientSession,
+    /// Who has had this role in a conversation for longest.
+    pub async fn senior(
+        self,
         conversation: ConversationId,
-        user: UserId,
-    ) -> Result<Option<Membership>, DriverError> {
-        let row = self.rows.find_one(doc! { "_id": key(conversation, user) });
-        Ok(row.session(session).await?.map(Membership::from))
+        role: Role,
+    ) -> Result<Option<Membership>> {
+        let candidates = doc! { "conversation_id": conversation, "role": word(role) };
+        Ok(self.0.sorted(seniority()).one(candidates).await?.map(Membership::from))
     }
 
     /// Mutes a conversation for a user, or ends that; whether they are in it.
     pub async fn mute(
-        &self,
+        self,
         conversation: ConversationId,
         user: UserId,
         until: Option<Timestamp>,
     ) -> Result<bool> {
         let row = doc! { "_id": key(conversation, user) };
-        let set = doc! { "$set": { "muted_until": until } };
-        Ok(within(&self.rows, self.rows.update_one(row, set)).await?.matched_count == 1)
+        self.0.update(row, doc! { "$set": { "muted_until": until } }).await
     }
 
-    /// Lets people in.
-    pub(super) async fn insert_in(
-        &self,
-        session: &mut ClientSession,
-        rows: Vec<MemberRow>,
-    ) -> Result<(), DriverError> {
-        self.rows.insert_many(rows).session(session).await?;
-        Ok(())
+    /// Lets people in. Each comes with a number that tells apart who joined a group in the same
+    /// millisecond.
+    pub async fn insert(self, members: impl IntoIterator<Item = (Membership, u32)>) -> Result<()> {
+        let rows = members.into_iter().map(|(member, place)| MemberRow::at_place(member, place));
+        self.0.insert_all(rows.collect()).await
+    }
+
+    /// Gives a member another role.
+    pub async fn give_role(self, member: &Membership, role: Role) -> Result<()> {
+        let row = doc! { "_id": key(member.conversation, member.user) };
+        self.0.update(row, doc! { "$set": { "role": word(role) } }).await.map(|_| ())
     }
 
     /// Lets someone go.
-    pub(super) async fn delete_in(
-        &self,
-        session: &mut ClientSession,
-        member: &Membership,
-    ) -> Result<(), DriverError> {
-        let row = doc! { "_id": key(member.conversation, member.user) };
-        self.rows.delete_one(row).session(session).await?;
-        Ok(())
+    pub async fn delete(self, member: &Membership) -> Result<()> {
+        self.0.delete(doc! { "_id": key(member.conversation, member.user) }).await
     }
 
-    /// Gives the group to the admin who joined first, else to the member who did: the new owner.
-    /// `None` if nobody is left.
-    pub(super) async fn promote_in(
-        &self,
-        session: &mut ClientSession,
-        conversation: ConversationId,
-    ) -> Result<Option<UserId>, DriverError> {
-        let owner = doc! { "$set": { "role": "owner" } };
-        for role in ["admin", "member"] {
-            let candidates = doc! { "conversation_id": conversation, "role": role };
-            let row = self.rows.find_one_and_update(candidates, owner.clone()).sort(seniority());
-            if let Some(row) = row.session(&mut *session).await? {
-                return Ok(Some(row.user_id));
-            }
-        }
-        Ok(None)
+    /// Lets everyone go.
+    pub async fn delete_of(self, conversation: ConversationId) -> Result<()> {
+        self.0.delete_all(doc! { "conversation_id": conversation }).await
+    }
+
+    /// What waits for someone in a direct conversation waits no more; it stays unread.
+    pub async fn stop_waiting(self, conversation: ConversationId, user: UserId) -> Result<()> {
+        let change = doc! { "$unset": { "waiting_at": "", "waiting_seq": "" } };
+        self.0.update(doc! { "_id": key(conversation, user) }, change).await.map(|_| ())
     }
 }
 
 /// The first to join first.
 fn seniority() -> Document {
     doc! { "joined_at": 1, "place": 1, "_id": 1 }
+}
+
+/// A role as rows have it.
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "owner",
+        Role::Admin => "admin",
+        Role::Member => "member",
+    }
 }

@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::error::Error as DriverError;
 use serde::Deserialize;
 
 use super::{Members, key};
@@ -16,7 +14,6 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::bson::optional_date;
-use crate::repositories::store::within;
 
 /// After which nobody is still about to look whether the block under which a mark moved has been
 /// taken back meanwhile: what is kept then, without a block, an instance that ended has left.
@@ -52,29 +49,18 @@ pub(in crate::repositories) fn reveal(at: Timestamp) -> Document {
     doc! { "$set": { "shown": { "$cond": [is_left, "$$REMOVE", "$shown"] } } }
 }
 
-impl Members {
+impl Members<'_> {
     /// Shows two users again how far the other is in their conversation, as no block is left.
-    pub(in crate::repositories) async fn show_marks(
-        &self,
-        session: &mut ClientSession,
-        one: UserId,
-        other: UserId,
-    ) -> Result<(), DriverError> {
+    pub async fn show_marks(self, one: UserId, other: UserId) -> Result<()> {
         let conversation = ConversationId::direct(one, other);
         let both = vec![key(conversation, one), key(conversation, other)];
         let hidden = doc! { "_id": { "$in": both }, "shown": { "$exists": true } };
-        self.rows.update_many(hidden, shown()).session(session).await?;
-        Ok(())
+        self.0.update_all(hidden, shown()).await.map(|_| ())
     }
 
     /// Shows again how far a member is.
-    pub(in crate::repositories) async fn show_marks_of(
-        &self,
-        conversation: ConversationId,
-        user: UserId,
-    ) -> Result<()> {
-        let row = doc! { "_id": key(conversation, user) };
-        within(&self.rows, self.rows.update_one(row, shown())).await.map(|_| ())
+    pub async fn show_marks_of(self, conversation: ConversationId, user: UserId) -> Result<()> {
+        self.0.update(doc! { "_id": key(conversation, user) }, shown()).await.map(|_| ())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::repositories::bson::{binary, date, id, optional_id, pair};
 /// What there is between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Status {
+pub(in crate::repositories) enum Status {
     /// Asked, not answered.
     Pending,
     /// Friends.
@@ -23,24 +23,24 @@ pub(super) enum Status {
 
 /// That one of the two has blocked the other.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct BlockedBy {
+pub(in crate::repositories) struct BlockedBy {
     /// Who: the lower or the higher of the two, as the field that this is in says. Here for the
     /// index that one's own blocks are found by.
     #[serde(with = "id")]
     by: UserId,
     #[serde(with = "date")]
-    pub(super) at: Timestamp,
+    at: Timestamp,
 }
 
 /// A row of `relations`; its key is the lower of the two ids, then the higher.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Row {
+pub struct Row {
     #[serde(rename = "_id")]
     pub(super) key: Binary,
     /// Who asked first; of blocks nobody.
     #[serde(with = "optional_id", default)]
     requested_by: Option<UserId>,
-    pub(super) status: Status,
+    status: Status,
     #[serde(with = "date")]
     since: Timestamp,
     /// Each of the two, with how it stands for them: what the lists are found by.
@@ -53,7 +53,7 @@ pub(super) struct Row {
 
 impl Row {
     /// What is left of a request of `from` to `to`, accepted or not.
-    pub(super) fn stood(from: UserId, to: UserId, accepted: bool, since: Timestamp) -> Self {
+    pub(in crate::repositories) fn stood(from: UserId, to: UserId, accepted: bool, since: Timestamp) -> Self {
         let (status, views) = if accepted {
             let views = [(to, Standing::Accepted), (from, Standing::Accepted)];
             (Status::Accepted, views)
@@ -73,7 +73,8 @@ impl Row {
     }
 
     /// How the other one stands with one of the two; `None` where one has blocked the other.
-    pub(super) fn standing(&self, reader: UserId) -> Option<Standing> {
+    #[must_use]
+    pub fn standing(&self, reader: UserId) -> Option<Standing> {
         match self.status {
             Status::Accepted => Some(Standing::Accepted),
             Status::Pending if self.requested_by == Some(reader) => Some(Standing::Outgoing),
@@ -84,29 +85,50 @@ impl Row {
 
     /// The relation as one of the two sees it; `None` for blocks, and if its key is not of two
     /// ids.
-    pub(super) fn seen_by(&self, reader: UserId) -> Option<Relation> {
+    #[must_use]
+    pub fn seen_by(&self, reader: UserId) -> Option<Relation> {
         let (user, standing) = (self.other_than(reader)?, self.standing(reader)?);
         Some(Relation { user, standing, since: self.since })
     }
 
     /// The other one of the two; `None` if the key is not of two ids.
-    pub(super) fn other_than(&self, reader: UserId) -> Option<UserId> {
-        let low: [u8; 16] = self.key.bytes.get(..16)?.try_into().ok()?;
-        let high: [u8; 16] = self.key.bytes.get(16..)?.try_into().ok()?;
-        let (low, high) = (UserId::from_bytes(low), UserId::from_bytes(high));
-        Some(if low == reader { high } else { low })
+    #[must_use]
+    pub fn other_than(&self, reader: UserId) -> Option<UserId> {
+        other_in(&self.key, reader)
     }
 
     /// Since when one of the two has blocked the other.
-    pub(super) fn blocked_by(&self, blocker: UserId) -> Option<Timestamp> {
+    #[must_use]
+    pub fn blocked_by(&self, blocker: UserId) -> Option<Timestamp> {
         let blocks = [self.low_block, self.high_block].into_iter().flatten();
         blocks.filter(|block| block.by == blocker).map(|block| block.at).next()
     }
 
+    /// Whether they are friends.
+    #[must_use]
+    pub fn is_friendship(&self) -> bool {
+        self.status == Status::Accepted
+    }
+
+    /// Whether one of the two has blocked the other.
+    #[must_use]
+    pub fn is_block(&self) -> bool {
+        self.status == Status::Blocked
+    }
+
     /// Whether nobody has blocked anybody (any more).
-    pub(super) fn has_no_block(&self) -> bool {
+    #[must_use]
+    pub fn has_no_block(&self) -> bool {
         self.low_block.is_none() && self.high_block.is_none()
     }
+}
+
+/// The other one of the two of a key; `None` if it is not of two ids.
+pub(super) fn other_in(key: &Binary, reader: UserId) -> Option<UserId> {
+    let low: [u8; 16] = key.bytes.get(..16)?.try_into().ok()?;
+    let high: [u8; 16] = key.bytes.get(16..)?.try_into().ok()?;
+    let (low, high) = (UserId::from_bytes(low), UserId::from_bytes(high));
+    Some(if low == reader { high } else { low })
 }
 
 /// The field for the block of `blocker`.
@@ -145,6 +167,12 @@ fn view_bytes(user: UserId, standing: Standing) -> Vec<u8> {
 /// The entry of `views` for a pair with a block: in no list, but among all that a user has.
 fn blocked_view(user: UserId) -> Bson {
     binary(coded_view(user, 3))
+}
+
+/// Finds all that a user has with anyone.
+pub(super) fn all_views(user: UserId) -> Document {
+    let view = |code| binary(coded_view(user, code));
+    doc! { "views": { "$elemMatch": { "$gte": view(0), "$lte": view(u8::MAX) } } }
 }
 
 fn coded_view(user: UserId, code: u8) -> Vec<u8> {

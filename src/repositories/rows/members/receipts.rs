@@ -10,7 +10,6 @@ use crate::domain::conversations::Receipt;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::bson::{id, optional_date};
-use crate::repositories::store::all;
 
 /// How far a member is.
 #[derive(Debug, Deserialize)]
@@ -38,11 +37,11 @@ impl ReceiptRow {
     }
 }
 
-impl Members {
+impl Members<'_> {
     /// How far up to `count` members are, as a reader is shown it, in the order of their ids, from
     /// after `after` on.
     pub async fn receipts(
-        &self,
+        self,
         conversation: ConversationId,
         reader: UserId,
         after: Option<UserId>,
@@ -54,11 +53,8 @@ impl Members {
             Some(after) => range.insert("$gt", key(conversation, after)),
             None => range.insert("$gte", bound([0; 16])),
         };
-        let rows = self.rows.clone_with_type::<ReceiptRow>();
-        let rows = rows
-            .find(doc! { "_id": range })
-            .sort(doc! { "_id": 1 })
-            .limit(i64::try_from(count).unwrap_or(i64::MAX));
-        Ok(all(&self.rows, rows).await?.into_iter().map(|row| row.seen_by(reader)).collect())
+        let rows = self.0.of::<ReceiptRow>().sorted(doc! { "_id": 1 }).first(count);
+        let rows = rows.all(doc! { "_id": range }).await?;
+        Ok(rows.into_iter().map(|row| row.seen_by(reader)).collect())
     }
 }

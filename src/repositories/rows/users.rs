@@ -1,0 +1,89 @@
+//! What accounts count: groups that each is in, groups and friendship requests that it has made.
+//! Raised in the transaction that they limit.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use mongodb::bson::{Document, doc};
+use serde::Deserialize;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::groups::MAX_GROUPS_OF_A_USER;
+use crate::domain::ids::UserId;
+use crate::error::Result;
+use crate::repositories::bson::{id, optional_date};
+use crate::repositories::store::Table;
+
+/// How many groups someone has made, and since when.
+#[derive(Debug, Deserialize)]
+pub struct Made {
+    /// The groups, deleted ones included.
+    pub groups_made: u32,
+    /// When the first of them was made.
+    #[serde(with = "optional_date", default)]
+    pub groups_since: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Known {
+    #[serde(rename = "_id", with = "id")]
+    id: UserId,
+}
+
+/// The collection `users`, for one command.
+pub struct Users<'a>(Table<'a, Document>);
+
+impl<'a> Users<'a> {
+    pub(super) fn new(table: Table<'a, Document>) -> Self {
+        Self(table)
+    }
+
+    /// Counts one group more that someone makes, from 1 again where the first was made longer than
+    /// `within` ago: the count after; `None` if there is no such account.
+    pub async fn count_made(
+        self,
+        user: UserId,
+        within: Duration,
+        at: Timestamp,
+    ) -> Result<Option<Made>> {
+        let lately = doc! { "$gt": ["$groups_since", at.minus(within)] };
+        let made = doc! { "$add": [{ "$ifNull": ["$groups_made", 0_i64] }, 1_i64] };
+        let counted = vec![doc! { "$set": {
+            "groups_made": { "$cond": [lately.clone(), made, 1_i64] },
+            "groups_since": { "$cond": [lately, "$groups_since", at] },
+        } }];
+        let fields = doc! { "groups_made": 1, "groups_since": 1 };
+        self.0.only::<Made>(fields).change(doc! { "_id": user }, counted).await
+    }
+
+    /// Counts one friendship request more that someone has made. What it counts nobody reads: it makes
+    /// requests of one account conflict, so that each sees those before it.
+    pub async fn count_request(self, user: UserId) -> Result<()> {
+        let more = doc! { "$inc": { "requests": 1_i64 } };
+        self.0.update(doc! { "_id": user }, more).await.map(|_| ())
+    }
+
+    /// Counts users, each named once, into one group more, as far as they can be added and are in
+    /// fewer than one may be in: how many that were.
+    pub async fn count_into_group(self, users: &[UserId]) -> Result<u64> {
+        let mut free = addable(users);
+        free.insert("group_count", doc! { "$lt": MAX_GROUPS_OF_A_USER });
+        self.0.update_all(free, doc! { "$inc": { "group_count": 1 } }).await
+    }
+
+    /// Counts users, each named once, out of a group.
+    pub async fn count_out_of_group(self, users: &[UserId]) -> Result<()> {
+        let counted = doc! { "_id": { "$in": users.to_vec() }, "group_count": { "$gt": 0 } };
+        self.0.update_all(counted, doc! { "$inc": { "group_count": -1 } }).await.map(|_| ())
+    }
+
+    /// Those of some users who are accounts that can be added to a group.
+    pub async fn addable(self, users: &[UserId]) -> Result<HashSet<UserId>> {
+        let rows = self.0.only::<Known>(doc! { "_id": 1 }).all(addable(users)).await?;
+        Ok(rows.into_iter().map(|row| row.id).collect())
+    }
+}
+
+fn addable(users: &[UserId]) -> Document {
+    doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null }
+}

@@ -1,0 +1,188 @@
+//! A collection as a row module reaches it: each command runs alone, under a deadline of its own,
+//! or in a transaction.
+
+use mongodb::bson::Document;
+use mongodb::options::{
+    CountOptions, FindOneAndUpdateOptions, FindOneOptions, FindOptions, ReturnDocument,
+    UpdateModifications,
+};
+use mongodb::{ClientSession, Collection};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::pool::Pool;
+use super::{Store, Tx, all, all_in, within};
+use crate::error::{Error, Result};
+
+/// Where a command runs.
+enum At<'a> {
+    /// By itself, in a place of this pool.
+    Alone(&'a Pool),
+    /// In a transaction.
+    In(&'a mut ClientSession),
+}
+
+/// A collection, for one command.
+pub(in crate::repositories) struct Table<'a, T: Send + Sync> {
+    rows: Collection<T>,
+    at: At<'a>,
+    order: Option<Document>,
+    limit: Option<i64>,
+    fields: Option<Document>,
+}
+
+impl Store {
+    pub(in crate::repositories) fn table<T: Send + Sync>(&self, name: &str) -> Table<'_, T> {
+        Table::new(self.database.collection(name), At::Alone(&self.pool))
+    }
+}
+
+impl Tx {
+    pub(in crate::repositories) fn table<T: Send + Sync>(&mut self, name: &str) -> Table<'_, T> {
+        let (database, session) = self.parts();
+        Table::new(database.collection(name), At::In(session))
+    }
+}
+
+/// Runs an action of the driver where its table says.
+macro_rules! run {
+    ($at:expr, $action:expr) => {
+        match $at {
+            At::Alone(pool) => within(pool, $action).await,
+            At::In(session) => $action.session(session).await.map_err(Error::from),
+        }
+    };
+}
+
+impl<'a, T: Send + Sync> Table<'a, T> {
+    fn new(rows: Collection<T>, at: At<'a>) -> Self {
+        Self { rows, at, order: None, limit: None, fields: None }
+    }
+
+    /// In this order.
+    pub fn sorted(self, order: Document) -> Self {
+        Self { order: Some(order), ..self }
+    }
+
+    /// At most so many.
+    pub fn first(self, count: usize) -> Self {
+        Self { limit: Some(i64::try_from(count).unwrap_or(i64::MAX)), ..self }
+    }
+
+    /// Its rows read as another type.
+    pub fn of<U: Send + Sync>(self) -> Table<'a, U> {
+        let Self { rows, at, order, limit, fields } = self;
+        Table { rows: rows.clone_with_type(), at, order, limit, fields }
+    }
+
+    /// Only these fields of each row, read as another type.
+    pub fn only<U: Send + Sync>(self, fields: Document) -> Table<'a, U> {
+        Table { fields: Some(fields), ..self.of() }
+    }
+
+    /// Changes the first row that fits; whether there is one.
+    pub async fn update(
+        self,
+        filter: Document,
+        change: impl Into<UpdateModifications>,
+    ) -> Result<bool> {
+        let updated: Result<_> = run!(self.at, self.rows.update_one(filter, change));
+        Ok(updated?.matched_count == 1)
+    }
+
+    /// Changes all rows that fit; how many there are.
+    pub async fn update_all(self, filter: Document, change: Document) -> Result<u64> {
+        let updated: Result<_> = run!(self.at, self.rows.update_many(filter, change));
+        Ok(updated?.matched_count)
+    }
+
+    /// Deletes the row that fits, if there is one.
+    pub async fn delete(self, filter: Document) -> Result<()> {
+        let deleted: Result<_> = run!(self.at, self.rows.delete_one(filter));
+        deleted.map(|_| ())
+    }
+
+    /// Deletes all rows that fit.
+    pub async fn delete_all(self, filter: Document) -> Result<()> {
+        let deleted: Result<_> = run!(self.at, self.rows.delete_many(filter));
+        deleted.map(|_| ())
+    }
+
+    /// How many rows fit, counted up to the limit if there is one.
+    pub async fn count(self, filter: Document) -> Result<u64> {
+        let limit = self.limit.and_then(|limit| u64::try_from(limit).ok());
+        let options = CountOptions::builder().limit(limit).build();
+        run!(self.at, self.rows.count_documents(filter).with_options(options))
+    }
+}
+
+impl<T: DeserializeOwned + Unpin + Send + Sync> Table<'_, T> {
+    /// A row that fits: the first in order.
+    pub async fn one(self, filter: Document) -> Result<Option<T>> {
+        let options = FindOneOptions::builder().sort(self.order).projection(self.fields).build();
+        run!(self.at, self.rows.find_one(filter).with_options(options))
+    }
+
+    /// The rows that fit.
+    pub async fn all(self, filter: Document) -> Result<Vec<T>> {
+        let options = FindOptions::builder().sort(self.order).limit(self.limit);
+        let options = options.projection(self.fields).build();
+        let find = self.rows.find(filter).with_options(options);
+        match self.at {
+            At::Alone(pool) => all(pool, find).await,
+            At::In(session) => {
+                let found = find.session(&mut *session).await?;
+                Ok(all_in(session, found).await?)
+            }
+        }
+    }
+
+    /// Changes the first row that fits; that row after it.
+    pub async fn change(
+        self,
+        filter: Document,
+        change: impl Into<UpdateModifications>,
+    ) -> Result<Option<T>> {
+        let options = FindOneAndUpdateOptions::builder().sort(self.order);
+        let options = options.projection(self.fields).return_document(ReturnDocument::After);
+        let options = options.build();
+        run!(self.at, self.rows.find_one_and_update(filter, change).with_options(options))
+    }
+
+    /// Changes the row that fits, or makes one: the row before.
+    pub async fn upsert(
+        self,
+        filter: Document,
+        change: impl Into<UpdateModifications>,
+    ) -> Result<Option<T>> {
+        run!(self.at, self.rows.find_one_and_update(filter, change).upsert(true))
+    }
+
+    /// Deletes the row that fits: what it was.
+    pub async fn take(self, filter: Document) -> Result<Option<T>> {
+        run!(self.at, self.rows.find_one_and_delete(filter))
+    }
+}
+
+impl<T: Serialize + Send + Sync> Table<'_, T> {
+    /// Puts a row there.
+    pub async fn insert(self, row: T) -> Result<()> {
+        let inserted: Result<_> = run!(self.at, self.rows.insert_one(row));
+        inserted.map(|_| ())
+    }
+
+    /// Puts rows there; nothing happens if there are none.
+    pub async fn insert_all(self, rows: Vec<T>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let inserted: Result<_> = run!(self.at, self.rows.insert_many(rows));
+        inserted.map(|_| ())
+    }
+
+    /// Puts a row in the place of the one that fits, or where there is none.
+    pub async fn put(self, filter: Document, row: T) -> Result<()> {
+        let put: Result<_> = run!(self.at, self.rows.replace_one(filter, row).upsert(true));
+        put.map(|_| ())
+    }
+}

@@ -1,0 +1,98 @@
+//! The rules of groups: who may change what, what must hold, who is told. Each change is one
+//! transaction.
+
+mod create;
+mod join;
+mod leave;
+mod roles;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::conversations::Membership;
+use crate::domain::events::{Event, Happening};
+use crate::domain::groups::{Group, GroupChange, not_a_picture, only_managers};
+use crate::domain::ids::{GroupId, UserId};
+use crate::error::{Error, Result};
+use crate::repositories::Repositories;
+use crate::repositories::attachment_uses::{AttachmentUses, Use};
+use crate::repositories::store::{Store, Tx};
+use crate::repositories::turns::Turns;
+
+/// Changes groups; clones take their turns together.
+#[derive(Debug, Clone)]
+pub struct GroupRules {
+    store: Store,
+    uses: AttachmentUses,
+    turns: Turns,
+}
+
+impl GroupRules {
+    /// The rules over these repositories.
+    #[must_use]
+    pub fn new(repositories: &Repositories) -> Self {
+        let repositories = repositories.clone();
+        Self { store: repositories.store, uses: repositories.attachment_uses, turns: Turns::new() }
+    }
+
+    /// Changes name or picture on behalf of a member who may: the group after. What is so already
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// Not found for outsiders, forbidden for plain members; the store is away.
+    pub async fn update(
+        &self,
+        group: GroupId,
+        by: UserId,
+        change: &GroupChange,
+        at: Timestamp,
+    ) -> Result<Group> {
+        let (this, change) = (self.clone(), change.clone());
+        self.store
+            .transact(async move |tx| {
+                manager(tx, group, by).await?;
+                let before = tx.groups().find(group).await?.ok_or_else(Error::not_found)?;
+                if is_so(&before, &change) {
+                    return Ok(before);
+                }
+                let after = tx.groups().set(group, &change, at).await?;
+                let after = after.ok_or_else(Error::not_found)?;
+                let (old, new) = (picture_use(&before), picture_use(&after));
+                if old != new {
+                    this.uses.remove(tx, old, at).await?;
+                    if !this.uses.add(tx, new).await? {
+                        return Err(not_a_picture());
+                    }
+                }
+                let updated = Happening::among(group, Event::GroupUpdated { group });
+                tx.events().add([updated], at).await?;
+                Ok(after)
+            })
+            .await
+    }
+}
+
+/// Whether a change would change nothing.
+fn is_so(group: &Group, change: &GroupChange) -> bool {
+    let own = group.picture.as_ref().map(|picture| picture.id);
+    let same_picture = change
+        .picture
+        .as_ref()
+        .is_none_or(|picture| picture.as_ref().map(|picture| picture.id) == own);
+    same_picture && change.name.as_ref().is_none_or(|name| name.as_str() == group.name)
+}
+
+/// That the picture, if there is one, is in use here.
+fn picture_use(group: &Group) -> Option<Use> {
+    let picture = group.picture.as_ref()?;
+    Some(Use::picture(picture.id, group.id))
+}
+
+/// The place of a member.
+async fn member(tx: &mut Tx, group: GroupId, user: UserId) -> Result<Membership> {
+    tx.members().find(group.into(), user).await?.ok_or_else(Error::not_found)
+}
+
+/// The place of a member who manages the group.
+async fn manager(tx: &mut Tx, group: GroupId, user: UserId) -> Result<Membership> {
+    let member = member(tx, group, user).await?;
+    if member.role.manages() { Ok(member) } else { Err(only_managers()) }
+}
