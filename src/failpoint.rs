@@ -54,7 +54,6 @@ fn action(name: &str) -> Option<String> {
 }
 
 #[cfg(not(feature = "failpoints"))]
-#[expect(clippy::unnecessary_wraps, reason = "the same signature as with failpoints")]
 fn action(_: &str) -> Option<String> {
     None
 }

@@ -4,7 +4,7 @@ use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, id};
-use super::store::{Collection, Store, Tx, all, all_in, within};
+use super::store::{Collection, Store, Tx, all, all_in, older, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{InboxPosition, Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, UserId};
@@ -116,8 +116,7 @@ impl Conversations {
     ) -> mongodb::error::Result<Vec<ConversationRow>> {
         let mut wanted = doc! { "members": user };
         if let Some(InboxPosition { at, id }) = before {
-            let same = doc! { "last_at": at, "_id": { "$lt": id } };
-            wanted.insert("$or", vec![doc! { "last_at": { "$lt": at } }, same]);
+            wanted.insert("$or", older(["last_at", "_id"], [at.into(), id.into()]));
         }
         let find = self.rows.find(wanted).sort(doc! { "last_at": -1, "_id": -1 }).limit(limit);
         let found = find.session(tx.session()).await?;

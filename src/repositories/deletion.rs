@@ -1,7 +1,7 @@
 //! The end of an account: one transaction after which it is gone for everyone. What is left of it
 //! elsewhere goes afterwards, see [`super::departures`].
 
-use mongodb::bson::{Bson, doc};
+use mongodb::bson::doc;
 
 use super::accounts::Accounts;
 use super::store::Tx;
@@ -10,25 +10,27 @@ use crate::domain::clock::Timestamp;
 use crate::error::Result;
 
 impl Accounts {
-    /// Deletes an account whose password has this hash: no address, no password, no session, no
-    /// mail any more; the name is kept from others for a while. `false` if the password is another
-    /// by now, or the account is gone.
+    /// Deletes an account whose password has this hash: no session and no mail any more, and of its
+    /// row nothing but what the tombstone names. `false` if the password is another by now, or the
+    /// account is gone.
     ///
     /// # Errors
     /// When the store is away; the account is then gone or as it was.
     pub async fn delete(&self, known: &Credentials, now: Timestamp) -> Result<bool> {
         let user = known.user.id;
         let (this, unchanged) = (self.clone(), known.unchanged(now));
-        let gone = doc! {
-            "$set": {
-                "deleted_at": now, "cleanup": true,
-                "picture": Bson::Null, "pending_email": Bson::Null,
-            },
-            "$unset": {
-                "username": "", "email": "", "email_key": "", "password_hash": "",
-                "address_keys": "", "former_emails": "", "networks": "",
-            },
-        };
+        let gone = vec![doc! { "$replaceWith": {
+            "_id": "$_id",
+            // Kept from others for a while.
+            "username_key": "$username_key",
+            // It is still shown, as a deleted one, where it has written.
+            "verified": "$verified",
+            // Counted down as it leaves them.
+            "group_count": "$group_count",
+            "created_at": "$created_at",
+            "deleted_at": now,
+            "cleanup": true,
+        } }];
         self.store
             .transact(async move |tx: &mut Tx| {
                 let update = this.users.rows.find_one_and_update(unchanged.clone(), gone.clone());

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::standing::Standing;
 use self::standing::{Confirmation, standing};
 use super::bson::{date, id};
-use super::store::{Collection, PrimaryWatch, Store, Tx, all, all_in, within};
+use super::store::{Collection, PrimaryWatch, Store, Tx, all, all_in, older, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{Device, Session, network_of};
@@ -173,9 +173,7 @@ impl Sessions {
     ) -> Result<Vec<Session>> {
         let mut filter = doc! { "user_id": user, "expires_at": { "$gt": now } };
         if let Some((at, id)) = after {
-            let older = doc! { "created_at": { "$lt": at } };
-            let beside = doc! { "created_at": at, "_id": { "$lt": id } };
-            filter.insert("$or", vec![older, beside]);
+            filter.insert("$or", older(["created_at", "_id"], [at.into(), id.into()]));
         }
         let rows = self.rows.find(filter).sort(doc! { "created_at": -1, "_id": -1 });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

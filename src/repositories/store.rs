@@ -21,7 +21,7 @@ use self::pool::Pool;
 use self::pool::observe_checkouts;
 pub(super) use self::pool::{Collection, Pooled};
 pub(super) use self::primary::PrimaryWatch;
-pub(super) use self::table::Table;
+pub(super) use self::table::{Table, older};
 pub use self::transaction::Tx;
 use self::transaction::is_transient;
 pub(super) use self::transaction::{again, again_if_taken, give_up};

@@ -92,6 +92,25 @@ async fn the_account_is_gone_at_once_on_every_instance() {
 }
 
 #[tokio::test]
+async fn of_its_row_a_tombstone_is_left() {
+    let app = TestApp::spawn().await;
+    let ada = app.user("ada").await;
+    app.login(&ada.email, &ada.password).await;
+    let rows = app.database().await.collection::<Document>("users");
+    // What a later natter may keep there as well.
+    let row = doc! { "_id": bytes(&ada) };
+    let language = doc! { "$set": { "language": "fr" } };
+    assert_eq!(rows.update_one(row.clone(), language).await.expect("set").modified_count, 1);
+    delete(&ada).await;
+    let left = rows.find_one(row).await.expect("an answer").expect("a tombstone");
+    let mut left: Vec<&str> = left.keys().map(String::as_str).collect();
+    left.sort_unstable();
+    let named =
+        ["_id", "cleanup", "created_at", "deleted_at", "group_count", "username_key", "verified"];
+    assert_eq!(left, named);
+}
+
+#[tokio::test]
 async fn its_address_is_free_at_once_and_its_name_after_thirty_days() {
     let app = TestApp::spawn().await;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);

@@ -8,7 +8,7 @@ use crate::domain::ids::UserId;
 use crate::domain::notifications::NotificationPosition;
 use crate::error::Result;
 use crate::repositories::rows::members;
-use crate::repositories::store::within;
+use crate::repositories::store::{older, within};
 
 impl MarksRepository {
     /// The direct conversations in which something waits for a user, the latest first, from after
@@ -27,9 +27,8 @@ impl MarksRepository {
             // At the same moment the ids decide, which begin alike; the caller cuts exactly.
             waiting.insert("waiting_at", doc! { "$lte": before.at });
             if let Some(conversation) = before.id.conversation() {
-                let later = doc! { "_id": { "$lt": members::key(conversation, user) } };
-                let earlier = doc! { "waiting_at": { "$lt": before.at } };
-                waiting.insert("$or", vec![earlier, later]);
+                let key = members::key(conversation, user).into();
+                waiting.insert("$or", older(["waiting_at", "_id"], [before.at.into(), key]));
             }
         }
         if unnoticed {

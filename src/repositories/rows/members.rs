@@ -141,17 +141,10 @@ impl<'a> Members<'a> {
         before: Option<GroupPosition>,
         count: usize,
     ) -> Result<Vec<Membership>> {
-        let mut wanted = doc! { "user_id": user, "kind": "group" };
-        if let Some(before) = before {
-            let same = doc! {
-                "joined_at": before.joined_at,
-                "conversation_id": { "$lt": before.group },
-            };
-            wanted.insert("$or", vec![doc! { "joined_at": { "$lt": before.joined_at } }, same]);
-        }
+        let groups = doc! { "user_id": user, "kind": "group" };
+        let before = before.map(|it| [it.joined_at.into(), it.group.into()]);
         // The index finds them; sorting these few hundred rows at most needs none.
-        let newest_first = doc! { "joined_at": -1, "conversation_id": -1 };
-        let rows = self.0.sorted(newest_first).first(count).all(wanted).await?;
+        let rows = self.0.page(groups, ["joined_at", "conversation_id"], before, count).await?;
         Ok(rows.into_iter().map(Membership::from).collect())
     }
 

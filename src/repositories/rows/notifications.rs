@@ -123,11 +123,8 @@ impl<'a> Notifications<'a> {
         if unread_only {
             wanted.insert("read", false);
         }
-        if let Some(before) = before {
-            wanted.extend(older(before));
-        }
-        let newest_first = doc! { "created_at": -1, "_id": -1 };
-        let rows = self.0.sorted(newest_first).first(count).all(wanted).await?;
+        let before = before.map(|it| [it.at.into(), it.id.into()]);
+        let rows = self.0.page(wanted, ["created_at", "_id"], before, count).await?;
         Ok(rows.into_iter().map(Notification::from).collect())
     }
 
@@ -185,14 +182,4 @@ fn own(user: UserId, ids: &[NotificationId]) -> Vec<Bson> {
 
 fn read() -> Document {
     doc! { "$set": { "read": true } }
-}
-
-/// What comes after a position: each side is one range of the index, which are then merged.
-fn older(position: NotificationPosition) -> Document {
-    doc! {
-        "$or": [
-            { "created_at": { "$lt": position.at } },
-            { "created_at": position.at, "_id": { "$lt": position.id } },
-        ],
-    }
 }

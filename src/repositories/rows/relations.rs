@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 pub use self::blocks::Pair;
 pub use self::row::Row;
-use self::row::{all_views, asked, key, older, other_in, requested, view};
+use self::row::{all_views, asked, key, other_in, requested, view};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::relations::{Relation, RelationPosition, Standing};
@@ -110,12 +110,9 @@ impl<'a> Relations<'a> {
         before: Option<RelationPosition>,
         count: usize,
     ) -> Result<Vec<Relation>> {
-        let mut wanted = doc! { "views": view(user, standing) };
-        if let Some(before) = before {
-            wanted.extend(older(user, before));
-        }
-        let newest_first = doc! { "since": -1, "_id": -1 };
-        let rows = self.0.sorted(newest_first).first(count).all(wanted).await?;
+        let wanted = doc! { "views": view(user, standing) };
+        let before = before.map(|it| [it.since.into(), key(user, it.user)]);
+        let rows = self.0.page(wanted, ["since", "_id"], before, count).await?;
         rows.iter().map(|row| row.seen_by(user).ok_or_else(no_two)).collect()
     }
 

@@ -1,7 +1,7 @@
 //! A collection as a row module reaches it: each command runs alone, under a deadline of its own,
 //! or in a transaction.
 
-use mongodb::bson::Document;
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{
     CountOptions, FindOneAndUpdateOptions, FindOneOptions, FindOptions, ReturnDocument,
     UpdateModifications,
@@ -42,6 +42,12 @@ impl Tx {
         let (database, session) = self.parts();
         Table::new(database.collection(name), At::In(session))
     }
+}
+
+/// Either of which comes after a place in an order of falling values: each is one range of the
+/// index, which are then merged.
+pub(in crate::repositories) fn older([time, key]: [&str; 2], [at, id]: [Bson; 2]) -> [Document; 2] {
+    [doc! { time: { "$lt": at.clone() } }, doc! { time: at, key: { "$lt": id } }]
 }
 
 /// Runs an action of the driver where its table says.
@@ -135,6 +141,24 @@ impl<T: DeserializeOwned + Unpin + Send + Sync> Table<'_, T> {
                 Ok(all_in(session, found).await?)
             }
         }
+    }
+
+    /// A page of the rows that fit, newest first: `order` names the field of the time and the one
+    /// that decides between equal times, `before` is where the page before ended.
+    pub async fn page(
+        self,
+        mut filter: Document,
+        order: [&str; 2],
+        before: Option<[Bson; 2]>,
+        count: usize,
+    ) -> Result<Vec<T>> {
+        if let Some(before) = before {
+            filter.insert("$or", older(order, before));
+        }
+        self.sorted(order.into_iter().map(|field| (field.to_owned(), Bson::Int32(-1))).collect())
+            .first(count)
+            .all(filter)
+            .await
     }
 
     /// Changes the first row that fits; that row after it.

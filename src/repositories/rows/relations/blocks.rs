@@ -117,15 +117,8 @@ impl Relations<'_> {
         count: usize,
     ) -> Result<Vec<(Block, Vec<u8>)>> {
         let (by, at) = (format!("{field}.by"), format!("{field}.at"));
-        let mut own = doc! { by: user };
-        if let Some(before) = before {
-            let earlier = doc! { at.as_str(): { "$lt": before.at } };
-            let after = key(user, before.user);
-            let same = doc! { at.as_str(): before.at, "_id": { "$lt": after } };
-            own.insert("$or", vec![earlier, same]);
-        }
-        let last_first = doc! { at: -1, "_id": -1 };
-        let rows = self.0.sorted(last_first).first(count).all(own).await?;
+        let before = before.map(|it| [it.at.into(), key(user, it.user)]);
+        let rows = self.0.page(doc! { by: user }, [&at, "_id"], before, count).await?;
         let blocks = rows.into_iter().map(|row| {
             let (other, at) = (row.other_than(user), row.blocked_by(user));
             let (Some(other), Some(at)) = (other, at) else {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
-use crate::domain::relations::{Relation, RelationPosition, Standing};
+use crate::domain::relations::{Relation, Standing};
 use crate::repositories::bson::{binary, date, id, optional_id, pair};
 
 /// What there is between the two.
@@ -207,16 +207,6 @@ pub(super) fn asked(user: UserId, other: UserId, at: Timestamp) -> Vec<Document>
         "since": next(at.into(), at.into(), "$since"),
         "views": next(pending.into(), accepted.into(), "$views"),
     } }]
-}
-
-/// What comes after a position: each side is one range of the index, which are then merged.
-pub(super) fn older(user: UserId, position: RelationPosition) -> Document {
-    doc! {
-        "$or": [
-            { "since": { "$lt": position.since } },
-            { "since": position.since, "_id": { "$lt": key(user, position.user) } },
-        ],
-    }
 }
 
 /// The one step from any state of the pair to the one after `user` has blocked `other`. A block
