@@ -167,7 +167,14 @@ async fn events(
     let opened = stream::open(realtime, pass, addr, last.or(since).as_deref()).await;
     let mut bytes = opened.map_err(|close| match close {
         Close::TooMany => Error::limited("rate_limited", TOO_MANY_WAIT),
-        _ => Error::unavailable(),
+        Close::Leaving
+        | Close::Protocol
+        | Close::NotText
+        | Close::TooBig
+        | Close::Malformed
+        | Close::Unauthenticated
+        | Close::NoToken
+        | Close::TooSlow => Error::unavailable(),
     })?;
     let bytes = poll_fn(move |context| bytes.poll_recv(context)).map(Ok::<_, Infallible>);
     Ok(streamed(warp::reply::stream(shared(bytes)).into_response()))

@@ -13,13 +13,15 @@ use utoipa::ToSchema;
 pub use self::item::Item;
 use self::waiting::Waiting;
 use super::profiles::Profiles;
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::events::{Event, Happening};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::notifications::{Notification, NotificationId, NotificationPosition};
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::error::Result;
 use crate::repositories::Repositories;
 use crate::repositories::marks::{Marks, Noticed};
+use crate::repositories::store::Tx;
 
 /// A page of notifications and how many are unread in all.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -186,12 +188,15 @@ impl Notifications {
     /// Marks notifications as read and says how many are left. One about messages stays read
     /// until the next message; its conversation stays unread.
     pub async fn mark_read(&self, reader: UserId, which: Which) -> Result<u64> {
-        let (marks, now) = (&self.repositories.marks, self.clock.now());
+        let Repositories { marks, store, .. } = &self.repositories;
+        let now = self.clock.now();
         match which {
             Which::All => {
                 let groups = marks.groups(reader).await?;
                 let noticed: Vec<Noticed> = groups.iter().filter_map(unnoticed).collect();
-                marks.read_all_notifications(reader, &noticed, now).await?;
+                // Those that wait come first: whoever is told, or answered, finds them read.
+                marks.notice_all(reader, &noticed).await?;
+                store.transact(async move |tx| read_all(tx, reader, now).await).await?;
             }
             Which::Some(ids) => {
                 let mut noticed = Vec::new();
@@ -200,7 +205,8 @@ impl Notifications {
                     let found = marks.of(conversation, reader).await?;
                     noticed.extend(found.as_ref().and_then(unnoticed));
                 }
-                marks.read_notifications(reader, &ids, &noticed, now).await?;
+                let read = async move |tx: &mut Tx| read(tx, reader, &ids, &noticed, now).await;
+                store.transact(read).await?;
             }
         }
         self.unread(reader).await
@@ -211,6 +217,36 @@ impl Notifications {
         let groups = self.groups(reader).await?;
         self.unread_count(reader, &groups).await
     }
+}
+
+/// Marks some of a reader's notifications as read, and tells their devices of those that were not;
+/// `noticed` are those of conversations among them that were not.
+async fn read(
+    tx: &mut Tx,
+    reader: UserId,
+    ids: &[NotificationId],
+    noticed: &[Noticed],
+    at: Timestamp,
+) -> Result<()> {
+    let mut unread = tx.notifications().unread_of(reader, ids).await?;
+    tx.notifications().read(reader, ids).await?;
+    for (conversation, seq) in noticed {
+        tx.members().notice(*conversation, reader, *seq).await?;
+        unread.insert(NotificationId::message(reader, *conversation));
+    }
+    if unread.is_empty() {
+        return Ok(());
+    }
+    let ids = ids.iter().copied().filter(|id| unread.remove(id)).collect();
+    let event = Event::NotificationRead { ids, all: false };
+    tx.events().add([Happening::for_users([reader], event)], at).await
+}
+
+/// Marks all stored notifications of a reader as read, and tells their devices.
+async fn read_all(tx: &mut Tx, reader: UserId, at: Timestamp) -> Result<()> {
+    tx.notifications().read_all(reader).await?;
+    let event = Event::NotificationRead { ids: Vec::new(), all: true };
+    tx.events().add([Happening::for_users([reader], event)], at).await
 }
 
 /// Up to which message the notification of a conversation is to be marked as read; `None` where it

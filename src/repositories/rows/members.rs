@@ -198,6 +198,11 @@ impl<'a> Members<'a> {
         self.0.update(row, doc! { "$set": { "muted_until": until } }).await
     }
 
+    /// Marks the notification of a conversation as read, up to the message that it is about.
+    pub async fn notice(self, conversation: ConversationId, user: UserId, seq: u64) -> Result<()> {
+        self.0.update(doc! { "_id": key(conversation, user) }, noticed(seq)).await.map(|_| ())
+    }
+
     /// Lets people in. Each comes with a number that tells apart who joined a group in the same
     /// millisecond.
     pub async fn insert(self, members: impl IntoIterator<Item = (Membership, u32)>) -> Result<()> {
@@ -226,6 +231,11 @@ impl<'a> Members<'a> {
         let change = doc! { "$unset": { "waiting_at": "", "waiting_seq": "" } };
         self.0.update(doc! { "_id": key(conversation, user) }, change).await.map(|_| ())
     }
+}
+
+/// The change that marks the notification of a conversation as read.
+pub(in crate::repositories) fn noticed(seq: u64) -> Document {
+    doc! { "$max": { "noticed_seq": i64::try_from(seq).unwrap_or(i64::MAX) } }
 }
 
 /// The first to join first.

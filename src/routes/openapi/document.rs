@@ -143,7 +143,7 @@ impl Builder {
                 let says = format!("At most {limit} bytes; as a form (RFC 7578), and the files.");
                 (says, json!({"application/json": content, "multipart/form-data": form}))
             }
-            _ => {
+            Body::None | Body::Multipart => {
                 let says = "A form (RFC 7578).".to_owned();
                 (says, json!({"multipart/form-data": content}))
             }

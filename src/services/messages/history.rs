@@ -73,7 +73,7 @@ impl Messages {
                 older_cursor: None,
                 newer_cursor: None,
             }),
-            _ => Err(bad_mark()),
+            Mark::Before(_) | Mark::After(_) | Mark::Around(_) => Err(bad_mark()),
         }
     }
 
