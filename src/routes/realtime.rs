@@ -96,7 +96,7 @@ pub(super) fn describe(docs: &mut Docs) {
 }
 
 fn event_id() -> serde_json::Value {
-    json!({"type": "string", "maxLength": 128, "examples": [EXAMPLE]})
+    json!({"type": "string", "examples": [EXAMPLE]})
 }
 
 /// Where to go on.
