@@ -7,7 +7,6 @@ mod unused;
 use std::collections::BTreeSet;
 
 use mongodb::bson::{Binary, Document, doc};
-use mongodb::error::Error as DriverError;
 use serde::{Deserialize, Serialize};
 
 use super::attachments::Storage;
@@ -76,11 +75,7 @@ impl AttachmentUses {
 
     /// Notes uses that are not there yet; one given twice (the same file twice in a message)
     /// counts once. `false` if a file is not there any more: the transaction must then end.
-    pub async fn add(
-        &self,
-        tx: &mut Tx,
-        uses: impl IntoIterator<Item = Use>,
-    ) -> Result<bool, DriverError> {
+    pub async fn add(&self, tx: &mut Tx, uses: impl IntoIterator<Item = Use>) -> Result<bool> {
         let uses: BTreeSet<Use> = uses.into_iter().collect();
         if !self.hold(tx, uses.iter().map(|it| it.attachment)).await? {
             return Ok(false);
@@ -98,7 +93,7 @@ impl AttachmentUses {
         tx: &mut Tx,
         uses: impl IntoIterator<Item = Use>,
         at: Timestamp,
-    ) -> Result<(), DriverError> {
+    ) -> Result<()> {
         let uses: BTreeSet<Use> = uses.into_iter().collect();
         if uses.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
 //! The end of an account: one transaction after which it is gone for everyone. What is left of it
-//! elsewhere goes afterwards, see [`super::departures`].
+//! elsewhere goes afterwards, see `services/deletion.rs`.
 
 use mongodb::bson::doc;
 
@@ -27,6 +27,8 @@ impl Accounts {
             "verified": "$verified",
             // Counted down as it leaves them.
             "group_count": "$group_count",
+            // Counted down as its files are collected.
+            "storage_bytes": "$storage_bytes",
             "created_at": "$created_at",
             "deleted_at": now,
             "cleanup": true,

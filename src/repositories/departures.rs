@@ -1,5 +1,5 @@
-//! What deleted accounts have left behind: found by a flag in their rows, removed by steps that
-//! can be repeated, until the flag is taken away.
+//! Deleted accounts that have left something behind: a flag in their rows, until
+//! `services/deletion.rs` has removed it all.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use crate::error::Result;
 /// Reactions of which it is noted in one go whose they are.
 const NAMED_AT_ONCE: i64 = 500;
 
-/// The flags in `users`, and the rows of others that name a deleted account.
+/// The flags in `users`, and reactions that do not say whose they are.
 #[derive(Debug, Clone)]
 pub struct Departures {
     store: Store,

@@ -1,5 +1,4 @@
-//! Security mails: written in the transaction of what they tell of, to the address that the
-//! account has there and then.
+//! Security mails that are to be: what kind, within which limit, with which link.
 
 use super::rate_windows::RateRule;
 use crate::domain::clock::Timestamp;

@@ -105,8 +105,8 @@ impl Access {
         })
     }
 
-    /// The token of a session's newest generation, good for [`ACCESS_LIFETIME`] from when that was made:
-    /// the same token however often it is asked for.
+    /// The token of a session's newest generation, good for [`ACCESS_LIFETIME`] from when that was
+    /// made: the same token however often it is asked for.
     pub fn issue(&self, session: &Session) -> Result<Issued> {
         let expires_at = session.renewed_at.plus(ACCESS_LIFETIME).seconds();
         let claims = Claims {

@@ -229,7 +229,9 @@ async fn read(
     at: Timestamp,
 ) -> Result<()> {
     let mut unread = tx.notifications().unread_of(reader, ids).await?;
-    tx.notifications().read(reader, ids).await?;
+    if !unread.is_empty() {
+        tx.notifications().read(reader, ids).await?;
+    }
     for (conversation, seq) in noticed {
         tx.members().notice(*conversation, reader, *seq).await?;
         unread.insert(NotificationId::message(reader, *conversation));

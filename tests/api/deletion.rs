@@ -96,6 +96,8 @@ async fn of_its_row_a_tombstone_is_left() {
     let app = TestApp::spawn().await;
     let ada = app.user("ada").await;
     app.login(&ada.email, &ada.password).await;
+    let png = crate::attachments::picture(&ada).await;
+    ada.put("/profile", json!({"profile_picture": png})).await.ok(200);
     let rows = app.database().await.collection::<Document>("users");
     // What a later natter may keep there as well.
     let row = doc! { "_id": bytes(&ada) };
@@ -105,8 +107,16 @@ async fn of_its_row_a_tombstone_is_left() {
     let left = rows.find_one(row).await.expect("an answer").expect("a tombstone");
     let mut left: Vec<&str> = left.keys().map(String::as_str).collect();
     left.sort_unstable();
-    let named =
-        ["_id", "cleanup", "created_at", "deleted_at", "group_count", "username_key", "verified"];
+    let named = [
+        "_id",
+        "cleanup",
+        "created_at",
+        "deleted_at",
+        "group_count",
+        "storage_bytes",
+        "username_key",
+        "verified",
+    ];
     assert_eq!(left, named);
 }
 

@@ -177,7 +177,7 @@ impl<'a> Members<'a> {
         Ok(rows.into_iter().map(|row| Membership::from(row).conversation).collect())
     }
 
-    /// Who has had this role in a conversation for longest.
+    /// Who of this role joined a conversation first.
     pub async fn senior(
         self,
         conversation: ConversationId,

@@ -56,7 +56,7 @@ impl<'a> Users<'a> {
         self.0.only::<Made>(fields).change(doc! { "_id": user }, counted).await
     }
 
-    /// Counts one friendship request more that someone has made. What it counts nobody reads: it makes
+    /// Counts one friendship request more that someone has made. Nobody reads the count: it makes
     /// requests of one account conflict, so that each sees those before it.
     pub async fn count_request(self, user: UserId) -> Result<()> {
         let more = doc! { "$inc": { "requests": 1_i64 } };

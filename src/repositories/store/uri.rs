@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often servers are asked how they are, and so how long one can pass for gone that answered
 /// once that it was shutting down, or that stopped answering and goes on: shorter than
-/// [`PATIENCE`], so that calls wait for it. The driver's own ten seconds would be ten seconds of 503.
+/// [`PATIENCE`], so that calls wait for it. The driver's own ten seconds would be as long of 503.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Fewer connections than this leave too few for requests beside the reserved ones.
@@ -176,6 +176,9 @@ mod tests {
         let read = read.unwrap();
         assert!(read.selection_criteria.is_none());
         assert_eq!((read.app_name.as_deref(), read.max_pool_size), (Some("chat"), Some(64)));
+        assert_eq!(read.heartbeat_freq, Some(HEARTBEAT));
+        let read = options("mongodb://localhost/?heartbeatFrequencyMS=2000").await.unwrap();
+        assert_eq!(read.heartbeat_freq, Some(Duration::from_secs(2)));
     }
 
     #[tokio::test]

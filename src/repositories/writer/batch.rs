@@ -44,7 +44,7 @@ impl Tries {
         if !self.is_mixed && before.is_some() && before != now {
             self.left = self.all;
         }
-        self.left = self.left.checked_sub(1).ok_or(give_up())?;
+        self.left = self.left.checked_sub(1).ok_or_else(give_up)?;
         Ok(())
     }
 }

@@ -45,7 +45,6 @@ impl GroupRules {
     ) -> Result<Membership> {
         let told = Notification::group_added(user, by, group, at);
         let _turn = self.turns.of(group.bytes()).await;
-        let this = self.clone();
         self.store
             .transact(async move |tx| {
                 manager(tx, group, by).await?;
@@ -54,7 +53,7 @@ impl GroupRules {
                 }
                 let counted = tx.groups().count_in(group, max_members).await?;
                 let place = counted.ok_or_else(group_full)?.member_count;
-                this.admit(tx, by, user).await?;
+                admit(tx, by, user).await?;
                 let member = newcomer(tx, group, user, at).await?;
                 tx.members().insert([(member, place)]).await?;
                 let added = Happening::among(group, Event::MemberAdded { group, user });
@@ -64,21 +63,21 @@ impl GroupRules {
             })
             .await
     }
+}
 
-    /// Counts someone into one group more, if `by` may add them.
-    async fn admit(&self, tx: &mut Tx, by: UserId, user: UserId) -> Result<()> {
-        let admission = count_in(tx, &[user]).await?;
-        if admission == Admission::Unknown {
-            return Err(Error::not_found());
-        }
-        if tx.relations().any_blocked(by, &[user]).await? {
-            return Err(recipient_unavailable());
-        }
-        if admission == Admission::Full {
-            return Err(too_many_groups());
-        }
-        Ok(())
+/// Counts someone into one group more, if `by` may add them.
+async fn admit(tx: &mut Tx, by: UserId, user: UserId) -> Result<()> {
+    let admission = count_in(tx, &[user]).await?;
+    if admission == Admission::Unknown {
+        return Err(Error::not_found());
     }
+    if tx.relations().any_blocked(by, &[user]).await? {
+        return Err(recipient_unavailable());
+    }
+    if admission == Admission::Full {
+        return Err(too_many_groups());
+    }
+    Ok(())
 }
 
 /// Counts users, each named once, into one group more.

@@ -79,7 +79,7 @@ impl GroupRules {
     /// Forgets a group that nobody is in any more, and whose conversation is closed.
     pub(super) async fn end(&self, tx: &mut Tx, group: &Group, at: Timestamp) -> Result<()> {
         tx.groups().delete(group.id).await?;
-        Ok(self.uses.remove(tx, picture_use(group), at).await?)
+        self.uses.remove(tx, picture_use(group), at).await
     }
 }
 
