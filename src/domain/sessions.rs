@@ -67,7 +67,7 @@ pub struct Session {
     pub user_agent: Option<String>,
 }
 
-/// What a token that was checked says.
+/// The claims of a token that was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pass {
     /// Whose it is.

@@ -38,7 +38,7 @@ impl Costs {
                 // Two made the row at once: the other one is there now.
                 Err(error) if duplicate(&error).is_some() => {}
                 row => {
-                    let highest = row.map_err(Error::from)?.map_or(cost, |row| row.highest_cost);
+                    let highest = row?.map_or(cost, |row| row.highest_cost);
                     return u32::try_from(highest).map_err(Error::internal);
                 }
             }

@@ -6,7 +6,7 @@ use mongodb::bson::{Bson, Document, doc};
 use super::accounts::Accounts;
 use super::store::{Collection, duplicate, within, within_raw};
 use crate::domain::text::Email;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 impl Accounts {
     /// Gives accounts and mailed tokens whose address has a domain of another script the keys that
@@ -36,7 +36,7 @@ async fn renew(rows: &Collection<Document>) -> Result<u64> {
         let renewed = doc! { "$set": { "email_key": email.key() } };
         match within_raw(rows, rows.update_one(own, renewed)).await? {
             Err(error) if duplicate(&error).is_some() => taken += 1,
-            outcome => drop(outcome.map_err(Error::from)?),
+            outcome => drop(outcome?),
         }
     }
     Ok(taken)

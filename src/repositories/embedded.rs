@@ -1,4 +1,4 @@
-//! What lies inside other documents: attachments, so that showing those needs no join, and former
+//! Documents inside other documents: attachments, so that showing those needs no join, and former
 //! addresses.
 
 use serde::{Deserialize, Serialize};

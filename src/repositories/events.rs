@@ -1,10 +1,10 @@
-//! What happened, in the order of its commits.
+//! Events in the order of their commits.
 
 pub mod stream;
 
 use super::store::Store;
 
-/// What happens in a store, to be followed.
+/// The events of a store, to be followed.
 #[derive(Debug, Clone)]
 pub struct Events {
     store: Store,

@@ -36,20 +36,20 @@ rows! {
     conversations: Conversations;
     /// Groups.
     groups: Groups;
-    /// Who is in which conversation.
+    /// Members of conversations.
     members: Members;
-    /// What users are told of.
+    /// Notifications that are stored.
     notifications: Notifications;
     /// Friendships, requests and blocks.
     relations: Relations;
-    /// Who sent what.
+    /// Messages by their sender.
     sends: Sends;
     /// Accounts.
     users: Users;
 }
 
 impl Tx {
-    /// What happens. Only a transaction can tell of it: the stream of events passes over all else.
+    /// Events. Only a transaction can write them: the stream of events passes over all else.
     pub fn events(&mut self) -> Events<'_> {
         Events::new(self.table(events::NAME))
     }

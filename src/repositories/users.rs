@@ -1,7 +1,7 @@
 //! Accounts: one row each. One that nobody verified within a day counts as absent, whether its
 //! row is still there or not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use mongodb::bson::{Bson, Document, doc};
@@ -217,20 +217,6 @@ impl Users {
         let found =
             all(&self.rows, rows.find(named).projection(doc! { "username_key": 1 })).await?;
         Ok(found.into_iter().map(|row| (row.username_key, row.id)).collect())
-    }
-
-    /// Those of `users` that can be written to and added: verified, not deleted.
-    pub async fn active(&self, users: &[UserId]) -> Result<HashSet<UserId>> {
-        #[derive(Deserialize)]
-        struct Active {
-            #[serde(rename = "_id", with = "id")]
-            id: UserId,
-        }
-        let active =
-            doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null };
-        let rows = self.rows.clone_with_type::<Active>();
-        let found = all(&self.rows, rows.find(active).projection(doc! { "_id": 1 })).await?;
-        Ok(found.into_iter().map(|row| row.id).collect())
     }
 }
 

@@ -17,7 +17,6 @@ use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::store::{Store, Tx};
-use crate::repositories::users::Users;
 
 /// Someone whom one has blocked.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,7 +31,6 @@ pub struct BlockedUser {
 #[derive(Debug)]
 pub struct Blocks {
     store: Store,
-    users: Users,
     profiles: Arc<Profiles>,
     silence: Silence,
     cursors: Cursors,
@@ -49,8 +47,8 @@ impl Blocks {
         cursors: Cursors,
         clock: &Clock,
     ) -> Self {
-        let Repositories { store, users, .. } = repositories.clone();
-        Self { store, users, profiles, silence, cursors, clock: clock.clone() }
+        let store = repositories.store.clone();
+        Self { store, profiles, silence, cursors, clock: clock.clone() }
     }
 
     /// Blocks `other`: the friendship or request between the two ends, and nothing new begins in
@@ -65,7 +63,7 @@ impl Blocks {
         not_oneself(user, other)?;
         let created_at = match self.store.relations().blocked_since(user, other).await? {
             Some(at) => at,
-            None if self.users.active(&[other]).await?.is_empty() => {
+            None if self.store.users().active(&[other]).await?.is_empty() => {
                 return Err(Error::not_found());
             }
             None => {

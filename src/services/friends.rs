@@ -20,7 +20,6 @@ use crate::repositories::Repositories;
 use crate::repositories::rows::relations::Row;
 use crate::repositories::store::{Store, Tx};
 use crate::repositories::turns::Turns;
-use crate::repositories::users::Users;
 
 /// How one now stands with another.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,7 +55,6 @@ pub struct Friend {
 #[derive(Debug)]
 pub struct Friends {
     store: Store,
-    users: Users,
     profiles: Arc<Profiles>,
     cursors: Cursors,
     clock: Clock,
@@ -76,9 +74,9 @@ impl Friends {
         clock: &Clock,
         quota: Option<u32>,
     ) -> Self {
-        let Repositories { store, users, .. } = repositories.clone();
+        let store = repositories.store.clone();
         let (clock, turns) = (clock.clone(), Turns::new());
-        Self { store, users, profiles, cursors, clock, quota, turns }
+        Self { store, profiles, cursors, clock, quota, turns }
     }
 
     /// Asks `other` to be friends. Whoever has a request of theirs waiting thereby accepts it.
@@ -89,7 +87,7 @@ impl Friends {
     /// `already_friends`; `limit_reached` if as many requests wait as may; the store is away.
     pub async fn add(&self, user: UserId, other: UserId) -> Result<Friendship> {
         not_oneself(user, other)?;
-        if !self.users.active(&[other]).await?.contains(&other) {
+        if !self.store.users().active(&[other]).await?.contains(&other) {
             return Err(Error::not_found());
         }
         let (most, at) = (self.quota, self.clock.now());

@@ -158,7 +158,7 @@ impl Groups {
 
     /// Names each of these who cannot be added; `None` if all can by now.
     async fn unknown_of(&self, members: &[UserId]) -> Result<Option<Error>> {
-        let known = self.store.users().addable(members).await?;
+        let known = self.store.users().active(members).await?;
         let unknown = members.iter().enumerate().filter(|(_, user)| !known.contains(user));
         let unknown: Vec<FieldError> = unknown
             .map(|(index, _)| {

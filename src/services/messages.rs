@@ -116,7 +116,7 @@ impl Messages {
                 let there = [peer];
                 // A block that commits after this does not stop what is on its way.
                 let (active, blocked) = tokio::try_join!(
-                    users.active(&there),
+                    store.users().active(&there),
                     store.relations().blocked_between(sender, peer),
                 )?;
                 if active.is_empty() && users.public(&[peer]).await?.is_empty() {

@@ -105,23 +105,28 @@ impl<'a> Groups<'a> {
         Ok(self.0.change(doc! { "_id": group }, less).await?.map(Group::from))
     }
 
-    /// Names another owner.
+    /// Names another owner, and counts the change of roles.
     pub async fn set_owner(self, group: GroupId, owner: UserId, at: Timestamp) -> Result<()> {
-        let set = doc! { "$set": { "owner_id": owner, "updated_at": at } };
-        self.0.update(doc! { "_id": group }, set).await.map(|_| ())
+        let mut change = role_change();
+        change.insert("$set", doc! { "owner_id": owner, "updated_at": at });
+        self.0.update(doc! { "_id": group }, change).await.map(|_| ())
     }
 
-    /// Counts that roles changed, so that this conflicts with every other change of who is in: what
-    /// others have read of roles is then stale.
+    /// Counts a change of roles.
     pub async fn count_role_change(self, group: GroupId) -> Result<()> {
-        let more = doc! { "$inc": { "role_changes": 1_i64 } };
-        self.0.update(doc! { "_id": group }, more).await.map(|_| ())
+        self.0.update(doc! { "_id": group }, role_change()).await.map(|_| ())
     }
 
     /// Forgets a group.
     pub async fn delete(self, group: GroupId) -> Result<()> {
         self.0.delete(doc! { "_id": group }).await
     }
+}
+
+/// Makes a change of roles conflict with every other change of who is in: what others have read of
+/// roles is then stale.
+fn role_change() -> Document {
+    doc! { "$inc": { "role_changes": 1_i64 } }
 }
 
 fn changed(change: &GroupChange, at: Timestamp) -> Result<Document> {

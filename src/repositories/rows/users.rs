@@ -1,5 +1,5 @@
-//! What accounts count: groups that each is in, groups and friendship requests that it has made.
-//! Raised in the transaction that they limit.
+//! Accounts that others can reach, and what each counts: groups that it is in, groups and friendship
+//! requests that it has made. The counts change in the transaction that they limit.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Made {
 }
 
 #[derive(Deserialize)]
-struct Known {
+struct Active {
     #[serde(rename = "_id", with = "id")]
     id: UserId,
 }
@@ -66,7 +66,7 @@ impl<'a> Users<'a> {
     /// Counts users, each named once, into one group more, as far as they can be added and are in
     /// fewer than one may be in: how many that were.
     pub async fn count_into_group(self, users: &[UserId]) -> Result<u64> {
-        let mut free = addable(users);
+        let mut free = active(users);
         free.insert("group_count", doc! { "$lt": MAX_GROUPS_OF_A_USER });
         self.0.update_all(free, doc! { "$inc": { "group_count": 1 } }).await
     }
@@ -77,13 +77,13 @@ impl<'a> Users<'a> {
         self.0.update_all(counted, doc! { "$inc": { "group_count": -1 } }).await.map(|_| ())
     }
 
-    /// Those of some users who are accounts that can be added to a group.
-    pub async fn addable(self, users: &[UserId]) -> Result<HashSet<UserId>> {
-        let rows = self.0.only::<Known>(doc! { "_id": 1 }).all(addable(users)).await?;
+    /// Those of some users who can be written to and added: verified, not deleted.
+    pub async fn active(self, users: &[UserId]) -> Result<HashSet<UserId>> {
+        let rows = self.0.only::<Active>(doc! { "_id": 1 }).all(active(users)).await?;
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 }
 
-fn addable(users: &[UserId]) -> Document {
+fn active(users: &[UserId]) -> Document {
     doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null }
 }

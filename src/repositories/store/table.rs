@@ -92,26 +92,22 @@ impl<'a, T: Send + Sync> Table<'a, T> {
         filter: Document,
         change: impl Into<UpdateModifications>,
     ) -> Result<bool> {
-        let updated: Result<_> = run!(self.at, self.rows.update_one(filter, change));
-        Ok(updated?.matched_count == 1)
+        Ok(run!(self.at, self.rows.update_one(filter, change))?.matched_count == 1)
     }
 
     /// Changes all rows that fit; how many there are.
     pub async fn update_all(self, filter: Document, change: Document) -> Result<u64> {
-        let updated: Result<_> = run!(self.at, self.rows.update_many(filter, change));
-        Ok(updated?.matched_count)
+        Ok(run!(self.at, self.rows.update_many(filter, change))?.matched_count)
     }
 
     /// Deletes the row that fits, if there is one.
     pub async fn delete(self, filter: Document) -> Result<()> {
-        let deleted: Result<_> = run!(self.at, self.rows.delete_one(filter));
-        deleted.map(|_| ())
+        run!(self.at, self.rows.delete_one(filter)).map(|_| ())
     }
 
     /// Deletes all rows that fit.
     pub async fn delete_all(self, filter: Document) -> Result<()> {
-        let deleted: Result<_> = run!(self.at, self.rows.delete_many(filter));
-        deleted.map(|_| ())
+        run!(self.at, self.rows.delete_many(filter)).map(|_| ())
     }
 
     /// How many rows fit, counted up to the limit if there is one.
@@ -191,8 +187,7 @@ impl<T: DeserializeOwned + Unpin + Send + Sync> Table<'_, T> {
 impl<T: Serialize + Send + Sync> Table<'_, T> {
     /// Puts a row there.
     pub async fn insert(self, row: T) -> Result<()> {
-        let inserted: Result<_> = run!(self.at, self.rows.insert_one(row));
-        inserted.map(|_| ())
+        run!(self.at, self.rows.insert_one(row)).map(|_| ())
     }
 
     /// Puts rows there; nothing happens if there are none.
@@ -200,13 +195,11 @@ impl<T: Serialize + Send + Sync> Table<'_, T> {
         if rows.is_empty() {
             return Ok(());
         }
-        let inserted: Result<_> = run!(self.at, self.rows.insert_many(rows));
-        inserted.map(|_| ())
+        run!(self.at, self.rows.insert_many(rows)).map(|_| ())
     }
 
     /// Puts a row in the place of the one that fits, or where there is none.
     pub async fn put(self, filter: Document, row: T) -> Result<()> {
-        let put: Result<_> = run!(self.at, self.rows.replace_one(filter, row).upsert(true));
-        put.map(|_| ())
+        run!(self.at, self.rows.replace_one(filter, row).upsert(true)).map(|_| ())
     }
 }

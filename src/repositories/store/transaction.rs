@@ -57,7 +57,7 @@ impl Store {
         let entrance = self.pool.enter(deadline).await?;
         let starting = async { self.pool.client.start_session().await };
         let Some(session) = entrance.run(deadline, starting).await else { return Err(late()) };
-        let tx = Tx::new(session.map_err(Error::from)?, self.database());
+        let tx = Tx::new(session?, self.database());
         let mut unit = Unit::new(entrance, tx);
         let (entrance, tx, is_open) = unit.parts();
         let run = Box::pin(async {

@@ -86,7 +86,7 @@ pub(super) async fn count_in(tx: &mut Tx, users: &[UserId]) -> Result<Admission>
     if tx.users().count_into_group(users).await? == count as u64 {
         return Ok(Admission::All);
     }
-    let are_known = tx.users().addable(users).await?.len() == count;
+    let are_known = tx.users().active(users).await?.len() == count;
     Ok(if are_known { Admission::Full } else { Admission::Unknown })
 }
 

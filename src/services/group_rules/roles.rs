@@ -35,13 +35,14 @@ impl GroupRules {
                     return Err(groups_need_an_owner());
                 }
                 tx.members().give_role(&member, role).await?;
-                tx.groups().count_role_change(group).await?;
                 let mut happened = vec![Event::MemberUpdated { group, user }];
                 if role == Role::Owner {
                     tx.members().give_role(&owner, Role::Admin).await?;
                     tx.groups().set_owner(group, user, at).await?;
                     happened.push(Event::MemberUpdated { group, user: owner.user });
                     happened.push(Event::GroupUpdated { group });
+                } else {
+                    tx.groups().count_role_change(group).await?;
                 }
                 let happened = happened.into_iter().map(|event| Happening::among(group, event));
                 tx.events().add(happened, at).await?;

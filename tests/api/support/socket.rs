@@ -69,7 +69,7 @@ impl Actor {
         let query = since.map_or(String::new(), |since| format!("?since={since}"));
         let mut socket = Box::pin(attempt(self.socket_request(&query))).await?.ok()?;
         socket.name.clone_from(&self.name);
-        socket.last = since.filter(|it| *it != "nothing").map(str::to_owned);
+        socket.last = last_seen(since);
         let ready = socket.frame().await.ok()?;
         assert_eq!(ready["type"], "ready", "{}: {ready}", self.name);
         assert_eq!(ready["data"]["recovered"].is_boolean(), since.is_some(), "{ready}");
@@ -80,8 +80,7 @@ impl Actor {
         let opened = open(self.socket_request(query)).await;
         let mut socket = opened.unwrap_or_else(|it| panic!("{} {}", it.status, it.text()));
         socket.name.clone_from(&self.name);
-        let since = query.strip_prefix("?since=");
-        socket.last = since.filter(|it| *it != "nothing").map(str::to_owned);
+        socket.last = last_seen(query.strip_prefix("?since="));
         let data = socket.expect("ready").await;
         assert_eq!(data["user_id"], self.id, "{data}");
         socket
@@ -94,6 +93,11 @@ impl TestApp {
         let opened = open(request(&self.url, "")).await;
         opened.unwrap_or_else(|answer| panic!("{} {}", answer.status, answer.text()))
     }
+}
+
+/// The event after which a socket with this `since` goes on.
+fn last_seen(since: Option<&str>) -> Option<String> {
+    since.filter(|it| *it != "nothing").map(str::to_owned)
 }
 
 /// The request for a socket by nobody.
