@@ -292,6 +292,7 @@ async fn links_and_mails_that_were_under_way_are_worthless() {
     let ada = app.user("ada").await;
     ada.put("/profile", json!({"email": "ada@new.example"})).await.ok(200);
     let verify = app.mail("ada@new.example", 1).await.token();
+    app.mail_about(&ada.email, "Another e-mail address", 1).await;
     app.post("/password/forgot", json!({"email": ada.email})).await.ok(202);
     let reset = app.mail_about(&ada.email, "Choose a new", 1).await.token();
     delete(&ada).await;

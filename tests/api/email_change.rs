@@ -299,10 +299,10 @@ async fn a_change_can_be_withdrawn_before_it_is_made_and_undone_for_a_week() {
     // Before.
     let ada = app.user("ada").await;
     wants(&ada, "thief@example.com").await;
+    let theirs = app.mail("thief@example.com", 1).await.token();
     let link = app.mail_about(&ada.email, ASKED, 1).await.token();
     undo(&app, &link).await.ok(204);
     ada.get("/profile").await.problem(401, "session_revoked");
-    let theirs = app.mail("thief@example.com", 1).await.token();
     verify(&app, &theirs).await.problem(422, "invalid_or_expired_token");
     login(&app, &ada.email, &ada.password).await.problem(401, "invalid_credentials");
     // Whoever comes again within the hour is told of again.
