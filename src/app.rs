@@ -212,7 +212,7 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     shutdown.listen_for_signals()?;
     let app = App::build(settings, Clock::system(), shutdown).await?;
     let addr = app.listeners().https.local_addr()?;
-    tracing::info!(event = "listening", %addr);
+    tracing::info!(event = "listening", %addr, "listening");
     app.run().await;
     Ok(())
 }

@@ -116,7 +116,7 @@ impl Redis {
         match self.attempt::<()>(commands).await {
             Ok(()) => true,
             Err(Failure::Refused(error)) => {
-                tracing::warn!(event = "redis_refused", %error);
+                tracing::warn!(event = "redis_command_refused", %error, "Redis refused a command");
                 false
             }
             Err(Failure::Away) => false,
@@ -128,7 +128,7 @@ impl Redis {
         match self.attempt(command).await {
             Ok(answer) => Some(answer),
             Err(Failure::Refused(error)) => {
-                tracing::warn!(event = "redis_refused", %error);
+                tracing::warn!(event = "redis_command_refused", %error, "Redis refused a command");
                 None
             }
             Err(Failure::Away) => None,
@@ -166,7 +166,7 @@ impl Redis {
         match self.ask(command).await {
             Err(AskError::Away(error)) => {
                 if self.away_until().is_none_or(|until| until < Instant::now()) {
-                    tracing::warn!(event = "redis_away", error);
+                    tracing::warn!(event = "redis_unavailable", error, "Redis does not answer");
                 }
                 *self.away_until() = Some(Instant::now() + TIME_OUT);
                 Err(Failure::Away)

@@ -150,9 +150,9 @@ impl Shutdown {
         self.tracker.close();
         select! {
             biased;
-            () = self.tracker.wait() => info!(event = "stopped", "stopped"),
+            () = self.tracker.wait() => info!(event = "shutdown_finished", "stopped"),
             () = self.hard.cancelled() => {
-                warn!(event = "stopped", tasks = self.tracker.len(), "stopped with tasks under way");
+                warn!(event = "shutdown_finished", tasks = self.tracker.len(), "stopped with running tasks");
             }
         }
     }
@@ -193,10 +193,10 @@ impl Shutdown {
         if signal == HANGUP {
             self.ask_reload();
         } else if self.is_draining() {
-            warn!(event = "abort", signal, "stopping at once");
+            warn!(event = "shutdown_forced", signal, "stopping at once");
             self.abort();
         } else {
-            info!(event = "drain", signal, "stopping");
+            info!(event = "shutdown_started", signal, "stopping");
             self.begin();
         }
     }

@@ -138,7 +138,7 @@ impl Mailer {
                 let path = directory.join(format!("{}-{reference}.eml", at.millis()));
                 let written = write(&path, &message).await;
                 written.map_err(|error| MailError { is_final: false, source: error.into() })?;
-                tracing::info!(event = "mail_written", path = %path.display());
+                tracing::info!(event = "mail_written", path = %path.display(), "mail written to a file");
             }
             Way::Smtp(transport) => {
                 let sent = transport.send(message).await;

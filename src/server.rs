@@ -219,13 +219,13 @@ impl Operators {
 
 /// Waits until the connections are done, or the hard end.
 async fn drain(public: &TaskTracker, shutdown: &Shutdown) {
-    info!(event = "closing", "listening stopped, finishing requests");
+    info!(event = "listeners_closed", "finishing requests");
     public.close();
     select! {
         biased;
-        () = public.wait() => info!(event = "drained", "every connection is done"),
+        () = public.wait() => info!(event = "connections_drained", "all connections closed"),
         () = shutdown.hard().cancelled() => {
-            warn!(event = "cut", connections = public.len(), "connections dropped");
+            warn!(event = "connections_dropped", connections = public.len(), "connections dropped");
         }
     }
 }

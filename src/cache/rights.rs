@@ -87,10 +87,18 @@ impl Redis {
         if known.is_none_or(|(_, known)| known != missing) {
             if !missing.needed.is_empty() {
                 let missing = missing.needed.join(" ");
-                tracing::warn!(event = "redis_rights_missing", missing, "Redis refuses commands");
+                tracing::warn!(
+                    event = "redis_permissions_missing",
+                    missing,
+                    "Redis refuses commands"
+                );
             } else if !missing.useful.is_empty() {
                 let missing = missing.useful.join(" ");
-                tracing::info!(event = "redis_rights_useful", missing, "Redis refuses a command");
+                tracing::info!(
+                    event = "redis_permissions_optional",
+                    missing,
+                    "Redis refuses a command"
+                );
             }
         }
         let may_work = missing.needed.is_empty();

@@ -142,7 +142,7 @@ pub async fn apply(
             }
         }
         if !waits {
-            tracing::info!(event = "schema_waits", "another instance makes collections");
+            tracing::info!(event = "schema_waiting", "another instance applies the schema");
             waits = true;
         }
         tokio::time::sleep(GLANCE).await;
@@ -177,13 +177,13 @@ async fn bring_up(
 
 fn report(applied: Applied) -> Applied {
     if !applied.made.is_empty() {
-        tracing::info!(event = "schema_made", steps = applied.made.len());
+        tracing::info!(event = "schema_applied", steps = applied.made.len(), "schema applied");
     }
     for step in &applied.made {
-        tracing::debug!(event = "schema_made", %step);
+        tracing::debug!(event = "schema_applied", %step, "step applied");
     }
     for step in &applied.reported {
-        tracing::warn!(event = "schema_differs", %step);
+        tracing::warn!(event = "schema_differs", %step, "schema differs from its definition");
     }
     applied
 }

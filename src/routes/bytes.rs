@@ -63,7 +63,9 @@ pub(super) async fn serve(file: OpenFile, request: &HeaderMap) -> Result<Respons
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
     let bytes = file.read(range).await?;
     // Too late for a problem: the connection breaks off, and the log says why.
-    let bytes = bytes.inspect_err(|error| tracing::error!(event = "file_read", %error));
+    let bytes = bytes.inspect_err(
+        |error| tracing::error!(event = "file_read_failed", %error, "cannot read a file"),
+    );
     let body = warp::reply::stream(shared(bytes)).into_response();
     Ok(answer(status, headers, body))
 }

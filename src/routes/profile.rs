@@ -148,7 +148,9 @@ async fn delete(
 async fn export((): (), caller: Caller, exports: Arc<Exports>) -> Result<Response> {
     let pieces = exports.write(caller.user, caller.session).await?;
     // Too late for a problem: the connection breaks off, and the log says why.
-    let pieces = pieces.inspect_err(|error| tracing::error!(event = "export_broken", %error));
+    let pieces = pieces.inspect_err(
+        |error| tracing::error!(event = "export_failed", %error, "cannot finish an export"),
+    );
     let mut response = warp::reply::stream(shared(pieces)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -63,7 +63,7 @@ impl<S: Application> Port<S> {
                     }
                 }
                 Err(error) if concerns_one_connection(&error) => {
-                    debug!(event = "accept", listener = self.name, %error, "connection lost");
+                    debug!(event = "connection_lost", listener = self.name, %error, "connection lost");
                 }
                 Err(error) => {
                     let pause = backoff.fail(self.name, &error);
@@ -81,7 +81,7 @@ impl<S: Application> Port<S> {
         self.metrics.turned_away(reason);
         if let Some(times) = turned_away.count(Instant::now()) {
             let addr = peer.ip().to_canonical();
-            warn!(event = "turned_away", listener, reason, %addr, times, "too many connections");
+            warn!(event = "connections_refused", listener, reason, %addr, times, "too many connections");
         }
     }
 
@@ -89,13 +89,13 @@ impl<S: Application> Port<S> {
         let Some(pressure) = place.displaced() else { return };
         if let Some(times) = evicted.count(Instant::now()) {
             let (listener, reason, addr) = (self.name, pressure.name(), peer.ip().to_canonical());
-            warn!(event = "evicted", listener, reason, %addr, times, "quiet connections closed");
+            warn!(event = "connections_evicted", listener, reason, %addr, times, "quiet connections closed");
         }
     }
 
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         if let Err(error) = stream.set_nodelay(true) {
-            debug!(event = "accept", listener = self.name, %error, "connection lost");
+            debug!(event = "connection_lost", listener = self.name, %error, "connection lost");
             return;
         }
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
@@ -130,7 +130,7 @@ impl Backoff {
     /// Notes a failure, and returns how long to wait.
     fn fail(&mut self, listener: &str, error: &io::Error) -> Duration {
         if let Some(times) = self.failed.count(Instant::now()) {
-            warn!(event = "accept", listener, times, %error, "cannot accept");
+            warn!(event = "accept_failed", listener, times, %error, "cannot accept");
         }
         let pause = self.pause;
         self.pause = (pause * 2).min(LONGEST_PAUSE);

@@ -113,7 +113,7 @@ pub(super) fn self_signed() -> Result<CertifiedKey, CertificateError> {
     let made = rcgen::generate_simple_self_signed(LOCAL_NAMES.map(String::from))
         .map_err(|error| CertificateError::Setup(error.to_string()))?;
     warn!(
-        event = "certificate",
+        event = "certificate_self_signed",
         names = LOCAL_NAMES.join(" "),
         sha256 = fingerprint(made.cert.der()),
         "no server.tls_cert configured, using a self-signed certificate made just now"

@@ -160,11 +160,11 @@ async fn handshaken(
     match result {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
-            debug!(event = "handshake", %peer, %error, "handshake failed");
+            debug!(event = "tls_handshake_failed", %peer, %error, "handshake failed");
             None
         }
         Err(_) => {
-            debug!(event = "handshake", %peer, "handshake took too long");
+            debug!(event = "tls_handshake_failed", %peer, "handshake took too long");
             None
         }
     }

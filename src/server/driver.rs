@@ -69,10 +69,10 @@ impl Driver {
             match event {
                 Event::Done(Ok(())) => return,
                 Event::Done(Err(error)) => {
-                    return debug!(event = "disconnect", %peer, %error, "connection failed");
+                    return debug!(event = "connection_closed", %peer, %error, "connection failed");
                 }
                 Event::Evicted(Eviction::AtOnce) => {
-                    return debug!(event = "disconnect", %peer, "connection gave its place");
+                    return debug!(event = "connection_closed", %peer, "connection evicted");
                 }
                 Event::Overdue(Overdue::Idle) | Event::Close | Event::Evicted(Eviction::Gently) => {
                     closing = true;
@@ -80,7 +80,7 @@ impl Driver {
                     close(conn.as_mut());
                 }
                 Event::Overdue(reason) => {
-                    return debug!(event = "disconnect", %peer, ?reason, "connection dropped");
+                    return debug!(event = "connection_closed", %peer, ?reason, "connection dropped");
                 }
             }
         }

@@ -108,10 +108,10 @@ impl Tls {
             Ok(key) => {
                 self.current.set(key);
                 let sha256 = fingerprint(&self.certificate());
-                info!(event = "certificate", sha256, "certificate loaded");
+                info!(event = "certificate_loaded", sha256, "certificate loaded");
             }
             Err(error) => {
-                warn!(event = "certificate", %error, "certificate refused, the old one stays");
+                warn!(event = "certificate_refused", %error, "keeping the present certificate");
             }
         }
     }

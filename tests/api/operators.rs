@@ -106,7 +106,7 @@ async fn a_log_that_nobody_reads_holds_nothing_up() {
     assert!(dropped > 0);
     assert!(requests + dropped >= 10_002, "a line is neither there nor counted");
     assert!(lines.iter().any(|line| line["request_id"] == "last"));
-    assert_eq!(lines.last().expect("lines")["event"], "stopped");
+    assert_eq!(lines.last().expect("lines")["event"], "shutdown_finished");
 }
 
 /// Makes a Redis user with these rules; its URL.

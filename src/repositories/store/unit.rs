@@ -75,7 +75,7 @@ async fn end(entrance: Entrance, mut tx: Tx) {
             Some(Err(error)) => {
                 let error = Error::from(error);
                 if error.kind() != Kind::Unavailable {
-                    return tracing::warn!(event = "transaction_left_open", %error);
+                    return tracing::warn!(event = "transaction_left_open", %error, "cannot end a transaction");
                 }
             }
             None => {}

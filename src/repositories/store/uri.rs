@@ -136,7 +136,7 @@ fn completed(mut options: ClientOptions) -> ClientOptions {
         // Transactions run on the primary only, and what natter reads decides, or must show what
         // the same client has just written.
         tracing::info!(
-            event = "read_preference_unused",
+            event = "read_preference_ignored",
             "mongodb.uri has a readPreference; natter reads from the primary"
         );
     }
