@@ -6,26 +6,21 @@ pub mod attachment_uses;
 pub mod attachments;
 pub mod bulk;
 pub mod check;
-pub mod conversations;
 pub mod costs;
 pub mod departures;
 pub mod devices;
 mod email_keys;
 pub mod events;
-pub mod exports;
 pub mod files;
 pub mod held_names;
 pub mod indexing;
 pub mod keys;
 pub mod lockouts;
-pub mod marks;
 pub mod messages;
 pub mod notices;
 pub mod outbox;
 pub mod password;
 pub mod rate_windows;
-pub mod reactions;
-pub mod revisions;
 pub mod rows;
 pub mod schema;
 pub mod search;
@@ -39,28 +34,21 @@ pub mod writer;
 
 mod bson;
 mod deletion;
-mod deletions;
 mod email_undo;
 mod embedded;
 mod names;
-mod unindexed;
 mod verification;
 
 use accounts::Accounts;
 use attachment_uses::AttachmentUses;
 use attachments::Attachments;
-use conversations::Conversations;
 use departures::Departures;
 use events::Events;
-use exports::Exports;
 use files::Files;
 use indexing::Indexing;
 use lockouts::Lockouts;
-use marks::MarksRepository;
 use messages::Messages;
 use outbox::Outbox;
-use reactions::Reactions;
-use revisions::Revisions;
 use search::Search;
 use sessions::Sessions;
 use store::Store;
@@ -77,30 +65,20 @@ pub struct Repositories {
     pub attachment_uses: AttachmentUses,
     /// What is known of files.
     pub attachments: Attachments,
-    /// Conversation summaries.
-    pub conversations: Conversations,
     /// What deleted accounts have left behind.
     pub departures: Departures,
     /// What happened.
     pub events: Events,
-    /// What someone has written and uploaded.
-    pub exports: Exports,
     /// The bytes of files.
     pub files: Files,
     /// What makes messages found.
     pub indexing: Indexing,
     /// Wrong passwords in a row.
     pub lockouts: Lockouts,
-    /// Read and delivered marks.
-    pub marks: MarksRepository,
     /// Messages, to be read.
     pub messages: Messages,
     /// Mails on their way.
     pub outbox: Outbox,
-    /// Who reacted to what.
-    pub reactions: Reactions,
-    /// What changes messages.
-    pub revisions: Revisions,
     /// Messages by their words.
     pub search: Search,
     /// Signed-in devices.
@@ -113,6 +91,8 @@ pub struct Repositories {
     pub users: Users,
     /// Messages, to be written.
     pub writer: Writer,
+    /// The store over connections that readers do not use.
+    pub writers: Store,
 }
 
 impl Repositories {
@@ -125,24 +105,20 @@ impl Repositories {
             accounts: Accounts::new(store),
             attachment_uses: AttachmentUses::new(store),
             attachments: Attachments::new(store),
-            conversations: Conversations::new(store),
             departures: Departures::new(store),
             events: Events::new(store),
-            exports: Exports::new(store),
             files: Files::new(store),
             indexing: Indexing::new(store, messages.clone()),
             lockouts: Lockouts::new(store),
-            marks: MarksRepository::new(store),
             writer: Writer::new(&writers, Messages::new(&writers, shards)),
             messages,
             outbox: Outbox::new(store),
-            reactions: Reactions::new(store),
-            revisions: Revisions::new(&writers, Messages::new(&writers, shards)),
             search: Search::new(store),
             sessions: Sessions::new(store),
             store: store.clone(),
             tokens: Tokens::new(store),
             users: Users::new(store),
+            writers,
         }
     }
 }

@@ -36,6 +36,7 @@ pub mod silence;
 pub mod sync;
 pub mod tokens;
 pub mod typing;
+pub mod unread;
 pub mod upload;
 
 mod bounded;

@@ -125,6 +125,40 @@ impl Membership {
     }
 }
 
+/// How far a member of a conversation is, as their row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marks {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Whose.
+    pub user: UserId,
+    /// Read up to here.
+    pub read_seq: u64,
+    /// The number of messages that the member has sent.
+    pub sent_count: u64,
+    /// The number of those up to [`read_seq`](Self::read_seq).
+    pub sent_at_read: u64,
+    /// The last message whose notification the member dismissed.
+    pub dismissed_seq: u64,
+    /// Raises no notifications before this moment.
+    pub muted_until: Option<Timestamp>,
+    /// Of a direct conversation, the last message that waits, and when it was sent.
+    pub waiting: Option<(u64, Timestamp)>,
+}
+
+/// A member whose marks are among the lowest of a conversation, as the others see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LowMark {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Whose.
+    pub user: UserId,
+    /// The read mark, if it is among the lowest.
+    pub read: Option<u64>,
+    /// The delivered mark, if it is among the lowest.
+    pub delivered: Option<u64>,
+}
+
 /// How far one member is, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {

@@ -124,14 +124,14 @@ pub enum Status {
 /// How far the others in a conversation are, for the status of its messages. Whoever joined later
 /// than a message has marks past it, and so does not hold it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OthersMarks {
+pub struct PeerReceipts {
     /// The two lowest read marks, with whose they are; fewer where there are fewer members.
     pub read: [Option<(UserId, u64)>; 2],
     /// The two lowest delivered marks.
     pub delivered: [Option<(UserId, u64)>; 2],
 }
 
-impl OthersMarks {
+impl PeerReceipts {
     /// The status of message `seq` of `sender`.
     #[must_use]
     pub fn status(&self, sender: UserId, seq: u64) -> Status {
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn status_is_the_least_that_all_others_have_reached() {
         let [ada, bob] = [UserId::random(), UserId::random()];
-        let marks = OthersMarks {
+        let marks = PeerReceipts {
             read: [Some((bob, 3)), Some((ada, 9))],
             delivered: [Some((bob, 5)), Some((ada, 9))],
         };
@@ -242,7 +242,8 @@ mod tests {
         assert_eq!(of_ada, [Status::Read, Status::Delivered, Status::Sent]);
         assert_eq!(marks.status(bob, 9), Status::Read);
         assert_eq!(marks.status(bob, 10), Status::Sent);
-        let alone = OthersMarks { read: [Some((ada, 0)), None], delivered: [Some((ada, 0)), None] };
+        let alone =
+            PeerReceipts { read: [Some((ada, 0)), None], delivered: [Some((ada, 0)), None] };
         assert_eq!(alone.status(ada, 1), Status::Read);
     }
 }

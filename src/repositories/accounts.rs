@@ -295,7 +295,7 @@ impl Accounts {
         if !self.uses.hold(tx, after).await? {
             return Err(not_a_picture());
         }
-        Ok(self.uses.let_go(tx, before, now).await?)
+        self.uses.let_go(tx, before, now).await
     }
 }
 

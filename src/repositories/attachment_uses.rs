@@ -9,12 +9,14 @@ use std::collections::BTreeSet;
 use mongodb::bson::{Binary, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::attachments::Storage;
+use super::attachments::FILES;
 use super::bson::{binary, raw};
 use super::store::{Collection, Store, Tx, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId};
 use crate::error::{Error, Result};
+
+const USES: &str = "attachment_uses";
 
 /// Something that shows a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +52,6 @@ pub struct AttachmentUses {
     store: Store,
     rows: Collection<Row>,
     files: Collection<Document>,
-    users: Collection<Document>,
-    storage: Storage,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,13 +64,7 @@ impl AttachmentUses {
     /// The uses of a store's files.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self {
-            store: store.clone(),
-            rows: store.collection("attachment_uses"),
-            files: store.collection("attachments"),
-            users: store.collection("users"),
-            storage: Storage::new(store),
-        }
+        Self { store: store.clone(), rows: store.collection(USES), files: store.collection(FILES) }
     }
 
     /// Notes uses that are not there yet; one given twice (the same file twice in a message)
@@ -80,11 +74,18 @@ impl AttachmentUses {
         if !self.hold(tx, uses.iter().map(|it| it.attachment)).await? {
             return Ok(false);
         }
-        let rows: Vec<Row> = uses.into_iter().map(|it| Row { key: raw(it.key()) }).collect();
-        if !rows.is_empty() {
-            self.rows.insert_many(rows).session(tx.session()).await?;
-        }
+        self.insert(tx, uses).await?;
         Ok(true)
+    }
+
+    /// Notes new uses of files that are held.
+    pub(super) async fn insert(
+        &self,
+        tx: &mut Tx,
+        uses: impl IntoIterator<Item = Use>,
+    ) -> Result<()> {
+        let rows = uses.into_iter().map(|it| Row { key: raw(it.key()) });
+        tx.table(USES).insert_all(rows.collect()).await
     }
 
     /// Forgets uses; those that are not there are none. `at` is when they ended.
@@ -99,8 +100,7 @@ impl AttachmentUses {
             return Ok(());
         }
         let keys: Vec<_> = uses.iter().map(|it| binary(it.key())).collect();
-        let delete = self.rows.delete_many(doc! { "_id": { "$in": keys } });
-        if delete.session(tx.session()).await?.deleted_count > 0 {
+        if tx.table::<Row>(USES).delete_all(doc! { "_id": { "$in": keys } }).await? > 0 {
             self.let_go(tx, uses.iter().map(|it| it.attachment), at).await?;
         }
         Ok(())

@@ -1,15 +1,13 @@
 //! Attachments: one row per file, there before its bytes are, so that whatever a crash leaves of
 //! them can be found again.
 
-mod storage;
+pub(super) mod storage;
 
 use std::fmt::Write;
 
 use mongodb::bson::{Binary, Document, doc};
-use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-pub(super) use self::storage::Storage;
 use super::bson::{binary, date, id};
 use super::files::{CHUNK, FIRST_CHUNK};
 use super::store::{Collection, Store, Tx, all, within};
@@ -20,12 +18,13 @@ use crate::domain::files::{Preview, StoredFile};
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::error::{Error, Result};
 
+pub(super) const FILES: &str = "attachments";
+
 /// The collection `attachments`.
 #[derive(Debug, Clone)]
 pub struct Attachments {
     store: Store,
     rows: Collection<Row>,
-    storage: Storage,
     /// Uploads of one account end one after another in an instance: each writes its count.
     turns: Turns,
 }
@@ -95,12 +94,7 @@ impl Attachments {
     /// The attachments of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self {
-            store: store.clone(),
-            rows: store.collection("attachments"),
-            storage: Storage::new(store),
-            turns: Turns::new(),
-        }
+        Self { store: store.clone(), rows: store.collection(FILES), turns: Turns::new() }
     }
 
     /// Waits for a turn at the count of what an account stores.
@@ -111,7 +105,8 @@ impl Attachments {
     /// Whether an account stores as many bytes as it may, so that no upload need begin. Exact is
     /// only [`finish`](Self::finish).
     pub async fn is_full(&self, uploader: UserId, quota: u64) -> Result<bool> {
-        Ok(self.storage.counted(uploader).await? >= quota)
+        let counted = self.store.users().storage_bytes(uploader).await?;
+        Ok(counted.unwrap_or(0).max(0).unsigned_abs() >= quota)
     }
 
     /// Notes that bytes will follow.
@@ -149,13 +144,11 @@ impl Attachments {
     ) -> Result<Option<StoredFile>> {
         let (ready, added) = (doc! { "$set": content.as_ready(now)? }, length(content.size)?);
         let uploading = doc! { "_id": id, "state": "uploading" };
-        let this = self.clone();
         let _turn = self.turn(uploader).await;
         let row = self.store.transact(async move |tx: &mut Tx| {
-            let row = this.rows.find_one_and_update(uploading.clone(), ready.clone());
-            let row = row.return_document(ReturnDocument::After).session(tx.session()).await?;
+            let row = tx.table::<Row>(FILES).change(uploading.clone(), ready.clone()).await?;
             if row.is_some() {
-                let stored = this.storage.change(tx, uploader, added).await?;
+                let stored = storage::change(tx, uploader, added).await?;
                 if quota.is_some_and(|quota| stored > quota) {
                     return Err(quota_exceeded());
                 }

@@ -15,10 +15,12 @@ use self::progress::ProgressRow;
 use super::accounts;
 use super::accounts::NewAccount;
 use super::messages::Messages;
+use super::rows;
+use super::rows::sends::SendRow;
 use super::rows::{groups, notifications, relations};
-use super::store::{Collection, Store};
+use super::store::{Collection, META, Store};
 use super::users;
-use super::writer::{SendRow, TalkRows};
+use super::writer::TalkRows;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Role;
 use crate::domain::groups::NewGroup;
@@ -104,15 +106,15 @@ impl Bulk {
     #[must_use]
     pub fn new(store: &Store, shards: usize) -> Self {
         Self {
-            progress: store.collection("meta"),
-            users: store.collection("users"),
-            relations: store.collection("relations"),
-            groups: store.collection("groups"),
-            conversations: store.collection("conversations"),
-            members: store.collection("members"),
+            progress: store.collection(META),
+            users: rows::users::Users::collection(store),
+            relations: rows::relations::Relations::collection(store),
+            groups: rows::groups::Groups::collection(store),
+            conversations: rows::conversations::Conversations::collection(store),
+            members: rows::members::Members::collection(store),
             messages: Messages::new(store, shards),
-            sends: store.collection("sends"),
-            notifications: store.collection("notifications"),
+            sends: rows::sends::Sends::collection(store),
+            notifications: rows::notifications::Notifications::collection(store),
         }
     }
 

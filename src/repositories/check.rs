@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::schema;
 use super::schema::Step;
-use super::store::{DEADLINE, Store, server_code};
+use super::store::{DEADLINE, META, Store, server_code};
 use crate::domain::clock::{Clock, Timestamp, random_bytes};
 use crate::domain::findings::Finding;
 
@@ -109,15 +109,15 @@ fn side(ahead: i64) -> &'static str {
 /// The actions of a role that natter's user lacks.
 async fn missing_rights(store: &Store) -> Result<Vec<&'static str>, String> {
     let database = store.database();
-    let rows = database.collection::<Document>("meta");
+    let rows = database.collection::<Document>(META);
     let name = format!("check_{:016x}", u64::from_be_bytes(random_bytes()));
     let (own, change) = (doc! { "_id": &name }, doc! { "$set": { "at": 1 } });
     let index = doc! { "key": { "at": 1 }, "name": "at" };
     let commands = [
-        ("find", doc! { "find": "meta", "filter": own.clone(), "limit": 1 }),
-        ("insert", doc! { "insert": "meta", "documents": [own.clone()] }),
-        ("update", doc! { "update": "meta", "updates": [{ "q": own.clone(), "u": change }] }),
-        ("remove", doc! { "delete": "meta", "deletes": [{ "q": own, "limit": 1 }] }),
+        ("find", doc! { "find": META, "filter": own.clone(), "limit": 1 }),
+        ("insert", doc! { "insert": META, "documents": [own.clone()] }),
+        ("update", doc! { "update": META, "updates": [{ "q": own.clone(), "u": change }] }),
+        ("remove", doc! { "delete": META, "deletes": [{ "q": own, "limit": 1 }] }),
         ("createCollection", doc! { "create": &name }),
         ("createIndex", doc! { "createIndexes": &name, "indexes": [index] }),
     ];
@@ -129,7 +129,7 @@ async fn missing_rights(store: &Store) -> Result<Vec<&'static str>, String> {
     }
     let others = async {
         [
-            ("collMod", database.run_command(doc! { "collMod": "meta" }).await.map(drop)),
+            ("collMod", database.run_command(doc! { "collMod": META }).await.map(drop)),
             ("listCollections", database.list_collection_names().await.map(drop)),
             ("listIndexes", rows.list_index_names().await.map(drop)),
             ("changeStream", database.watch().await.map(drop)),

@@ -5,7 +5,7 @@ use mongodb::bson::doc;
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-use super::store::{Collection, Store, duplicate, within_raw};
+use super::store::{Collection, META, Store, duplicate, within_raw};
 use crate::error::{Error, Result};
 
 /// The row `passwords` of `meta`.
@@ -24,7 +24,7 @@ impl Costs {
     /// The highest cost of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("meta") }
+        Self { rows: store.collection(META) }
     }
 
     /// Remembers that there will be hashes of this cost, before there is one; the highest so far.

@@ -7,22 +7,21 @@ use mongodb::bson::doc;
 use serde::Deserialize;
 
 use super::bson::{date, id};
-use super::reactions;
-use super::reactions::Reactions;
+use super::rows;
 use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::error::Result;
+use crate::repositories::rows::reactions;
 
 /// Reactions of which it is noted in one go whose they are.
-const NAMED_AT_ONCE: i64 = 500;
+const NAMED_AT_ONCE: usize = 500;
 
 /// The flags in `users`, and reactions that do not say whose they are.
 #[derive(Debug, Clone)]
 pub struct Departures {
     store: Store,
     users: Collection<Departed>,
-    reactions: Reactions,
 }
 
 /// An account that was deleted and has left something behind.
@@ -40,11 +39,7 @@ impl Departures {
     /// The departures of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self {
-            store: store.clone(),
-            users: store.collection("users"),
-            reactions: Reactions::new(store),
-        }
+        Self { store: store.clone(), users: rows::users::Users::collection(store) }
     }
 
     /// Accounts that were deleted before `before` and have something left, the first of them
@@ -68,7 +63,7 @@ impl Departures {
     /// deleted accounts among those users; whether there were any. Until there are none, it is not
     /// known of anyone that no reaction is left.
     pub async fn name_reactions(&self) -> Result<bool> {
-        let keys = self.reactions.unnamed(NAMED_AT_ONCE).await?;
+        let keys = self.store.reactions().unnamed(NAMED_AT_ONCE).await?;
         if keys.is_empty() {
             return Ok(false);
         }
@@ -78,7 +73,7 @@ impl Departures {
         let gone = doc! { "_id": { "$in": users }, "deleted_at": { "$type": "date" } };
         let flag = doc! { "$set": { "cleanup": true } };
         within(&self.users, self.users.update_many(gone, flag)).await?;
-        self.reactions.name(&self.store, &keys).await?;
+        self.store.reactions().name(&keys).await?;
         Ok(true)
     }
 }

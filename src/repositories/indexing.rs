@@ -15,12 +15,13 @@ use self::lease::LeaseRow;
 pub use self::lease::{Again, Lease};
 use super::bson::{date, id};
 use super::messages::{Messages, range};
-use super::store::{Collection, Store, Tx, again_if_taken, all};
-pub use super::unindexed::Marker;
-use super::unindexed::Unindexed;
+pub use super::rows::unindexed::Marker;
+use super::store::{Collection, META, RowUpdate, Store, all};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
-use crate::error::{Error, Result};
+use crate::error::Result;
+
+pub(super) const WORDS: &str = "message_words";
 
 /// Messages of a conversation with no more than this many others between them are read in one go.
 const GAP: u64 = 8;
@@ -67,7 +68,6 @@ pub struct Batch {
 pub struct Indexing {
     store: Store,
     leases: Collection<LeaseRow>,
-    unindexed: Unindexed,
     messages: Messages,
     words: Collection<Document>,
 }
@@ -78,16 +78,15 @@ impl Indexing {
     pub fn new(store: &Store, messages: Messages) -> Self {
         Self {
             store: store.clone(),
-            leases: store.collection("meta"),
-            unindexed: Unindexed::new(store),
+            leases: store.collection(META),
             messages,
-            words: store.collection("message_words"),
+            words: store.collection(WORDS),
         }
     }
 
     /// Up to `count` changes from a moment on that wait to be indexed, the oldest first.
     pub async fn waiting(&self, from: Timestamp, count: usize) -> Result<Vec<Marker>> {
-        self.unindexed.from(from, count).await
+        self.store.unindexed().from(from, count).await
     }
 
     /// What these messages say now; missing are those that are not there.
@@ -135,7 +134,7 @@ impl Indexing {
     /// Writes a batch; whether the lease still stood, and so anything was written.
     pub async fn write(&self, lease: Lease, batch: Batch, now: Timestamp) -> Result<bool> {
         let this = self.clone();
-        let updates: Vec<Document> = batch.found.iter().map(upsert).collect();
+        let updates: Vec<RowUpdate> = batch.found.iter().map(upsert).collect();
         self.store
             .transact(async move |tx| {
                 let (own, change) = lease::renewal(lease, now, batch.again);
@@ -143,36 +142,24 @@ impl Indexing {
                 if held.matched_count == 0 {
                     return Ok(false);
                 }
-                if !updates.is_empty() {
-                    this.update(tx, updates.clone()).await?;
-                }
+                tx.table::<Document>(WORDS).update_each(updates.clone()).await?;
                 if !batch.gone.is_empty() {
                     let gone = doc! { "_id": { "$in": batch.gone.clone() } };
                     this.words.delete_many(gone).session(tx.session()).await?;
                 }
-                this.unindexed.remove(tx, &batch.markers).await?;
+                tx.unindexed().remove(&batch.markers).await?;
                 Ok(true)
             })
             .await
     }
-
-    /// Many updates in one command.
-    async fn update(&self, tx: &mut Tx, updates: Vec<Document>) -> Result<()> {
-        let command = doc! { "update": self.words.name(), "updates": updates, "ordered": true };
-        let reply = self.store.database().run_command(command).session(tx.session()).await;
-        match reply.map_err(again_if_taken)?.get_array("writeErrors") {
-            Err(_) => Ok(()),
-            Ok(errors) => Err(Error::internal(format!("message_words: {errors:?}"))),
-        }
-    }
 }
 
-fn upsert(indexed: &Indexed) -> Document {
+fn upsert(indexed: &Indexed) -> RowUpdate {
     let words: Vec<Bson> = indexed.words.iter().map(|word| Bson::Int64(*word)).collect();
     let set = doc! {
         "conversation_id": indexed.message.conversation, "words": words, "at": indexed.at,
     };
-    doc! { "q": { "_id": indexed.message }, "u": { "$set": set }, "upsert": true }
+    RowUpdate::of(doc! { "_id": indexed.message }, doc! { "$set": set }).or_insert()
 }
 
 /// Ranges of keys that hold these messages: the first message of each, and its last number.

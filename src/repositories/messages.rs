@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::bson::{binary, date, id, optional_date, raw};
-use super::conversations::Member;
+use super::bson::{binary, date, id, optional_date, raw, serialized};
 use super::embedded::EmbeddedAttachment;
-use super::store::{Collection, Store, all, within};
+use super::rows::conversations::Member;
+use super::store::{Collection, Store, Table, Tx, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{ReactionCount, StoredMessage};
@@ -182,6 +182,61 @@ impl Messages {
         let shard = self.shard(conversation);
         let row = shard.find_one(wanted).sort(doc! { "_id": -1 });
         Ok(within(shard, row).await?.map(Into::into))
+    }
+
+    /// One message, as a transaction sees it.
+    pub async fn find_in(&self, tx: &mut Tx, id: MessageId) -> Result<Option<StoredMessage>> {
+        Ok(self.table(tx, id).one(doc! { "_id": id }).await?.map(Into::into))
+    }
+
+    /// Gives a message another text, with those whom it mentions; the message after it.
+    pub async fn edit(
+        &self,
+        tx: &mut Tx,
+        id: MessageId,
+        text: &str,
+        mentions: &[UserId],
+        at: Timestamp,
+    ) -> Result<Option<StoredMessage>> {
+        self.set(tx, id, doc! { "text": text, "mentions": mentions.to_vec(), "edited_at": at })
+            .await
+    }
+
+    /// Removes everything that a message says; the message after it.
+    pub async fn empty(
+        &self,
+        tx: &mut Tx,
+        id: MessageId,
+        at: Timestamp,
+    ) -> Result<Option<StoredMessage>> {
+        let empty = doc! {
+            "text": "", "attachments": [], "mentions": [], "reactions": [], "deleted_at": at,
+        };
+        self.set(tx, id, empty).await
+    }
+
+    /// Notes how many members reacted to a message with each emoji; the message after it.
+    pub async fn count_reactions(
+        &self,
+        tx: &mut Tx,
+        id: MessageId,
+        counts: &[ReactionCount],
+    ) -> Result<Option<StoredMessage>> {
+        self.set(tx, id, doc! { "reactions": serialized(&counts) }).await
+    }
+
+    async fn set(
+        &self,
+        tx: &mut Tx,
+        id: MessageId,
+        set: Document,
+    ) -> Result<Option<StoredMessage>> {
+        let change = doc! { "$set": set };
+        Ok(self.table(tx, id).change(doc! { "_id": id }, change).await?.map(Into::into))
+    }
+
+    fn table<'t>(&self, tx: &'t mut Tx, id: MessageId) -> Table<'t, MessageRow> {
+        tx.table(self.shard(id.conversation).name())
     }
 
     async fn scan(

@@ -5,7 +5,7 @@
 pub mod events;
 
 use self::events::Events;
-use super::store::{Store, Tx};
+use super::store::{Collection, Store, Tx};
 
 macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident: $Rows:ident;)*) => {
@@ -34,17 +34,45 @@ macro_rules! rows {
 rows! {
     /// Conversations.
     conversations: Conversations;
+    /// Deleted messages.
+    deletions: Deletions;
     /// Groups.
     groups: Groups;
     /// Members of conversations.
     members: Members;
     /// Notifications that are stored.
     notifications: Notifications;
+    /// Reactions to messages.
+    reactions: Reactions;
     /// Friendships, requests and blocks.
     relations: Relations;
     /// Messages by their sender.
     sends: Sends;
+    /// Changes of messages that search has yet to take up.
+    unindexed: Unindexed;
     /// Accounts.
+    users: Users;
+}
+
+/// Collections that other modules read and write, past the row modules: a population, and
+/// accounts until they have moved.
+macro_rules! populated {
+    ($($name:ident: $Rows:ident;)*) => {
+        $(impl $Rows<'_> {
+            pub(in crate::repositories) fn collection<R: Send + Sync>(store: &Store) -> Collection<R> {
+                store.collection(stringify!($name))
+            }
+        })*
+    };
+}
+
+populated! {
+    conversations: Conversations;
+    groups: Groups;
+    members: Members;
+    notifications: Notifications;
+    relations: Relations;
+    sends: Sends;
     users: Users;
 }
 

@@ -15,7 +15,8 @@ use mongodb::options::Hint;
 use serde::Deserialize;
 
 use super::bson::{date, id};
-use super::store::{Collection, Store, all, within};
+use super::indexing::WORDS;
+use super::store::{Collection, Store, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::search::{Candidate, Found, Place};
@@ -29,22 +30,6 @@ const TRIED: usize = 4;
 
 /// … and so many messages of each are counted.
 const SAMPLE: u64 = 250;
-
-/// A row of `conversations`, as far as the search goes.
-#[derive(Debug, Deserialize)]
-struct PlaceRow {
-    #[serde(rename = "_id", with = "id")]
-    id: ConversationId,
-    #[serde(with = "date")]
-    last_at: Timestamp,
-}
-
-/// A row of `members`, as far as the search goes.
-#[derive(Debug, Deserialize)]
-struct GroupRow {
-    #[serde(with = "id")]
-    conversation_id: ConversationId,
-}
 
 /// A row of `message_words`, without its words.
 #[derive(Debug, Deserialize)]
@@ -81,8 +66,7 @@ pub struct Wanted {
 /// The collection `message_words`, and who may search what.
 #[derive(Debug, Clone)]
 pub struct Search {
-    conversations: Collection<PlaceRow>,
-    members: Collection<GroupRow>,
+    store: Store,
     words: Collection<CandidateRow>,
 }
 
@@ -90,37 +74,21 @@ impl Search {
     /// The index of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self {
-            conversations: store.collection("conversations"),
-            members: store.collection("members"),
-            words: store.collection("message_words"),
-        }
+        Self { store: store.clone(), words: store.collection(WORDS) }
     }
 
     /// All conversations that a user is in, the latest activity first. Reads index entries of the
     /// direct ones, and the summaries of the groups (500 at most).
     pub async fn places(&self, user: UserId) -> Result<Vec<Place>> {
-        let direct = self.conversations.find(doc! { "members": user });
-        let direct = direct.projection(doc! { "last_at": 1 });
-        let (mut rows, groups) =
-            tokio::try_join!(all(&self.conversations, direct), self.groups(user))?;
-        rows.extend(groups);
-        let place = |row: PlaceRow| Place { id: row.id, last_at: row.last_at };
-        let mut places: Vec<Place> = rows.into_iter().map(place).collect();
+        let groups = async {
+            let ids = self.store.members().group_ids(user).await?;
+            self.store.conversations().places(&ids).await
+        };
+        let direct = self.store.conversations().direct_places(user);
+        let (mut places, groups) = tokio::try_join!(direct, groups)?;
+        places.extend(groups);
         places.sort_unstable_by_key(|place| std::cmp::Reverse((place.last_at, place.id)));
         Ok(places)
-    }
-
-    async fn groups(&self, user: UserId) -> Result<Vec<PlaceRow>> {
-        let groups = self.members.find(doc! { "user_id": user, "kind": "group" });
-        let groups =
-            all(&self.members, groups.projection(doc! { "_id": 0, "conversation_id": 1 })).await?;
-        if groups.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<ConversationId> = groups.into_iter().map(|row| row.conversation_id).collect();
-        let summaries = self.conversations.find(doc! { "_id": { "$in": ids } });
-        all(&self.conversations, summaries.projection(doc! { "last_at": 1 })).await
     }
 
     /// That of some words which is said least in the most active of these places: an estimate

@@ -21,7 +21,7 @@ use self::pool::Pool;
 use self::pool::observe_checkouts;
 pub(super) use self::pool::{Collection, Pooled};
 pub(super) use self::primary::PrimaryWatch;
-pub(super) use self::table::{Table, older};
+pub(super) use self::table::{RowUpdate, Table, older};
 pub use self::transaction::Tx;
 use self::transaction::is_transient;
 pub(super) use self::transaction::{again, again_if_taken, give_up};
@@ -31,6 +31,9 @@ use crate::metrics::PoolsMetrics;
 
 /// Connections of each of the two pools, where the URI does not say how many.
 const CONNECTIONS: u32 = 64;
+
+/// The collection of what is there once: leases, progress, the number of shards.
+pub(super) const META: &str = "meta";
 
 /// How long one call may take, a frozen server included; then the answer is 503.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
@@ -141,11 +144,16 @@ impl Store {
         matches!(self.background.run(Duration::from_secs(1), ping).await, Ok(Ok(_)))
     }
 
-    /// A session whose reads all see one and the same moment. All its commands belong in one
-    /// [`within`].
-    pub(super) async fn snapshot(&self) -> Result<Tx, DriverError> {
-        let session = self.pool.client.start_session().snapshot(true).await?;
-        Ok(Tx::new(session, &self.database))
+    /// Runs reads that all see one and the same moment, under one deadline.
+    ///
+    /// # Errors
+    /// `body`'s own; [`Error::unavailable`] when the deadline passes.
+    pub async fn snapshot<T>(&self, body: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+        let reads = async {
+            let session = self.pool.client.start_session().snapshot(true).await?;
+            body(&mut Tx::new(session, &self.database)).await
+        };
+        Box::pin(self.pool.run(DEADLINE, reads)).await?
     }
 }
 
@@ -237,6 +245,9 @@ fn is_away(error: &DriverError) -> bool {
 const AWAY_CODES: [i32; 16] =
     [6, 7, 50, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
 
+/// `DuplicateKey`.
+const DUPLICATE_KEY: i32 = 11000;
+
 /// The server's code for what it refuses.
 pub(super) fn server_code(error: &DriverError) -> Option<i32> {
     match &*error.kind {
@@ -250,11 +261,13 @@ pub(super) fn server_code(error: &DriverError) -> Option<i32> {
 /// Whether a unique key stood against the write, and of which index: `_id_` or its name.
 pub(super) fn duplicate(error: &DriverError) -> Option<String> {
     let message = match &*error.kind {
-        ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == 11000 => &error.message,
-        ErrorKind::Command(error) if error.code == 11000 => &error.message,
+        ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY => {
+            &error.message
+        }
+        ErrorKind::Command(error) if error.code == DUPLICATE_KEY => &error.message,
         ErrorKind::InsertMany(error) => {
             let errors = error.write_errors.as_ref()?;
-            &errors.iter().find(|error| error.code == 11000)?.message
+            &errors.iter().find(|error| error.code == DUPLICATE_KEY)?.message
         }
         _ => return None,
     };

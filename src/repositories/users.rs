@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bson::{binary, date, id, optional_date};
 use super::embedded::{EmbeddedAttachment, FormerEmail};
+use super::rows;
 use super::store::{Collection, Store, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
@@ -96,7 +97,7 @@ impl Users {
     /// The accounts of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("users") }
+        Self { rows: rows::users::Users::collection(store) }
     }
 
     /// The account, as its owner sees it.

@@ -15,46 +15,29 @@ mod updates;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mongodb::bson::{Binary, Bson, Document, doc};
+use mongodb::bson::{Bson, doc};
 use mongodb::error::Error as DriverError;
-use serde::Deserialize;
 
 use self::batch::{Part, Tries};
-pub(super) use self::plan::SendRow;
-use self::plan::{KeyRow, KeysOf, Plan, member_key, same};
+use self::plan::{KeyRow, KeysOf, Plan, member, same};
 pub(super) use self::talk::TalkRows;
 use self::updates::{key_update, member_updates, summary_updates};
 use super::attachment_uses::AttachmentUses;
 use super::bson::binary;
-use super::conversations::ConversationRow;
 use super::messages::Messages;
 use super::store::{Collection, Store, Tx, again, again_if_taken, all, all_in};
-use super::unindexed::Unindexed;
-use crate::domain::ids::{ConversationId, MessageId};
+use crate::domain::ids::MessageId;
 use crate::domain::messages::{Draft, Sent};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Kind as ErrorKind, Result};
 use crate::failpoint;
-
-/// What a transaction reads of a member.
-#[derive(Debug, Deserialize)]
-struct OwnTotal {
-    #[serde(rename = "_id")]
-    key: Binary,
-    own_total: u64,
-}
 
 /// Writes messages.
 #[derive(Debug, Clone)]
 pub struct Writer {
     store: Store,
     messages: Messages,
-    conversations: Collection<ConversationRow>,
-    members: Collection<OwnTotal>,
     keys: Collection<KeyRow>,
-    sends: Collection<SendRow>,
-    uses: Collection<Document>,
     files: AttachmentUses,
-    unindexed: Unindexed,
 }
 
 impl Writer {
@@ -64,13 +47,8 @@ impl Writer {
         Self {
             store: store.clone(),
             messages,
-            conversations: store.collection("conversations"),
-            members: store.collection("members"),
             keys: store.collection("message_keys"),
-            sends: store.collection("sends"),
-            uses: store.collection("attachment_uses"),
             files: AttachmentUses::new(store),
-            unindexed: Unindexed::new(store),
         }
     }
 
@@ -117,9 +95,10 @@ impl Writer {
     async fn plan(&self, tx: &mut Tx, drafts: &[Draft]) -> Result<Plan> {
         let mut known = self.known_keys(tx, drafts).await?;
         failpoint::reach("plan.keys");
-        let mut plan = Plan { conversations: self.summaries(tx, drafts).await?, ..Plan::default() };
+        let conversations = tx.conversations().rows(drafts.iter().map(Draft::conversation)).await?;
+        let mut plan = Plan { conversations, ..Plan::default() };
         failpoint::reach("plan.summaries");
-        let totals = self.own_totals(tx, drafts).await?;
+        let totals = tx.members().sent_counts(drafts.iter().map(member)).await?;
         failpoint::reach("plan.totals");
         plan.files = self.files.ready(tx, drafts.iter().flat_map(Draft::files)).await?;
         failpoint::reach("plan.files");
@@ -127,8 +106,8 @@ impl Writer {
             let answer = plan.decide(draft, &mut known, &totals);
             plan.answers.push(answer);
         }
-        let Plan { conversations, own_totals, .. } = &mut plan;
-        conversations.retain(|id, _| own_totals.values().any(|(touched, ..)| touched == id));
+        let Plan { conversations, sent_counts, .. } = &mut plan;
+        conversations.retain(|id, _| sent_counts.keys().any(|(touched, _)| touched == id));
         Ok(plan)
     }
 
@@ -143,51 +122,26 @@ impl Writer {
         Ok(rows.into_iter().map(|row| (row.key.bytes.clone(), row)).collect())
     }
 
-    async fn summaries(
-        &self,
-        tx: &mut Tx,
-        drafts: &[Draft],
-    ) -> Result<HashMap<ConversationId, ConversationRow>> {
-        let mut ids: Vec<ConversationId> = drafts.iter().map(Draft::conversation).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let find = self.conversations.find(doc! { "_id": { "$in": ids } });
-        let found = find.session(tx.session()).await?;
-        let rows = all_in(tx.session(), found).await?;
-        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
-    }
-
-    async fn own_totals(&self, tx: &mut Tx, drafts: &[Draft]) -> Result<HashMap<Vec<u8>, u64>> {
-        let mut keys: Vec<Vec<u8>> = drafts.iter().map(member_key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let keys: Vec<Bson> = keys.into_iter().map(binary).collect();
-        let find = self.members.find(doc! { "_id": { "$in": keys } });
-        let found = find.projection(doc! { "own_total": 1 }).session(tx.session()).await?;
-        let rows = all_in(tx.session(), found).await?;
-        Ok(rows.into_iter().map(|row| (row.key.bytes, row.own_total)).collect())
-    }
-
     async fn apply(&self, tx: &mut Tx, plan: Plan) -> Result<()> {
         if plan.messages.is_empty() {
             return Ok(());
         }
-        self.update(tx, "conversations", summary_updates(&plan)).await?;
+        tx.conversations().update_each(summary_updates(&plan)).await?;
         failpoint::lose("apply.conversations").map_err(DriverError::from)?;
-        self.update(tx, "members", member_updates(&plan)).await?;
+        tx.members().update_each(member_updates(&plan)).await?;
         failpoint::reach("apply.members");
         for (shard, messages) in self.messages.by_shard(&plan.messages) {
             shard.insert_many(messages).session(tx.session()).await.map_err(again_if_taken)?;
         }
         failpoint::reach("apply.messages");
         let unindexed = plan.messages.iter().map(|message| (message.id, message.at));
-        self.unindexed.add(tx, unindexed).await.map_err(again_if_taken)?;
+        tx.unindexed().add(unindexed).await.map_err(again_if_taken)?;
         failpoint::reach("apply.unindexed");
-        self.sends.insert_many(&plan.sends).session(tx.session()).await.map_err(again_if_taken)?;
+        tx.sends().add(plan.sends).await.map_err(again_if_taken)?;
         failpoint::reach("apply.sends");
         if !plan.keys.is_empty() {
             let updates = plan.keys.iter().map(key_update).collect::<Result<Vec<_>>>()?;
-            self.update(tx, "message_keys", updates).await?;
+            tx.table::<KeyRow>("message_keys").update_each(updates).await?;
             failpoint::reach("apply.keys");
         }
         if !plan.uses.is_empty() {
@@ -196,32 +150,11 @@ impl Writer {
                 return Err(again());
             }
             failpoint::reach("apply.held");
-            self.uses
-                .insert_many(&plan.uses)
-                .session(tx.session())
-                .await
-                .map_err(again_if_taken)?;
+            self.files.insert(tx, plan.uses).await.map_err(again_if_taken)?;
             failpoint::reach("apply.uses");
         }
         tx.notifications().raise_first(&plan.told).await.map_err(again_if_taken)?;
         failpoint::reach("apply.told");
         Ok(())
-    }
-
-    /// Many updates in one command.
-    async fn update(&self, tx: &mut Tx, collection: &str, updates: Vec<Document>) -> Result<()> {
-        let command = doc! { "update": collection, "updates": updates, "ordered": true };
-        let reply = self.store.database().run_command(command).session(tx.session()).await;
-        let reply = reply.map_err(again_if_taken)?;
-        match reply.get_array("writeErrors") {
-            Err(_) => Ok(()),
-            Ok(errors) => {
-                let first = errors.first().and_then(Bson::as_document);
-                match first.and_then(|error| error.get_i32("code").ok()) {
-                    Some(11000) => Err(again()),
-                    _ => Err(Error::internal(format!("{collection}: {errors:?}"))),
-                }
-            }
-        }
     }
 }

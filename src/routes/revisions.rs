@@ -29,7 +29,7 @@ use crate::filters::problem::respond;
 use crate::filters::query::{PageQuery, query};
 use crate::filters::with;
 use crate::services::Services;
-use crate::services::messages::{Gesture, MessageReceipt, Messages};
+use crate::services::messages::{MessageAction, MessageReceipt, Messages};
 
 /// A message in its conversation.
 type Place = (ConversationId, MessageId);
@@ -73,10 +73,10 @@ pub(super) fn routes(guards: &Guards, services: &Services) -> BoxedFilter<(Respo
         one,
         edit,
         delete,
-        reaction(guards, services, &REACT, Gesture::React),
-        reaction(guards, services, &TAKE_BACK, Gesture::TakeBack),
-        pin(guards, services, &PIN, &Gesture::Pin),
-        pin(guards, services, &UNPIN, &Gesture::Unpin),
+        reaction(guards, services, &REACT, MessageAction::React),
+        reaction(guards, services, &TAKE_BACK, MessageAction::TakeBack),
+        pin(guards, services, &PIN, &MessageAction::Pin),
+        pin(guards, services, &UNPIN, &MessageAction::Unpin),
         receipts,
     ])
 }
@@ -92,13 +92,13 @@ pub(super) fn describe(docs: &mut Docs) {
         .says("Its sender, or a group's owner and admins. It keeps its place.")
         .gives_nothing(204, "It is deleted; also, if it was before.")
         .fails(&["forbidden"]);
-    let gestures = [
+    let actions = [
         (&REACT, "react", "React with an emoji"),
         (&TAKE_BACK, "takeBackReaction", "Take a reaction back"),
         (&PIN, "pinMessage", "Pin a message"),
         (&UNPIN, "unpinMessage", "Unpin a message"),
     ];
-    for (endpoint, id, summary) in gestures {
+    for (endpoint, id, summary) in actions {
         docs.route(endpoint, id, summary)
             .gives::<Message>(200, "The message as it now is.")
             .fails(&["recipient_unavailable", "validation_failed", "message_deleted"]);
@@ -112,7 +112,7 @@ fn reaction(
     guards: &Guards,
     services: &Services,
     endpoint: &Endpoint,
-    gesture: fn(Emoji) -> Gesture,
+    action: fn(Emoji) -> MessageAction,
 ) -> BoxedFilter<(Response,)> {
     guards
         .caller::<(ConversationId, MessageId, Text)>(endpoint)
@@ -120,7 +120,7 @@ fn reaction(
         .then(move |(conversation, message, emoji): (_, _, Text), caller, messages| async move {
             let emoji = Emoji::parse(&emoji.0).map_err(not_an_emoji)?;
             let place = (conversation, message);
-            gestured(place, caller, messages, &gesture(emoji)).await
+            actiond(place, caller, messages, &action(emoji)).await
         })
         .map(respond)
         .boxed()
@@ -131,27 +131,27 @@ fn pin(
     guards: &Guards,
     services: &Services,
     endpoint: &Endpoint,
-    gesture: &Gesture,
+    action: &MessageAction,
 ) -> BoxedFilter<(Response,)> {
-    let gesture = gesture.clone();
+    let action = action.clone();
     guards
         .caller::<Place>(endpoint)
         .and(with(&services.messages))
         .then(move |place, caller, messages| {
-            let gesture = gesture.clone();
-            async move { gestured(place, caller, messages, &gesture).await }
+            let action = action.clone();
+            async move { actiond(place, caller, messages, &action).await }
         })
         .map(respond)
         .boxed()
 }
 
-async fn gestured(
+async fn actiond(
     (conversation, message): Place,
     caller: Caller,
     messages: Arc<Messages>,
-    gesture: &Gesture,
+    action: &MessageAction,
 ) -> Result<Found<Message>> {
-    messages.gesture(caller.user, conversation, message, gesture).await.map(Found)
+    messages.action(caller.user, conversation, message, action).await.map(Found)
 }
 
 fn not_an_emoji(broken: Violation) -> Error {

@@ -3,13 +3,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::unread::Unread;
 use crate::domain::clock::Clock;
 use crate::domain::conversations::{Kind, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::conversations::Conversations as Rows;
-use crate::repositories::marks::MarksRepository;
 use crate::repositories::store::Store;
 
 /// Where a reader stands after marking.
@@ -28,9 +27,8 @@ pub struct ReadState {
 /// The rules of conversations.
 #[derive(Debug)]
 pub struct Conversations {
-    rows: Rows,
     store: Store,
-    marks: MarksRepository,
+    unread: Unread,
     clock: Clock,
 }
 
@@ -39,9 +37,8 @@ impl Conversations {
     #[must_use]
     pub fn new(repositories: &Repositories, clock: &Clock) -> Self {
         Self {
-            rows: repositories.conversations.clone(),
             store: repositories.store.clone(),
-            marks: repositories.marks.clone(),
+            unread: Unread::new(&repositories.store),
             clock: clock.clone(),
         }
     }
@@ -51,7 +48,7 @@ impl Conversations {
     /// # Errors
     /// `not_found` for outsiders, and where nothing was ever said; or the store is away.
     pub async fn open(&self, reader: UserId, id: ConversationId) -> Result<Summary> {
-        let summary = self.rows.find(id).await?.ok_or_else(Error::not_found)?;
+        let summary = self.store.conversations().find(id).await?.ok_or_else(Error::not_found)?;
         let is_member = match summary.kind {
             Kind::Direct => summary.members.contains(&reader),
             Kind::Group => self.store.members().find(id, reader).await?.is_some(),
@@ -61,7 +58,7 @@ impl Conversations {
 
     /// The direct conversation with a user; `None` before its first message.
     pub async fn direct(&self, reader: UserId, peer: UserId) -> Result<Option<Summary>> {
-        self.rows.find(ConversationId::direct(reader, peer)).await
+        self.store.conversations().find(ConversationId::direct(reader, peer)).await
     }
 
     /// Marks everything up to a message as read; never back.
@@ -78,14 +75,12 @@ impl Conversations {
         if message.conversation != id || !(1..=summary.last_seq).contains(&message.seq) {
             return Err(Error::not_found());
         }
-        let marks = self.marks.read_up_to(&summary, reader, message.seq, self.clock.now()).await?;
-        let marks = marks.ok_or_else(Error::not_found)?;
+        let at = self.clock.now();
+        let state = self.unread.read_up_to(&summary, reader, message.seq, at).await?;
+        let state = state.ok_or_else(Error::not_found)?;
+        let read_seq = state.marks.read_seq;
         // Not one step with the mark, but repeated with it: reading again mends what a crash left.
-        self.store.notifications().read_mentions(reader, id, marks.read_seq).await?;
-        Ok(ReadState {
-            conversation_id: id,
-            read_seq: marks.read_seq,
-            unread_count: marks.unread_count,
-        })
+        self.store.notifications().read_mentions(reader, id, read_seq).await?;
+        Ok(ReadState { conversation_id: id, read_seq, unread_count: state.unread_count })
     }
 }

@@ -11,6 +11,7 @@ use super::friends::telling::removed;
 use super::groups::Groups;
 use super::guesses::Guesses;
 use super::live::LiveSessions;
+use super::messages::Changes;
 use super::password::confirm;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::clock::{Clock, Timestamp};
@@ -47,6 +48,7 @@ const NAMING_STEPS: usize = 20;
 #[derive(Debug)]
 pub struct Deletion {
     pub(super) repositories: Repositories,
+    pub(super) changes: Changes,
     pub(super) groups: Arc<Groups>,
     pub(super) guesses: Guesses,
     pub(super) live: Arc<LiveSessions>,
@@ -153,7 +155,7 @@ impl Deletion {
         self.forget_relations(user).await?;
         self.repositories.store.notifications().withdraw_of(user).await?;
         for _ in 0..REACTION_STEPS {
-            if !self.repositories.revisions.forget_reactions(user, self.clock.now()).await? {
+            if !self.changes.forget_reactions(user, self.clock.now()).await? {
                 return Ok(true);
             }
         }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::unread::{Delivery, Unread};
 use crate::domain::clock::Clock;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::Repositories;
-use crate::repositories::marks::{Delivery, MarksRepository};
 
 /// How often marks are written.
 const WRITE: Duration = Duration::from_millis(300);
@@ -37,7 +37,7 @@ type Waiting = HashMap<(UserId, ConversationId), Vec<u64>>;
 /// Delivered marks of this instance's clients.
 #[derive(Debug)]
 pub struct Deliveries {
-    marks: MarksRepository,
+    unread: Unread,
     clock: Clock,
     waiting: Mutex<Waiting>,
 }
@@ -46,8 +46,8 @@ impl Deliveries {
     /// Nothing waits yet.
     #[must_use]
     pub fn new(repositories: &Repositories, clock: &Clock) -> Self {
-        let marks = repositories.marks.clone();
-        Self { marks, clock: clock.clone(), waiting: Mutex::default() }
+        let unread = Unread::new(&repositories.store);
+        Self { unread, clock: clock.clone(), waiting: Mutex::default() }
     }
 
     /// Notes that everything up to a message has come to a user; whether there is such a message,
@@ -70,7 +70,7 @@ impl Deliveries {
                 Ok(()) => failed = false,
                 Err(error) => {
                     if !std::mem::replace(&mut failed, true) {
-                        tracing::warn!(event = "deliveries_delayed", %error);
+                        tracing::warn!(event = "deliveries_delayed", %error, "cannot write receipts");
                     }
                 }
             }
@@ -91,7 +91,7 @@ impl Deliveries {
             .collect();
         while !waiting.is_empty() {
             let some = waiting.split_off(waiting.len().saturating_sub(TOGETHER));
-            if let Err(error) = self.marks.deliver(&some, self.clock.now()).await {
+            if let Err(error) = self.unread.deliver(&some, self.clock.now()).await {
                 let mut again = self.waiting();
                 for delivery in waiting.into_iter().chain(some) {
                     put(&mut again, delivery);

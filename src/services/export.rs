@@ -1,6 +1,7 @@
 //! One's own data as one JSON document, written piece by piece: however much it is, only a page of
 //! one list is held at a time.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,13 +226,17 @@ impl Writing {
     }
 
     async fn messages(&mut self, after: Option<MessageId>) -> Result<Option<Place>> {
-        let Repositories { exports, messages, .. } = &self.exports.repositories;
-        let ids = exports.sent(self.user, after, MESSAGES).await?;
+        let Repositories { store, messages, .. } = &self.exports.repositories;
+        let ids = store.sends().sent(self.user, after, MESSAGES).await?;
         let Some(last) = ids.last().copied() else { return Ok(Some(Place::Attachments(None))) };
         let mut conversations: Vec<_> = ids.iter().map(|id| id.conversation).collect();
         conversations.dedup();
-        let (peers, mut stored) =
-            tokio::try_join!(exports.peers(self.user, &conversations), messages.many(&ids),)?;
+        let (summaries, mut stored) =
+            tokio::try_join!(store.conversations().many(&conversations), messages.many(&ids))?;
+        let peers: HashMap<ConversationId, UserId> = summaries
+            .iter()
+            .filter_map(|summary| Some((summary.id, summary.peer_of(self.user)?)))
+            .collect();
         // They come in no order.
         stored.sort_unstable_by_key(|message| message.id.bytes());
         let sent = stored.into_iter().map(|message| {

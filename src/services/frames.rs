@@ -14,16 +14,17 @@ use super::messages::View;
 use super::messages::view::{sent, shown};
 use super::notifications::Notifications;
 use super::profiles::Profiles;
+use super::unread::Unread;
 use crate::bus::log::{Content, Entry};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Summary;
 use crate::domain::events::{Event, Position};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::domain::messages::{Message, OthersMarks, StoredMessage};
+use crate::domain::messages::{Message, PeerReceipts, StoredMessage};
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::events::stream::Occurrence;
-use crate::repositories::reactions::Reacted;
+use crate::repositories::rows::reactions::Reacted;
 
 /// What a client is sent, as JSON, shared by all who are sent the same.
 pub type Frame = Arc<str>;
@@ -152,13 +153,13 @@ impl Frames {
         let Some(stored) = self.repositories.messages.find(id).await? else {
             return Ok(Vec::new());
         };
-        let summary = self.repositories.conversations.find(id.conversation).await?;
+        let summary = self.repositories.store.conversations().find(id.conversation).await?;
         let Some(summary) = summary else { return Ok(Vec::new()) };
-        let marks = self.repositories.marks.lowest_in(&[&summary]).await?;
+        let marks = Unread::new(&self.repositories.store).lowest_in(&[&summary]).await?;
         let Some(marks) = marks.get(&summary.id) else { return Ok(Vec::new()) };
         let mut reacted = HashMap::new();
         if !stored.reactions.is_empty() {
-            reacted = self.repositories.reactions.by(&audience, id).await?;
+            reacted = self.repositories.store.reactions().by(&audience, id).await?;
         }
         let (own, plain): (Vec<UserId>, Vec<UserId>) =
             audience.into_iter().partition(|user| reacted.contains_key(user));
@@ -208,7 +209,7 @@ fn just_sent(stored: &StoredMessage, circle: &Circle) -> Message {
         .iter()
         .filter(|(user, joined)| *user != stored.sender && *joined < stored.id.seq);
     let unseen = others.map(|(user, _)| (*user, 0)).next();
-    let marks = OthersMarks { read: [unseen, None], delivered: [unseen, None] };
+    let marks = PeerReceipts { read: [unseen, None], delivered: [unseen, None] };
     let mut summary = circle.summary.clone();
     summary.pins.clear();
     sent(stored, &summary, &marks)

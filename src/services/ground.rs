@@ -20,7 +20,7 @@ use super::guesses::Guesses;
 use super::inbox::Inbox;
 use super::live::LiveSessions;
 use super::mail_rules::MailRules;
-use super::messages::{Messages, View};
+use super::messages::{Changes, Messages, View};
 use super::networks::Networks;
 use super::notifications::Notifications;
 use super::outbox::Outbox;
@@ -33,6 +33,7 @@ use super::sessions::Sessions;
 use super::silence::Silence;
 use super::sync::Sync;
 use super::tokens::{MailTokens, RefreshTokens};
+use super::unread::Unread;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::page::Cursors;
 use crate::error::{Error, Result};
@@ -168,6 +169,7 @@ impl Ground<'_> {
     ) -> Deletion {
         Deletion {
             repositories: self.repositories.clone(),
+            changes: Changes::new(self.repositories),
             groups: groups.clone(),
             guesses,
             live: live.clone(),
@@ -231,6 +233,7 @@ impl Ground<'_> {
             repositories: self.repositories.clone(),
             conversations: conversations.clone(),
             attachments: attachments.clone(),
+            changes: Changes::new(self.repositories),
             outgoing,
             redis: self.redis.clone(),
             view: View::new(self.repositories),
@@ -247,6 +250,7 @@ impl Ground<'_> {
     pub(super) fn inbox(&self, profiles: &Arc<Profiles>) -> Inbox {
         Inbox {
             repositories: self.repositories.clone(),
+            unread: Unread::new(&self.repositories.store),
             profiles: profiles.clone(),
             view: View::new(self.repositories),
             cursors: self.cursors(),

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::messages::View;
 use super::profiles::Profiles;
+use super::unread::{Unread, UnreadState};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::conversations::{InboxPosition, Kind, Summary};
@@ -18,7 +19,6 @@ use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::marks::Marks;
 
 /// A conversation as one of its members sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -77,6 +77,7 @@ impl From<Group> for GroupBrief {
 #[derive(Debug)]
 pub struct Inbox {
     pub(super) repositories: Repositories,
+    pub(super) unread: Unread,
     pub(super) profiles: Arc<Profiles>,
     pub(super) view: View,
     pub(super) cursors: Cursors,
@@ -97,10 +98,10 @@ impl Inbox {
     ) -> Result<Page<Conversation>> {
         let scope = ListScope { list: "conversations", reader };
         let before: Option<InboxPosition> = self.cursors.resume(scope, cursor)?;
-        let found = self.repositories.marks.inbox(reader, before, limit.get() + 1).await?;
-        let page = self.cursors.page(scope, limit, found, |marks| InboxPosition {
-            at: marks.summary.last_at,
-            id: marks.summary.id,
+        let found = self.unread.inbox(reader, before, limit.get() + 1).await?;
+        let page = self.cursors.page(scope, limit, found, |state| InboxPosition {
+            at: state.summary.last_at,
+            id: state.summary.id,
         });
         let items = self.shown(reader, page.items).await?;
         Ok(Page { items, next_cursor: page.next_cursor })
@@ -111,8 +112,8 @@ impl Inbox {
     /// # Errors
     /// `not_found` for outsiders, and where nothing was ever said; or the store is away.
     pub async fn one(&self, reader: UserId, id: ConversationId) -> Result<Conversation> {
-        let marks = self.repositories.marks.of(id, reader).await?.ok_or_else(Error::not_found)?;
-        let mut shown = self.shown(reader, vec![marks]).await?;
+        let state = self.unread.of(id, reader).await?.ok_or_else(Error::not_found)?;
+        let mut shown = self.shown(reader, vec![state]).await?;
         // A group that ended since is not there any more.
         shown.pop().ok_or_else(Error::not_found)
     }
@@ -133,16 +134,16 @@ impl Inbox {
         self.one(reader, id).await
     }
 
-    async fn shown(&self, reader: UserId, marks: Vec<Marks>) -> Result<Vec<Conversation>> {
-        let summaries: Vec<&Summary> = marks.iter().map(|marks| &marks.summary).collect();
+    async fn shown(&self, reader: UserId, states: Vec<UnreadState>) -> Result<Vec<Conversation>> {
+        let summaries: Vec<&Summary> = states.iter().map(|state| &state.summary).collect();
         let (lasts, peers, groups) = tokio::try_join!(
             Box::pin(self.last_messages(reader, &summaries)),
             Box::pin(self.peers(reader, &summaries)),
             Box::pin(self.groups(&summaries)),
         )?;
         let now = self.clock.now();
-        let shown = marks.iter().filter_map(|marks| {
-            let summary = &marks.summary;
+        let shown = states.iter().filter_map(|state| {
+            let UnreadState { summary, marks, unread_count } = state;
             let group = groups.get(&summary.id).cloned();
             if summary.kind == Kind::Group && group.is_none() {
                 return None;
@@ -158,7 +159,7 @@ impl Inbox {
                 last_message: lasts.get(&summary.id).cloned(),
                 last_seq: summary.last_seq,
                 read_seq: marks.read_seq,
-                unread_count: marks.unread_count,
+                unread_count: *unread_count,
                 muted_until: marks.muted_until.filter(|until| *until > now),
                 updated_at: summary.last_at,
             })

@@ -1,29 +1,32 @@
 //! Messages: who may send what; how history reads is in `history`.
 
+mod actions;
+mod changes;
 mod files;
 mod history;
 mod mentions;
 mod receipts;
-mod revisions;
 pub(super) mod view;
 
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+pub use self::actions::MessageAction;
+pub use self::changes::Changes;
 pub use self::history::{History, Mark, Which};
 pub use self::receipts::MessageReceipt;
-pub use self::revisions::Gesture;
 pub use self::view::View;
 use super::attachments::Attachments;
 use super::conversations::Conversations;
 use super::outgoing::Outgoing;
+use super::unread::Unread;
 use crate::cache::Redis;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, random_bytes};
 use crate::domain::conversations::{Summary, Target};
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
-use crate::domain::messages::{Draft, ExactlyOnce, Message, OthersMarks, Sent, message_deleted};
+use crate::domain::messages::{Draft, ExactlyOnce, Message, PeerReceipts, Sent, message_deleted};
 use crate::domain::page::Cursors;
 use crate::domain::relations::recipient_unavailable;
 use crate::domain::text::MessageText;
@@ -61,6 +64,7 @@ pub struct Messages {
     pub(super) repositories: Repositories,
     pub(super) conversations: Arc<Conversations>,
     pub(super) attachments: Arc<Attachments>,
+    pub(super) changes: Changes,
     pub(super) outgoing: Outgoing,
     pub(super) redis: Redis,
     pub(super) view: View,
@@ -211,15 +215,15 @@ impl Messages {
         sender: UserId,
         target: Target,
         id: MessageId,
-    ) -> Result<(Summary, OthersMarks)> {
+    ) -> Result<(Summary, PeerReceipts)> {
         match target {
             Target::User(peer) => {
                 let unseen = Some((peer, 0)).filter(|_| peer != sender);
-                let marks = OthersMarks { read: [unseen, None], delivered: [unseen, None] };
+                let marks = PeerReceipts { read: [unseen, None], delivered: [unseen, None] };
                 Ok((Summary::of_target(sender, target), marks))
             }
             Target::Group(_) => {
-                let marks = self.repositories.marks.lowest(id.conversation).await?;
+                let marks = Unread::new(&self.repositories.store).lowest(id.conversation).await?;
                 Ok((Summary::of_target(sender, target), marks))
             }
         }

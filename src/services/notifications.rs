@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 pub use self::item::Item;
 use self::waiting::Waiting;
 use super::profiles::Profiles;
+use super::unread::{Unread, UnreadState};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::events::{Event, Happening};
 use crate::domain::ids::{ConversationId, UserId};
@@ -20,7 +21,6 @@ use crate::domain::notifications::{Notification, NotificationId, NotificationPos
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::error::Result;
 use crate::repositories::Repositories;
-use crate::repositories::marks::{Marks, Noticed};
 use crate::repositories::store::Tx;
 
 /// A page of notifications and how many are unread in all.
@@ -49,6 +49,7 @@ pub enum Which {
 #[derive(Debug)]
 pub struct Notifications {
     repositories: Repositories,
+    unread: Unread,
     profiles: Arc<Profiles>,
     cursors: Cursors,
     clock: Clock,
@@ -57,7 +58,7 @@ pub struct Notifications {
 /// Either kind, on its way into a page.
 enum Entry {
     Stored(Notification),
-    Waiting(Waiting),
+    Waiting(Box<Waiting>),
 }
 
 impl Notifications {
@@ -78,7 +79,7 @@ impl Entry {
                 NotificationPosition { at: notification.at, id: notification.id }
             }
             Self::Waiting(waiting) => {
-                let id = NotificationId::message(reader, waiting.marks.summary.id);
+                let id = NotificationId::message(reader, waiting.state.summary.id);
                 NotificationPosition { at: waiting.last.at, id }
             }
         }
@@ -87,7 +88,7 @@ impl Entry {
     fn is_read(&self) -> bool {
         match self {
             Self::Stored(notification) => notification.read,
-            Self::Waiting(waiting) => waiting.is_noticed(),
+            Self::Waiting(waiting) => waiting.is_dismissed(),
         }
     }
 }
@@ -109,7 +110,8 @@ impl Notifications {
         cursors: Cursors,
         clock: &Clock,
     ) -> Self {
-        Self { repositories: repositories.clone(), profiles, cursors, clock: clock.clone() }
+        let unread = Unread::new(&repositories.store);
+        Self { repositories: repositories.clone(), unread, profiles, cursors, clock: clock.clone() }
     }
 
     /// A page of a user's notifications.
@@ -140,8 +142,8 @@ impl Notifications {
     }
 
     async fn groups(&self, reader: UserId) -> Result<Groups> {
-        let groups = self.repositories.marks.groups(reader).await?;
-        let all = groups.iter().map(|marks| marks.summary.id).collect();
+        let groups = self.unread.groups(reader).await?;
+        let all = groups.iter().map(|state| state.summary.id).collect();
         Ok(Groups { all, waiting: self.waiting_in(reader, groups).await? })
     }
 
@@ -154,13 +156,14 @@ impl Notifications {
         groups: &Groups,
     ) -> Result<Vec<Entry>> {
         let now = self.clock.now();
-        let Repositories { store, marks, .. } = &self.repositories;
+        let store = &self.repositories.store;
         let (stored, direct) = tokio::try_join!(
             store.notifications().page(reader, before, count, unread_only),
-            marks.waiting_direct(reader, before, count, unread_only, now),
+            self.unread.waiting_direct(reader, before, count, unread_only, now),
         )?;
         let direct = direct.into_iter().filter_map(Waiting::new);
-        let waiting = direct.chain(groups.waiting.iter().cloned()).map(Entry::Waiting);
+        let waiting =
+            direct.chain(groups.waiting.iter().cloned()).map(|one| Entry::Waiting(Box::new(one)));
         // Of a group that they are not in any more, someone may be told in this very moment.
         let is_open = |notification: &Notification| {
             notification.group.is_none_or(|group| groups.all.contains(&group.into()))
@@ -179,63 +182,62 @@ impl Notifications {
     async fn unread_count(&self, reader: UserId, groups: &Groups) -> Result<u64> {
         let (stored, direct) = tokio::try_join!(
             self.repositories.store.notifications().unread_count(reader),
-            self.repositories.marks.count_waiting(reader, self.clock.now()),
+            self.repositories.store.members().count_waiting(reader, self.clock.now()),
         )?;
-        let unread = groups.waiting.iter().filter(|waiting| !waiting.is_noticed());
+        let unread = groups.waiting.iter().filter(|waiting| !waiting.is_dismissed());
         Ok(stored + direct + unread.count() as u64)
     }
 
     /// Marks notifications as read and says how many are left. One about messages stays read
     /// until the next message; its conversation stays unread.
     pub async fn mark_read(&self, reader: UserId, which: Which) -> Result<u64> {
-        let Repositories { marks, store, .. } = &self.repositories;
+        let store = &self.repositories.store;
         let now = self.clock.now();
         match which {
             Which::All => {
-                let groups = marks.groups(reader).await?;
-                let noticed: Vec<Noticed> = groups.iter().filter_map(unnoticed).collect();
+                let groups = self.unread.groups(reader).await?;
+                let undismissed: Vec<Undismissed> = groups.iter().filter_map(undismissed).collect();
                 // Those that wait come first: whoever is told, or answered, finds them read.
-                marks.notice_all(reader, &noticed).await?;
+                store.members().dismiss_direct(reader).await?;
+                store.members().dismiss(reader, &undismissed).await?;
                 store.transact(async move |tx| read_all(tx, reader, now).await).await?;
             }
             Which::Some(ids) => {
-                let mut noticed = Vec::new();
+                let mut waiting = Vec::new();
                 let own = ids.iter().filter(|id| id.user() == reader);
                 for conversation in own.filter_map(|id| id.conversation()) {
-                    let found = marks.of(conversation, reader).await?;
-                    noticed.extend(found.as_ref().and_then(unnoticed));
+                    let found = self.unread.of(conversation, reader).await?;
+                    waiting.extend(found.as_ref().and_then(undismissed));
                 }
-                let read = async move |tx: &mut Tx| read(tx, reader, &ids, &noticed, now).await;
+                let read = async move |tx: &mut Tx| read(tx, reader, &ids, &waiting, now).await;
                 store.transact(read).await?;
             }
         }
-        self.unread(reader).await
+        self.unread_of(reader).await
     }
 
     /// How many notifications of a reader are unread.
-    pub async fn unread(&self, reader: UserId) -> Result<u64> {
+    pub async fn unread_of(&self, reader: UserId) -> Result<u64> {
         let groups = self.groups(reader).await?;
         self.unread_count(reader, &groups).await
     }
 }
 
 /// Marks some of a reader's notifications as read, and tells their devices of those that were not;
-/// `noticed` are those of conversations among them that were not.
+/// `waiting` are those of conversations among them that were not.
 async fn read(
     tx: &mut Tx,
     reader: UserId,
     ids: &[NotificationId],
-    noticed: &[Noticed],
+    waiting: &[Undismissed],
     at: Timestamp,
 ) -> Result<()> {
     let mut unread = tx.notifications().unread_of(reader, ids).await?;
     if !unread.is_empty() {
         tx.notifications().read(reader, ids).await?;
     }
-    for (conversation, seq) in noticed {
-        tx.members().notice(*conversation, reader, *seq).await?;
-        unread.insert(NotificationId::message(reader, *conversation));
-    }
+    tx.members().dismiss(reader, waiting).await?;
+    unread.extend(waiting.iter().map(|(it, _)| NotificationId::message(reader, *it)));
     if unread.is_empty() {
         return Ok(());
     }
@@ -251,9 +253,11 @@ async fn read_all(tx: &mut Tx, reader: UserId, at: Timestamp) -> Result<()> {
     tx.events().add([Happening::for_users([reader], event)], at).await
 }
 
-/// Up to which message the notification of a conversation is to be marked as read; `None` where it
-/// is, or nothing waits.
-fn unnoticed(marks: &Marks) -> Option<Noticed> {
-    let last = marks.waiting().filter(|last| marks.noticed_seq < last.seq)?;
-    Some((marks.summary.id, last.seq))
+/// A conversation whose notification was not dismissed, and the message that it is about.
+type Undismissed = (ConversationId, u64);
+
+/// `None` where the notification was dismissed, or nothing waits.
+fn undismissed(state: &UnreadState) -> Option<Undismissed> {
+    let last = state.waiting().filter(|last| state.marks.dismissed_seq < last.seq)?;
+    Some((state.summary.id, last.seq))
 }

@@ -182,7 +182,7 @@ impl Search {
             hits.iter().map(|message| message.id.conversation).collect();
         ids.sort_unstable();
         ids.dedup();
-        let summaries = self.repositories.conversations.many(&ids).await?;
+        let summaries = self.repositories.store.conversations().many(&ids).await?;
         // A group that has just ended takes its messages along.
         let stands = |id: ConversationId| summaries.iter().any(|summary| summary.id == id);
         let stored: Vec<StoredMessage> =

@@ -4,13 +4,11 @@ use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::Repositories;
-use crate::repositories::conversations::Conversations;
 use crate::repositories::store::Store;
 
 /// The rules of typing.
 #[derive(Debug)]
 pub struct Typing {
-    conversations: Conversations,
     store: Store,
 }
 
@@ -18,10 +16,7 @@ impl Typing {
     /// The rules over these repositories.
     #[must_use]
     pub fn new(repositories: &Repositories) -> Self {
-        Self {
-            conversations: repositories.conversations.clone(),
-            store: repositories.store.clone(),
-        }
+        Self { store: repositories.store.clone() }
     }
 
     /// Who is told that `user` is typing in a conversation: everyone else in it but those whom
@@ -36,7 +31,7 @@ impl Typing {
         };
         let mut others = match place.kind {
             Kind::Direct => {
-                let summary = self.conversations.find(conversation).await?;
+                let summary = self.store.conversations().find(conversation).await?;
                 summary.map(|it| it.members).unwrap_or_default()
             }
             Kind::Group => self.store.members().users(conversation).await?,

@@ -2,7 +2,7 @@
 //! {repositories, cache, bus, mail} → domain`. Nothing points back, and some crates stay where
 //! they belong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The floors of the house, top first. Rooms on one floor may not lean on each other, but for the
@@ -191,4 +191,63 @@ fn arrows_that_point_down_are_not() {
     ] {
         assert_eq!(violations(module, 2, text), Vec::<String>::new());
     }
+}
+
+/// The collections that some code opens by their names: in a call, as a constant, or as a row
+/// module of the table of rows.
+fn opened_in(code: &str) -> BTreeSet<String> {
+    let literal = |rest: &str| rest.split_once('"').map(|(name, _)| name.to_owned());
+    let mut found = BTreeSet::new();
+    for opening in ["collection", "table"] {
+        for (at, _) in code.match_indices(opening) {
+            let rest = &code[at + opening.len()..];
+            let rest = rest.strip_prefix("::<").and_then(|it| it.split_once(">(")).map_or_else(
+                || rest.strip_prefix('(').unwrap_or_default(),
+                |(_, arguments)| arguments,
+            );
+            found.extend(rest.strip_prefix('"').and_then(literal));
+        }
+    }
+    let constants = code.split(": &str = \"").skip(1);
+    found.extend(constants.filter_map(literal));
+    if let Some((_, list)) = code.split_once("\nrows! {") {
+        let list = list.split_once("\n}").map_or(list, |(list, _)| list);
+        let rows = list.lines().filter_map(|line| line.trim().split_once(": "));
+        found.extend(rows.map(|(name, _)| name.to_owned()));
+    }
+    found
+}
+
+#[test]
+fn one_place_opens_a_collection() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let defined = std::fs::read_dir(root.join("indexes")).expect("the definitions");
+    let defined = defined.map(|entry| entry.expect("an entry").path());
+    let mut opened: BTreeMap<String, Vec<String>> = defined
+        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), Vec::new())))
+        .collect();
+    let collections = root.join("src/repositories");
+    for file in sources(&collections) {
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        let path = file.strip_prefix(&collections).expect("below").display().to_string();
+        for name in opened_in(&without_comments(&text)) {
+            opened.entry(name).and_modify(|places| places.push(path.clone()));
+        }
+    }
+    assert_eq!(opened["members"], ["rows.rs"]);
+    opened.retain(|_, places| places.len() > 1);
+    assert_eq!(opened, BTreeMap::new(), "opened in more than one place");
+}
+
+#[test]
+fn what_opens_a_collection_is_found() {
+    let found = |code| opened_in(code).into_iter().collect::<Vec<_>>();
+    assert_eq!(found("store.collection(\"users\")"), ["users"]);
+    assert_eq!(found("tx.table::<Key<'_>>(\"users\")"), ["users"]);
+    assert_eq!(found("const FILES: &str = \"attachments\";"), ["attachments"]);
+    assert_eq!(
+        found("\nrows! {\n    /// x\n    members: Members;\n    users: Users;\n}\n"),
+        ["members", "users"]
+    );
+    assert_eq!(found("store.collection(META)"), Vec::<String>::new());
 }

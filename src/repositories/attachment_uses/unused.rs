@@ -8,12 +8,12 @@
 use std::collections::BTreeSet;
 
 use mongodb::bson::{Document, doc};
-use mongodb::error::Error as DriverError;
 use serde::Deserialize;
 
+use super::super::attachments::storage;
 use super::super::bson::id;
-use super::super::store::{Tx, all, all_in};
-use super::{AttachmentUses, all_of};
+use super::super::store::{Tx, all};
+use super::{AttachmentUses, FILES, USES, all_of};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::error::Result;
@@ -44,15 +44,13 @@ impl AttachmentUses {
         &self,
         tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,
-    ) -> Result<BTreeSet<AttachmentId>, DriverError> {
+    ) -> Result<BTreeSet<AttachmentId>> {
         let files: BTreeSet<AttachmentId> = files.into_iter().collect();
         if files.is_empty() {
             return Ok(files);
         }
-        let rows = self.files.clone_with_type::<Key>();
-        let rows = rows.find(usable(&files)).projection(doc! { "_id": 1 });
-        let rows = rows.session(tx.session()).await?;
-        Ok(all_in(tx.session(), rows).await?.into_iter().map(|row| row.id).collect())
+        let rows = tx.table::<Key>(FILES).only::<Key>(doc! { "_id": 1 });
+        Ok(rows.all(usable(&files)).await?.into_iter().map(|row| row.id).collect())
     }
 
     /// Keeps files from being collected, for a use that begins in this transaction. `false` if one
@@ -61,13 +59,13 @@ impl AttachmentUses {
         &self,
         tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,
-    ) -> Result<bool, DriverError> {
+    ) -> Result<bool> {
         let files: BTreeSet<AttachmentId> = files.into_iter().collect();
         if files.is_empty() {
             return Ok(true);
         }
-        let held = self.files.update_many(usable(&files), used()).session(tx.session()).await?;
-        Ok(held.matched_count == files.len() as u64)
+        let held = tx.table::<Key>(FILES).update_all(usable(&files), used()).await?;
+        Ok(held == files.len() as u64)
     }
 
     /// Notes since when nothing refers to files, where that is so, after uses ended in this
@@ -77,33 +75,18 @@ impl AttachmentUses {
         tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,
         at: Timestamp,
-    ) -> Result<(), DriverError> {
+    ) -> Result<()> {
         let files: BTreeSet<AttachmentId> = files.into_iter().collect();
         for file in files {
-            let change = if self.is_used(tx, file).await? {
+            let change = if is_used(tx, file).await? {
                 used()
             } else {
                 doc! { "$set": { "unused_since": at }, "$inc": { "changes": 1_i64 } }
             };
             let ready = doc! { "_id": file, "state": "ready" };
-            self.files.update_one(ready, change).session(tx.session()).await?;
+            tx.table::<Key>(FILES).update(ready, change).await?;
         }
         Ok(())
-    }
-
-    /// Whether anything refers to a file.
-    async fn is_used(&self, tx: &mut Tx, file: AttachmentId) -> Result<bool, DriverError> {
-        let used = self.rows.find_one(doc! { "_id": all_of(file) }).session(tx.session()).await?;
-        if used.is_some() {
-            return Ok(true);
-        }
-        let rows = self.files.clone_with_type::<Uploader>();
-        let row = rows.find_one(doc! { "_id": file }).projection(doc! { "uploader": 1 });
-        let Some(row) = row.session(tx.session()).await? else { return Ok(false) };
-        // Only its uploader can show it as theirs.
-        let shown = doc! { "_id": row.uploader, "deleted_at": null, "picture.id": file };
-        let shown = self.users.find_one(shown).projection(doc! { "_id": 1 });
-        Ok(shown.session(tx.session()).await?.is_some())
     }
 
     /// Files that nothing has referred to since before `before`, the longest unused first; at most
@@ -120,24 +103,35 @@ impl AttachmentUses {
     /// read or use it, its uploader stores that much less, and its bytes can be removed. `false`
     /// if it is used after all, or another was first.
     pub async fn retire(&self, file: AttachmentId, before: Timestamp) -> Result<bool> {
-        let this = self.clone();
         let body = async move |tx: &mut Tx| {
             let unused = doc! {
                 "_id": file, "state": "ready", "unused_since": { "$lt": before },
             };
-            if this.is_used(tx, file).await? {
-                this.files.update_one(unused, used()).session(tx.session()).await?;
+            if is_used(tx, file).await? {
+                tx.table::<Key>(FILES).update(unused, used()).await?;
                 return Ok(false);
             }
-            let rows = this.files.clone_with_type::<Share>();
-            let row = rows.find_one_and_update(unused, ended());
-            let row = row.projection(doc! { "uploader": 1, "size": 1 }).session(tx.session());
-            let Some(Share { uploader, size }) = row.await? else { return Ok(false) };
-            this.storage.change(tx, uploader, -size).await?;
+            let row = tx.table::<Share>(FILES).only::<Share>(doc! { "uploader": 1, "size": 1 });
+            let Some(Share { uploader, size }) = row.change(unused, ended()).await? else {
+                return Ok(false);
+            };
+            storage::change(tx, uploader, -size).await?;
             Ok(true)
         };
         self.store.transact(body).await
     }
+}
+
+/// Whether anything refers to a file.
+async fn is_used(tx: &mut Tx, file: AttachmentId) -> Result<bool> {
+    let used = tx.table::<Document>(USES).one(doc! { "_id": all_of(file) }).await?;
+    if used.is_some() {
+        return Ok(true);
+    }
+    let row = tx.table::<Uploader>(FILES).only::<Uploader>(doc! { "uploader": 1 });
+    let Some(row) = row.one(doc! { "_id": file }).await? else { return Ok(false) };
+    // Only its uploader can show it as theirs.
+    tx.users().shows(row.uploader, file).await
 }
 
 fn usable(files: &BTreeSet<AttachmentId>) -> Document {

@@ -8,7 +8,7 @@ use crate::domain::events::{Audience, Event, Happening};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::bson::{date, optional_id};
-use crate::repositories::conversations::Member;
+use crate::repositories::rows::conversations::Member;
 use crate::repositories::store::Table;
 
 /// The name of the collection.

@@ -119,7 +119,7 @@ impl<'a> Groups<'a> {
 
     /// Forgets a group.
     pub async fn delete(self, group: GroupId) -> Result<()> {
-        self.0.delete(doc! { "_id": group }).await
+        self.0.delete(doc! { "_id": group }).await.map(|_| ())
     }
 }
 

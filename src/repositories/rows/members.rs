@@ -1,7 +1,9 @@
 //! Members: one row per member and conversation. Whoever has left or was removed has no row.
 
+mod lowest;
+pub mod marks;
 mod receipts;
-pub(in crate::repositories) mod shown;
+mod shown;
 mod users;
 
 use std::collections::HashSet;
@@ -198,11 +200,6 @@ impl<'a> Members<'a> {
         self.0.update(row, doc! { "$set": { "muted_until": until } }).await
     }
 
-    /// Marks the notification of a conversation as read, up to the message that it is about.
-    pub async fn notice(self, conversation: ConversationId, user: UserId, seq: u64) -> Result<()> {
-        self.0.update(doc! { "_id": key(conversation, user) }, noticed(seq)).await.map(|_| ())
-    }
-
     /// Lets people in. Each comes with a number that tells apart who joined a group in the same
     /// millisecond.
     pub async fn insert(self, members: impl IntoIterator<Item = (Membership, u32)>) -> Result<()> {
@@ -218,12 +215,12 @@ impl<'a> Members<'a> {
 
     /// Lets someone go.
     pub async fn delete(self, member: &Membership) -> Result<()> {
-        self.0.delete(doc! { "_id": key(member.conversation, member.user) }).await
+        self.0.delete(doc! { "_id": key(member.conversation, member.user) }).await.map(|_| ())
     }
 
     /// Lets everyone go.
     pub async fn delete_of(self, conversation: ConversationId) -> Result<()> {
-        self.0.delete_all(doc! { "conversation_id": conversation }).await
+        self.0.delete_all(doc! { "conversation_id": conversation }).await.map(|_| ())
     }
 
     /// What waits for someone in a direct conversation waits no more; it stays unread.
@@ -231,11 +228,6 @@ impl<'a> Members<'a> {
         let change = doc! { "$unset": { "waiting_at": "", "waiting_seq": "" } };
         self.0.update(doc! { "_id": key(conversation, user) }, change).await.map(|_| ())
     }
-}
-
-/// The change that marks the notification of a conversation as read.
-pub(in crate::repositories) fn noticed(seq: u64) -> Document {
-    doc! { "$max": { "noticed_seq": i64::try_from(seq).unwrap_or(i64::MAX) } }
 }
 
 /// The first to join first.

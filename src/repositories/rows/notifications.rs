@@ -84,7 +84,7 @@ impl<'a> Notifications<'a> {
 
     /// Takes back what is no longer so; nothing happens if it was not there.
     pub async fn withdraw(self, id: NotificationId) -> Result<()> {
-        self.0.delete(doc! { "_id": id }).await
+        self.0.delete(doc! { "_id": id }).await.map(|_| ())
     }
 
     /// Takes back what a user was told of a group's conversation, which they are leaving.
@@ -93,17 +93,17 @@ impl<'a> Notifications<'a> {
         user: UserId,
         conversation: ConversationId,
     ) -> Result<()> {
-        self.0.delete_all(doc! { "group_id": conversation, "user_id": user }).await
+        self.0.delete_all(doc! { "group_id": conversation, "user_id": user }).await.map(|_| ())
     }
 
     /// Takes back what anyone was told of a group's conversation, which ends.
     pub async fn withdraw_all_of_conversation(self, conversation: ConversationId) -> Result<()> {
-        self.0.delete_all(doc! { "group_id": conversation }).await
+        self.0.delete_all(doc! { "group_id": conversation }).await.map(|_| ())
     }
 
     /// Takes back all that a user was told.
     pub async fn withdraw_of(self, user: UserId) -> Result<()> {
-        self.0.delete_all(doc! { "user_id": user }).await
+        self.0.delete_all(doc! { "user_id": user }).await.map(|_| ())
     }
 
     /// Marks as read what its reader has just acted on.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::groups::MAX_GROUPS_OF_A_USER;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{AttachmentId, UserId};
 use crate::error::Result;
 use crate::repositories::bson::{id, optional_date};
 use crate::repositories::store::Table;
@@ -28,6 +28,12 @@ pub struct Made {
 struct Active {
     #[serde(rename = "_id", with = "id")]
     id: UserId,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(default)]
+    storage_bytes: Option<i64>,
 }
 
 /// The collection `users`, for one command.
@@ -75,6 +81,25 @@ impl<'a> Users<'a> {
     pub async fn count_out_of_group(self, users: &[UserId]) -> Result<()> {
         let counted = doc! { "_id": { "$in": users.to_vec() }, "group_count": { "$gt": 0 } };
         self.0.update_all(counted, doc! { "$inc": { "group_count": -1 } }).await.map(|_| ())
+    }
+
+    /// How many bytes of files a user stores; `None` if they were never counted.
+    pub async fn storage_bytes(self, user: UserId) -> Result<Option<i64>> {
+        let count = self.0.only::<Stored>(doc! { "storage_bytes": 1 });
+        let count = count.one(doc! { "_id": user }).await?;
+        Ok(count.and_then(|count| count.storage_bytes))
+    }
+
+    /// Notes how many bytes of files a user stores.
+    pub async fn set_storage_bytes(self, user: UserId, bytes: i64) -> Result<()> {
+        let set = doc! { "$set": { "storage_bytes": bytes } };
+        self.0.update(doc! { "_id": user }, set).await.map(|_| ())
+    }
+
+    /// Whether a file is the picture of an account.
+    pub async fn shows(self, user: UserId, picture: AttachmentId) -> Result<bool> {
+        let shown = doc! { "_id": user, "deleted_at": null, "picture.id": picture };
+        Ok(self.0.only::<Document>(doc! { "_id": 1 }).one(shown).await?.is_some())
     }
 
     /// Those of some users who can be written to and added: verified, not deleted.

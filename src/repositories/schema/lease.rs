@@ -15,7 +15,7 @@ use super::{Applied, By, SchemaError};
 use crate::domain::clock::{CLOCK_TOLERANCE, Clock, Timestamp};
 use crate::error::Result;
 use crate::repositories::bson::{binary, optional_date};
-use crate::repositories::store::{Collection, Store, duplicate, within, within_raw};
+use crate::repositories::store::{Collection, META, Store, duplicate, within, within_raw};
 
 /// How long a silent holder keeps the lease.
 const TERM: Duration = Duration::from_secs(30);
@@ -83,7 +83,7 @@ pub(super) struct Lease {
 
 impl Lease {
     pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("meta") }
+        Self { rows: store.collection(META) }
     }
 
     /// The row as it is.

@@ -3,7 +3,7 @@
 
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{
-    CountOptions, FindOneAndUpdateOptions, FindOneOptions, FindOptions, ReturnDocument,
+    CountOptions, FindOneAndUpdateOptions, FindOneOptions, FindOptions, Hint, ReturnDocument,
     UpdateModifications,
 };
 use mongodb::{ClientSession, Collection};
@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::pool::Pool;
-use super::{Store, Tx, all, all_in, within};
+use super::transaction::{again, again_if_taken};
+use super::{AWAY_CODES, DUPLICATE_KEY, Store, Tx, all, all_in, within};
 use crate::error::{Error, Result};
 
 /// Where a command runs.
@@ -29,6 +30,7 @@ pub(in crate::repositories) struct Table<'a, T: Send + Sync> {
     order: Option<Document>,
     limit: Option<i64>,
     fields: Option<Document>,
+    index: Option<&'static str>,
 }
 
 impl Store {
@@ -50,6 +52,50 @@ pub(in crate::repositories) fn older([time, key]: [&str; 2], [at, id]: [Bson; 2]
     [doc! { time: { "$lt": at.clone() } }, doc! { time: at, key: { "$lt": id } }]
 }
 
+/// One of many updates.
+#[derive(Debug, Clone)]
+pub(in crate::repositories) struct RowUpdate {
+    filter: Document,
+    change: Bson,
+    upsert: bool,
+}
+
+impl RowUpdate {
+    /// A change, by operators or a pipeline, of the row that fits.
+    pub fn of(filter: Document, change: impl Into<Bson>) -> Self {
+        Self { filter, change: change.into(), upsert: false }
+    }
+
+    /// The same, which makes the row if there is none.
+    pub fn or_insert(self) -> Self {
+        Self { upsert: true, ..self }
+    }
+
+    fn statement(self) -> Document {
+        doc! { "q": self.filter, "u": self.change, "upsert": self.upsert }
+    }
+}
+
+/// The error in the reply to an update: of the first statement that failed, or of the write
+/// concern.
+fn refused(reply: &Document) -> Option<Error> {
+    let first = reply.get_array("writeErrors").ok().and_then(|errors| errors.first());
+    match (first, reply.get("writeConcernError")) {
+        (None, None) => None,
+        (None, Some(concern)) => Some(Error::unavailable().with_source(concern.to_string())),
+        (Some(error), _) => {
+            let code = error.as_document().and_then(|error| error.get_i32("code").ok());
+            Some(match code {
+                Some(DUPLICATE_KEY) => again(),
+                Some(code) if AWAY_CODES.contains(&code) => {
+                    Error::unavailable().with_source(error.to_string())
+                }
+                _ => Error::internal(error.to_string()),
+            })
+        }
+    }
+}
+
 /// Runs an action of the driver where its table says.
 macro_rules! run {
     ($at:expr, $action:expr) => {
@@ -62,7 +108,12 @@ macro_rules! run {
 
 impl<'a, T: Send + Sync> Table<'a, T> {
     fn new(rows: Collection<T>, at: At<'a>) -> Self {
-        Self { rows, at, order: None, limit: None, fields: None }
+        Self { rows, at, order: None, limit: None, fields: None, index: None }
+    }
+
+    /// What the collection is called.
+    pub fn name(&self) -> &str {
+        self.rows.name()
     }
 
     /// In this order.
@@ -75,10 +126,15 @@ impl<'a, T: Send + Sync> Table<'a, T> {
         Self { limit: Some(i64::try_from(count).unwrap_or(i64::MAX)), ..self }
     }
 
+    /// By this index.
+    pub fn by(self, index: &'static str) -> Self {
+        Self { index: Some(index), ..self }
+    }
+
     /// Its rows read as another type.
     pub fn of<U: Send + Sync>(self) -> Table<'a, U> {
-        let Self { rows, at, order, limit, fields } = self;
-        Table { rows: rows.clone_with_type(), at, order, limit, fields }
+        let Self { rows, at, order, limit, fields, index } = self;
+        Table { rows: rows.clone_with_type(), at, order, limit, fields, index }
     }
 
     /// Only these fields of each row, read as another type.
@@ -96,18 +152,47 @@ impl<'a, T: Send + Sync> Table<'a, T> {
     }
 
     /// Changes all rows that fit; how many there are.
-    pub async fn update_all(self, filter: Document, change: Document) -> Result<u64> {
+    pub async fn update_all(
+        self,
+        filter: Document,
+        change: impl Into<UpdateModifications>,
+    ) -> Result<u64> {
         Ok(run!(self.at, self.rows.update_many(filter, change))?.matched_count)
     }
 
-    /// Deletes the row that fits, if there is one.
-    pub async fn delete(self, filter: Document) -> Result<()> {
-        run!(self.at, self.rows.delete_one(filter)).map(|_| ())
+    /// Makes updates in one command, each of the row that fits it: alone they are unordered, in a
+    /// transaction the first that fails ends them. Where another write was first at a key, the
+    /// transaction runs again.
+    pub async fn update_each(self, updates: Vec<RowUpdate>) -> Result<()> {
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let updates: Vec<Document> = updates.into_iter().map(RowUpdate::statement).collect();
+        let database = self.rows.client().database(&self.rows.namespace().db);
+        let command = doc! { "update": self.rows.name(), "updates": updates };
+        let reply = match self.at {
+            At::Alone(pool) => {
+                let mut command = command;
+                let majority = doc! { "w": "majority", "j": true };
+                command.extend(doc! { "ordered": false, "writeConcern": majority });
+                within(pool, database.run_command(command)).await?
+            }
+            At::In(session) => {
+                let reply = database.run_command(command).session(session).await;
+                reply.map_err(again_if_taken)?
+            }
+        };
+        refused(&reply).map_or(Ok(()), Err)
     }
 
-    /// Deletes all rows that fit.
-    pub async fn delete_all(self, filter: Document) -> Result<()> {
-        run!(self.at, self.rows.delete_many(filter)).map(|_| ())
+    /// Deletes the row that fits; whether there was one.
+    pub async fn delete(self, filter: Document) -> Result<bool> {
+        Ok(run!(self.at, self.rows.delete_one(filter))?.deleted_count == 1)
+    }
+
+    /// Deletes all rows that fit; how many there were.
+    pub async fn delete_all(self, filter: Document) -> Result<u64> {
+        Ok(run!(self.at, self.rows.delete_many(filter))?.deleted_count)
     }
 
     /// How many rows fit, counted up to the limit if there is one.
@@ -128,12 +213,25 @@ impl<T: DeserializeOwned + Unpin + Send + Sync> Table<'_, T> {
     /// The rows that fit.
     pub async fn all(self, filter: Document) -> Result<Vec<T>> {
         let options = FindOptions::builder().sort(self.order).limit(self.limit);
-        let options = options.projection(self.fields).build();
+        let hint = self.index.map(|index| Hint::Name(index.to_owned()));
+        let options = options.projection(self.fields).hint(hint).build();
         let find = self.rows.find(filter).with_options(options);
         match self.at {
             At::Alone(pool) => all(pool, find).await,
             At::In(session) => {
                 let found = find.session(&mut *session).await?;
+                Ok(all_in(session, found).await?)
+            }
+        }
+    }
+
+    /// What a pipeline over the rows gives.
+    pub async fn aggregate(self, pipeline: Vec<Document>) -> Result<Vec<T>> {
+        let found = self.rows.aggregate(pipeline).with_type::<T>();
+        match self.at {
+            At::Alone(pool) => all(pool, found).await,
+            At::In(session) => {
+                let found = found.session(&mut *session).await?;
                 Ok(all_in(session, found).await?)
             }
         }

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::DEADLINE;
+use super::META;
 use super::pool::Entrance;
 use super::transaction::Tx;
 use crate::error::{Error, Kind};
@@ -60,7 +61,7 @@ impl Drop for Unit {
 async fn end(entrance: Entrance, mut tx: Tx) {
     let (database, session) = tx.parts();
     // A collection that every database of natter has.
-    let meta = database.collection::<Document>("meta");
+    let meta = database.collection::<Document>(META);
     let until = Instant::now() + LIFETIME;
     while Instant::now() < until {
         let write = async {

@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use mongodb::bson::{Binary, Document, doc};
+use mongodb::bson::{Binary, doc};
 use serde::{Deserialize, Serialize};
 
-use super::super::bson::{binary, date, pair, raw};
-use super::super::conversations::{ConversationRow, LastRow, Member};
+use super::super::attachment_uses::Use;
+use super::super::bson::{date, raw};
 use super::super::messages::{MessageRow, token};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Target};
@@ -16,7 +16,9 @@ use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use crate::domain::messages::{Draft, Sent, StoredMessage, unknown_attachments};
 use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
+use crate::repositories::rows::conversations::{ConversationRow, LastRow, Member};
 use crate::repositories::rows::sends;
+use crate::repositories::rows::sends::SendRow;
 
 /// How long an exactly-once key is kept; clients are promised 24 hours.
 const KEY_LIFETIME: Duration = Duration::from_hours(25);
@@ -35,14 +37,6 @@ pub(super) struct KeyRow {
     pub expires_at: Timestamp,
 }
 
-/// A row of `sends`: sender, conversation, number; and how many of theirs it makes there.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::repositories) struct SendRow {
-    #[serde(rename = "_id")]
-    pub key: Binary,
-    pub n: u64,
-}
-
 /// What a batch adds up to, from what its transaction read.
 #[derive(Default)]
 pub(super) struct Plan {
@@ -51,13 +45,13 @@ pub(super) struct Plan {
     pub messages: Vec<MessageRow>,
     pub sends: Vec<SendRow>,
     pub keys: Vec<KeyRow>,
-    pub uses: Vec<Document>,
+    pub uses: Vec<Use>,
     pub told: Vec<Notification>,
     /// Those of the drafts' files that can be used.
     pub files: BTreeSet<AttachmentId>,
     pub conversations: HashMap<ConversationId, ConversationRow>,
-    /// Who sent how much in all, by the key of their row; only those who send now.
-    pub own_totals: HashMap<Vec<u8>, (ConversationId, UserId, u64)>,
+    /// How many messages of each conversation its senders have sent; only those who send now.
+    pub sent_counts: HashMap<(ConversationId, UserId), u64>,
 }
 
 impl Plan {
@@ -65,7 +59,7 @@ impl Plan {
         &mut self,
         draft: &Draft,
         known: &mut HashMap<Vec<u8>, KeyRow>,
-        totals: &HashMap<Vec<u8>, u64>,
+        counts: &HashMap<(ConversationId, UserId), u64>,
     ) -> Result<Sent> {
         let keys = KeysOf::draft(draft);
         if let Some(row) = keys.as_ref().and_then(|keys| keys.used(draft, |key| known.get(key))) {
@@ -77,11 +71,8 @@ impl Plan {
         if collected.peek().is_some() {
             return Err(unknown_attachments(collected));
         }
-        let (id, member) = (draft.conversation(), member_key(draft));
-        let own = match self.own_totals.get(&member) {
-            Some((.., own)) => Some(*own),
-            None => totals.get(&member).copied(),
-        };
+        let (id, member) = (draft.conversation(), member(draft));
+        let own = self.sent_counts.get(&member).or_else(|| counts.get(&member)).copied();
         let summary = match draft.target {
             Target::User(peer) => {
                 self.conversations.entry(id).or_insert_with(|| begun(draft, peer))
@@ -95,7 +86,7 @@ impl Plan {
         let kind = summary.kind;
         let message = next(summary, draft);
         let nth = own.unwrap_or(0) + 1;
-        self.own_totals.insert(member, (id, draft.sender, nth));
+        self.sent_counts.insert(member, nth);
         if let (Some(KeysOf { key, .. }), Some(once)) = (keys, &draft.once) {
             let row = key_row(&key, message, once.fingerprint, draft.at);
             self.keys.push(row.clone());
@@ -107,10 +98,7 @@ impl Plan {
     /// The rows of a draft that has its number.
     fn record(&mut self, draft: &Draft, message: MessageId, kind: Kind, nth: u64) -> StoredMessage {
         self.sends.push(SendRow { key: sends::key(draft.sender, message), n: nth });
-        self.uses.extend(draft.attachments.iter().map(|file| {
-            let key = [file.id.bytes().as_slice(), &message.bytes()].concat();
-            doc! { "_id": binary(key) }
-        }));
+        self.uses.extend(draft.attachments.iter().map(|file| Use::message(file.id, message)));
         self.told.extend(
             draft
                 .told
@@ -182,8 +170,8 @@ pub(super) fn same(row: &KeyRow, draft: &Draft) -> Result<MessageId> {
     Ok(MessageId::from_bytes(key))
 }
 
-pub(super) fn member_key(draft: &Draft) -> Vec<u8> {
-    pair(&draft.conversation(), &draft.sender)
+pub(super) fn member(draft: &Draft) -> (ConversationId, UserId) {
+    (draft.conversation(), draft.sender)
 }
 
 /// Gives a draft the next number of its conversation.

@@ -5,17 +5,17 @@ use std::collections::HashMap;
 
 use mongodb::bson::{Document, doc, serialize_to_document};
 
-use super::plan::{Plan, SendRow};
+use super::plan::Plan;
 use super::updates::int;
 use crate::domain::conversations::{Kind, LastMessage, Membership, Summary};
 use crate::domain::groups::NewGroup;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
-use crate::repositories::bson::pair;
 use crate::repositories::bulk::{Place, Talk};
-use crate::repositories::conversations::ConversationRow;
 use crate::repositories::messages::MessageRow;
+use crate::repositories::rows::conversations::ConversationRow;
 use crate::repositories::rows::members::{MemberRow, begun_direct, key};
+use crate::repositories::rows::sends::SendRow;
 
 /// The rows of a conversation.
 pub(in crate::repositories) struct TalkRows {
@@ -33,7 +33,7 @@ impl TalkRows {
         let (mut plan, mut totals) = (Plan::default(), HashMap::new());
         if let Some(group) = &talk.group {
             plan.conversations.insert(group.id.into(), opened(group));
-            let keys = talk.members.iter().map(|place| pair(&group.id, &place.user));
+            let keys = talk.members.iter().map(|place| (group.id.into(), place.user));
             totals.extend(keys.map(|key| (key, 0)));
         }
         for draft in &talk.drafts {

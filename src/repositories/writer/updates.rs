@@ -2,17 +2,18 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::super::conversations::LastRow;
 use super::plan::{KeyRow, Plan};
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::{Error, Result};
+use crate::repositories::rows::conversations::LastRow;
 use crate::repositories::rows::members;
+use crate::repositories::store::RowUpdate;
 
 /// Sets a key that is not there, or is there and expired: which one, the plan has read.
-pub(super) fn key_update(row: &KeyRow) -> Result<Document> {
+pub(super) fn key_update(row: &KeyRow) -> Result<RowUpdate> {
     let row_document = mongodb::bson::serialize_to_document(row).map_err(Error::internal)?;
-    Ok(doc! { "q": { "_id": &row.key }, "u": row_document, "upsert": true })
+    Ok(RowUpdate::of(doc! { "_id": &row.key }, row_document).or_insert())
 }
 
 pub(super) fn int(seq: u64) -> i64 {
@@ -28,7 +29,7 @@ fn last(row: Option<LastRow>) -> Bson {
 }
 
 /// The conversations that go on, and those that begin.
-pub(super) fn summary_updates(plan: &Plan) -> Vec<Document> {
+pub(super) fn summary_updates(plan: &Plan) -> Vec<RowUpdate> {
     let updates = plan.conversations.values().map(|row| {
         let members: Vec<UserId> = row.members.iter().map(|member| member.0).collect();
         let mut born = doc! { "kind": "direct", "members": members };
@@ -45,16 +46,17 @@ pub(super) fn summary_updates(plan: &Plan) -> Vec<Document> {
         if is_direct {
             change.insert("$setOnInsert", born);
         }
-        doc! { "q": { "_id": row.id }, "u": change, "upsert": is_direct }
+        let update = RowUpdate::of(doc! { "_id": row.id }, change);
+        if is_direct { update.or_insert() } else { update }
     });
     updates.collect()
 }
 
-/// The senders' totals; and, of a direct conversation, that its other user has something unread.
-pub(super) fn member_updates(plan: &Plan) -> Vec<Document> {
+/// How many messages each sender has sent; and, of a direct conversation, that its other user has something unread.
+pub(super) fn member_updates(plan: &Plan) -> Vec<RowUpdate> {
     let mut updates = Vec::new();
-    for (conversation, user, total) in plan.own_totals.values() {
-        let change = doc! { "$set": { "own_total": int(*total) } };
+    for ((conversation, user), count) in &plan.sent_counts {
+        let change = doc! { "$set": { "own_total": int(*count) } };
         updates.push(member_update(plan, *conversation, *user, change));
     }
     for row in plan.conversations.values().filter(|row| row.kind == Kind::Direct) {
@@ -83,7 +85,7 @@ fn member_update(
     conversation: ConversationId,
     user: UserId,
     mut change: Document,
-) -> Document {
+) -> RowUpdate {
     let summary = &plan.conversations[&conversation];
     let is_direct = summary.kind == Kind::Direct;
     if is_direct {
@@ -92,5 +94,6 @@ fn member_update(
         let born = born.into_iter().filter(|(name, _)| !set.contains_key(name));
         change.insert("$setOnInsert", born.collect::<Document>());
     }
-    doc! { "q": { "_id": members::key(conversation, user) }, "u": change, "upsert": is_direct }
+    let update = RowUpdate::of(doc! { "_id": members::key(conversation, user) }, change);
+    if is_direct { update.or_insert() } else { update }
 }

@@ -114,7 +114,7 @@ impl Loaded {
             loaded.notifications = found.into_iter().map(|item| (item.id, item)).collect();
         }
         if named.unread {
-            loaded.unread = frames.notifications.unread(reader).await?;
+            loaded.unread = frames.notifications.unread_of(reader).await?;
         }
         if !named.changed.is_empty() {
             let changed: Vec<UserId> = named.changed.into_iter().collect();
@@ -202,7 +202,7 @@ async fn messages(
     let ids: Vec<MessageId> = ids.into_iter().collect();
     let conversations: HashSet<ConversationId> = ids.iter().map(|id| id.conversation).collect();
     let conversations: Vec<ConversationId> = conversations.into_iter().collect();
-    let summaries = frames.repositories.conversations.many(&conversations).await?;
+    let summaries = frames.repositories.store.conversations().many(&conversations).await?;
     let mut stored = Vec::with_capacity(ids.len());
     for some in ids.chunks(TOGETHER) {
         stored.extend(frames.repositories.messages.many(some).await?);

@@ -5,25 +5,26 @@ use std::collections::HashMap;
 use crate::domain::conversations::{Kind, Summary};
 use crate::domain::emoji::fold;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::domain::messages::{Message, OthersMarks, Reaction, StoredMessage};
+use crate::domain::messages::{Message, PeerReceipts, Reaction, StoredMessage};
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::marks::MarksRepository;
-use crate::repositories::reactions::{Reacted, Reactions};
+use crate::repositories::rows::reactions::Reacted;
+use crate::repositories::store::Store;
+use crate::services::unread::Unread;
 
 /// Shows messages: with their status, and what the reader did to them.
 #[derive(Debug, Clone)]
 pub struct View {
-    marks: MarksRepository,
-    reactions: Reactions,
+    unread: Unread,
+    store: Store,
 }
 
 impl View {
     /// The view of these repositories.
     #[must_use]
     pub fn new(repositories: &Repositories) -> Self {
-        let Repositories { marks, reactions, .. } = repositories.clone();
-        Self { marks, reactions }
+        let unread = Unread::new(&repositories.store);
+        Self { unread, store: repositories.store.clone() }
     }
 
     /// Messages of these conversations, in their order.
@@ -34,7 +35,7 @@ impl View {
         stored: &[StoredMessage],
     ) -> Result<Vec<Message>> {
         let (marks, reacted) =
-            tokio::try_join!(self.marks.lowest_in(summaries), self.reacted(reader, stored))?;
+            tokio::try_join!(self.unread.lowest_in(summaries), self.reacted(reader, stored))?;
         let summaries: HashMap<ConversationId, &Summary> =
             summaries.iter().map(|summary| (summary.id, *summary)).collect();
         let shown = stored.iter().map(|message| {
@@ -68,8 +69,10 @@ impl View {
         summary: &Summary,
         load: impl Future<Output = Result<Vec<StoredMessage>>>,
     ) -> Result<Vec<Message>> {
-        let (stored, marks) =
-            tokio::try_join!(load, Box::pin(self.marks.lowest_in(std::slice::from_ref(&summary))))?;
+        let (stored, marks) = tokio::try_join!(
+            load,
+            Box::pin(self.unread.lowest_in(std::slice::from_ref(&summary)))
+        )?;
         let reacted = self.reacted(reader, &stored).await?;
         let marks = marks.get(&summary.id).ok_or_else(|| Error::internal("no marks"))?;
         Ok(stored.iter().map(|message| shown(message, summary, marks, &reacted)).collect())
@@ -79,7 +82,7 @@ impl View {
     async fn reacted(&self, reader: UserId, stored: &[StoredMessage]) -> Result<Reacted> {
         let with_reactions = stored.iter().filter(|message| !message.reactions.is_empty());
         let ids: Vec<MessageId> = with_reactions.map(|message| message.id).collect();
-        self.reactions.of(reader, &ids).await
+        self.store.reactions().of(reader, &ids).await
     }
 }
 
@@ -87,7 +90,7 @@ impl View {
 pub(in crate::services) fn shown(
     stored: &StoredMessage,
     summary: &Summary,
-    marks: &OthersMarks,
+    marks: &PeerReceipts,
     reacted: &Reacted,
 ) -> Message {
     let id = stored.id;
@@ -124,7 +127,7 @@ pub(in crate::services) fn shown(
 pub(in crate::services) fn sent(
     stored: &StoredMessage,
     summary: &Summary,
-    marks: &OthersMarks,
+    marks: &PeerReceipts,
 ) -> Message {
     shown(stored, summary, marks, &Reacted::new())
 }

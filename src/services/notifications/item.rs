@@ -83,11 +83,11 @@ fn item(
     let (kind, actor, group_id, message, unread_count) = match entry {
         Entry::Stored(told) => (told.kind, told.actor, told.group, told.message, None),
         Entry::Waiting(waiting) => {
-            let Waiting { marks, last } = waiting;
-            let is_group = marks.summary.kind == Kind::Group;
-            let group = is_group.then(|| marks.summary.id.as_group());
+            let Waiting { state, last } = &**waiting;
+            let is_group = state.summary.kind == Kind::Group;
+            let group = is_group.then(|| state.summary.id.as_group());
             let message = Some(waiting.message());
-            (NotificationKind::Message, last.sender, group, message, Some(marks.unread_count))
+            (NotificationKind::Message, last.sender, group, message, Some(state.unread_count))
         }
     };
     let conversation = message.map(|message| message.conversation);

@@ -6,28 +6,28 @@ use super::Notifications;
 use crate::domain::conversations::LastMessage;
 use crate::domain::ids::{MessageId, UserId};
 use crate::error::Result;
-use crate::repositories::marks::Marks;
+use crate::services::unread::UnreadState;
 
 /// A conversation with an unread message.
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
-    pub marks: Marks,
+    pub state: UnreadState,
     /// The last unread message that stands, from someone the reader has not blocked.
     pub last: LastMessage,
 }
 
 impl Waiting {
-    pub fn new(marks: Marks) -> Option<Self> {
-        marks.waiting().map(|last| Self { marks, last })
+    pub fn new(state: UnreadState) -> Option<Self> {
+        state.waiting().map(|last| Self { state, last })
     }
 
-    /// Whether the reader marked its notification as read.
-    pub fn is_noticed(&self) -> bool {
-        self.marks.noticed_seq >= self.last.seq
+    /// Whether the reader dismissed its notification.
+    pub fn is_dismissed(&self) -> bool {
+        self.state.marks.dismissed_seq >= self.last.seq
     }
 
     pub fn message(&self) -> MessageId {
-        MessageId::new(self.marks.summary.id, self.last.seq)
+        MessageId::new(self.state.summary.id, self.last.seq)
     }
 }
 
@@ -38,10 +38,10 @@ impl Notifications {
     pub(super) async fn waiting_in(
         &self,
         reader: UserId,
-        groups: Vec<Marks>,
+        groups: Vec<UnreadState>,
     ) -> Result<Vec<Waiting>> {
         let now = self.clock.now();
-        let loud = groups.into_iter().filter(|marks| !marks.is_muted(now));
+        let loud = groups.into_iter().filter(|state| !state.is_muted(now));
         let mut waiting: Vec<Waiting> = loud.filter_map(Waiting::new).collect();
         let senders: HashSet<UserId> = waiting.iter().map(|one| one.last.sender).collect();
         let senders: Vec<UserId> = senders.into_iter().collect();
@@ -61,19 +61,19 @@ impl Notifications {
         one: Waiting,
         blocked: &HashSet<UserId>,
     ) -> Result<Option<Waiting>> {
-        let marks = one.marks;
+        let UnreadState { marks, summary, .. } = &one.state;
         let mut without: Vec<UserId> = blocked.iter().copied().chain([reader]).collect();
-        let range = (marks.read_seq + 1, marks.summary.last_seq);
+        let range = (marks.read_seq + 1, summary.last_seq);
         loop {
             let messages = &self.repositories.messages;
-            let found = messages.last_standing(marks.summary.id, range, &without).await?;
+            let found = messages.last_standing(summary.id, range, &without).await?;
             let Some(found) = found else { return Ok(None) };
             let sender = found.sender;
             let is_blocked =
                 self.repositories.store.relations().blocked_by(reader, &[sender]).await?;
             if is_blocked.is_empty() {
                 let last = LastMessage { seq: found.id.seq, sender, at: found.at, deleted: false };
-                return Ok(Some(Waiting { marks, last }));
+                return Ok(Some(Waiting { last, ..one }));
             }
             without.push(sender);
         }

@@ -49,7 +49,7 @@ impl Circles {
         if self.members > MOST {
             (self.known, self.members) = Default::default();
         }
-        for summary in self.repositories.conversations.many(&ids).await? {
+        for summary in self.repositories.store.conversations().many(&ids).await? {
             let members: Vec<_> = match summary.kind {
                 Kind::Direct => summary.members.iter().map(|user| (*user, 0)).collect(),
                 Kind::Group => {

@@ -76,8 +76,8 @@ impl Load<'_> {
         let Some(first) = entry.messages.first() else { return Ok(sent) };
         let sender = first.from.id(self.name());
         let conversation: ConversationId = self.target(entry, sender)?.conversation(sender);
-        let Repositories { conversations, messages, .. } = &self.seeder.repositories;
-        let last = conversations.find(conversation).await?.map_or(0, |summary| summary.last_seq);
+        let Repositories { store, messages, .. } = &self.seeder.repositories;
+        let last = store.conversations().last_seq(conversation).await?;
         let mut next = 1;
         while next <= last && !missing.is_empty() {
             let page = messages.oldest(conversation, (next, last), PAGE).await?;

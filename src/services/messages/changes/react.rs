@@ -1,26 +1,22 @@
 //! Reacting to a message: the member's row and the message's counts, together.
 
-use mongodb::bson::doc;
-
-use super::{Revisions, stored};
+use super::{Changes, announce, revise};
 use crate::domain::clock::Timestamp;
 use crate::domain::emoji::{Emoji, fold};
 use crate::domain::events::Event;
 use crate::domain::ids::{MessageId, UserId};
-use crate::domain::messages::{Changed, ReactionCount};
+use crate::domain::messages::{Changed, ReactionCount, StoredMessage};
 use crate::error::{Error, Result};
-use crate::repositories::messages::MessageRow;
 use crate::repositories::store::Tx;
 
 /// Most kinds of emoji on one message.
 const MAX_KINDS: usize = 20;
 
-impl Revisions {
+impl Changes {
     /// Adds a member's reaction; one that is there already changes nothing.
     ///
     /// # Errors
-    /// Not found; `message_deleted`; `validation_failed` on `emoji` for one kind too many; the
-    /// store is away.
+    /// `not_found`; `message_deleted`; `validation_failed` on `emoji` for one kind too many.
     pub async fn react(
         &self,
         message: MessageId,
@@ -31,17 +27,18 @@ impl Revisions {
         let _turn = self.turns.of(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
         self.store
-            .transact(async move |tx| {
-                let row = this.standing(tx, message).await?;
-                if !this.reactions.add(tx, (user, message), &emoji, at).await? {
-                    return Ok(Changed { message: row.into(), changed: false });
+            .transact(async move |tx: &mut Tx| {
+                let before = this.standing(tx, message).await?;
+                if tx.reactions().has(user, message, &emoji).await? {
+                    return Ok(Changed { message: before, changed: false });
                 }
-                let mut counts = row.reactions;
+                tx.reactions().add(user, message, &emoji, at).await?;
+                let mut counts = before.reactions;
                 let ReactionCount { emoji, count } = one_more(&mut counts, &emoji)?;
                 let after = this.count(tx, message, &counts).await?;
                 let added = Event::ReactionAdded { message, user, emoji, count };
-                this.announce(tx, message, added, at).await?;
-                Ok(Changed { message: after.into(), changed: true })
+                announce(tx, message, added, at).await?;
+                Ok(Changed { message: after, changed: true })
             })
             .await
     }
@@ -49,7 +46,7 @@ impl Revisions {
     /// Takes a member's reaction back; where there is none, nothing changes.
     ///
     /// # Errors
-    /// Not found; `message_deleted`; the store is away.
+    /// `not_found`; `message_deleted`.
     pub async fn take_back(
         &self,
         message: MessageId,
@@ -60,17 +57,17 @@ impl Revisions {
         let _turn = self.turns.of(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
         self.store
-            .transact(async move |tx| {
-                let row = this.standing(tx, message).await?;
-                if !this.reactions.remove(tx, (user, message), &emoji).await? {
-                    return Ok(Changed { message: row.into(), changed: false });
+            .transact(async move |tx: &mut Tx| {
+                let before = this.standing(tx, message).await?;
+                if !tx.reactions().remove(user, message, &emoji).await? {
+                    return Ok(Changed { message: before, changed: false });
                 }
-                let mut counts = row.reactions;
+                let mut counts = before.reactions;
                 let ReactionCount { emoji, count } = one_less(&mut counts, emoji.as_str());
                 let after = this.count(tx, message, &counts).await?;
                 let removed = Event::ReactionRemoved { message, user, emoji, count };
-                this.announce(tx, message, removed, at).await?;
-                Ok(Changed { message: after.into(), changed: true })
+                announce(tx, message, removed, at).await?;
+                Ok(Changed { message: after, changed: true })
             })
             .await
     }
@@ -80,11 +77,10 @@ impl Revisions {
         tx: &mut Tx,
         message: MessageId,
         counts: &[ReactionCount],
-    ) -> Result<MessageRow> {
-        let set = doc! { "reactions": stored(&counts)? };
-        let after = self.set(tx, message, set).await?;
-        self.revise(tx, message.conversation, doc! {}).await?;
-        Ok(after)
+    ) -> Result<StoredMessage> {
+        let after = self.messages.count_reactions(tx, message, counts).await?;
+        revise(tx, message.conversation).await?;
+        after.ok_or_else(Error::not_found)
     }
 }
 

@@ -1,14 +1,13 @@
 //! Markers of messages that search has yet to take up: one for each change, written with it.
 
 use mongodb::bson::{Binary, doc};
-use mongodb::error::Error as DriverError;
 use serde::{Deserialize, Serialize};
 
-use super::bson::binary;
-use super::store::{Collection, Store, Tx, all};
 use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::ids::MessageId;
 use crate::error::{Error, Result};
+use crate::repositories::bson::{binary, raw};
+use crate::repositories::store::Table;
 
 /// Milliseconds since the epoch, a message's key, random bytes.
 const LENGTH: usize = 8 + 24 + 8;
@@ -51,59 +50,50 @@ impl Marker {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Row {
+pub(in crate::repositories) struct Row {
     #[serde(rename = "_id")]
     key: Binary,
 }
 
-/// The collection `unindexed`.
-#[derive(Debug, Clone)]
-pub(super) struct Unindexed {
-    rows: Collection<Row>,
-}
+/// The collection `unindexed`, for one command.
+pub struct Unindexed<'a>(Table<'a, Row>);
 
-impl Unindexed {
-    pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("unindexed") }
+impl<'a> Unindexed<'a> {
+    pub(super) fn new(table: Table<'a, Row>) -> Self {
+        Self(table)
     }
 
-    /// Marks messages, of which there is at least one, in the transaction that changes them.
+    /// Marks messages as changed.
     pub async fn add(
-        &self,
-        tx: &mut Tx,
+        self,
         changed: impl IntoIterator<Item = (MessageId, Timestamp)>,
-    ) -> Result<(), DriverError> {
+    ) -> Result<()> {
         let row = |(message, at)| Row { key: stored(&Marker::new(message, at)) };
-        let rows: Vec<Row> = changed.into_iter().map(row).collect();
-        self.rows.insert_many(rows).session(tx.session()).await?;
-        Ok(())
+        self.0.insert_all(changed.into_iter().map(row).collect()).await
     }
 
     /// Up to `count` markers from this moment on, the oldest first.
-    pub async fn from(&self, at: Timestamp, count: usize) -> Result<Vec<Marker>> {
+    pub async fn from(self, at: Timestamp, count: usize) -> Result<Vec<Marker>> {
         let last = binary([0xff; LENGTH]);
         let wanted = doc! { "_id": { "$gte": stored(&Marker::first_at(at)), "$lte": last } };
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let rows =
-            all(&self.rows, self.rows.find(wanted).sort(doc! { "_id": 1 }).limit(count)).await?;
+        let rows = self.0.sorted(doc! { "_id": 1 }).first(count).all(wanted).await?;
         let marker = |row: Row| row.key.bytes.try_into().map(Marker);
         let markers: Result<_, Vec<u8>> = rows.into_iter().map(marker).collect();
         markers.map_err(|_| Error::internal("a marker of another length"))
     }
 
-    /// Takes these markers away, which are in order.
-    pub async fn remove(&self, tx: &mut Tx, markers: &[Marker]) -> Result<(), DriverError> {
+    /// Removes markers, which are in order.
+    pub async fn remove(self, markers: &[Marker]) -> Result<()> {
         let (Some(first), Some(last)) = (markers.first(), markers.last()) else { return Ok(()) };
         let keys: Vec<Binary> = markers.iter().map(stored).collect();
         // Without its bounds, an `$in` on a clustered key reads the whole collection.
         let range = doc! { "$gte": stored(first), "$lte": stored(last), "$in": keys };
-        self.rows.delete_many(doc! { "_id": range }).session(tx.session()).await?;
-        Ok(())
+        self.0.delete_all(doc! { "_id": range }).await.map(|_| ())
     }
 }
 
 fn stored(marker: &Marker) -> Binary {
-    Binary { subtype: mongodb::bson::spec::BinarySubtype::Generic, bytes: marker.0.to_vec() }
+    raw(marker.0)
 }
 
 #[cfg(test)]

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::error::Error as DriverError;
 use serde::{Deserialize, Serialize};
 
-use super::bson::{date, id};
-use super::store::{Collection, Store, Tx, all_in};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::error::Result;
+use crate::repositories::bson::{date, id};
+use crate::repositories::store::Table;
 
 /// A row of `deletions`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Row {
+pub(in crate::repositories) struct DeletionRow {
     #[serde(rename = "_id", with = "id")]
     message: MessageId,
     #[serde(with = "id")]
@@ -22,17 +22,14 @@ struct Row {
     at: Timestamp,
 }
 
-/// The collection `deletions`.
-#[derive(Debug, Clone)]
-pub(super) struct Deletions {
-    rows: Collection<Row>,
-}
-
-/// Numbers from after `after` to before `before` of a conversation.
+/// Messages of a conversation whose numbers are greater than `after` and less than `before`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Between {
+pub struct Between {
+    /// The conversation.
     pub conversation: ConversationId,
+    /// The number before the first.
     pub after: u64,
+    /// The number after the last.
     pub before: u64,
 }
 
@@ -43,50 +40,38 @@ impl Between {
     }
 }
 
-impl Deletions {
-    pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("deletions") }
+/// The collection `deletions`, for one command.
+pub struct Deletions<'a>(Table<'a, DeletionRow>);
+
+impl<'a> Deletions<'a> {
+    pub(super) fn new(table: Table<'a, DeletionRow>) -> Self {
+        Self(table)
     }
 
     /// Notes that a message was deleted.
-    pub async fn add(
-        &self,
-        tx: &mut Tx,
-        message: MessageId,
-        sender: UserId,
-        at: Timestamp,
-    ) -> Result<(), DriverError> {
-        self.rows.insert_one(Row { message, sender, at }).session(tx.session()).await?;
-        Ok(())
+    pub async fn add(self, message: MessageId, sender: UserId, at: Timestamp) -> Result<()> {
+        self.0.insert(DeletionRow { message, sender, at }).await
     }
 
     /// The numbers of a sender's deleted messages there.
-    pub async fn of_sender(
-        &self,
-        tx: &mut Tx,
-        between: Between,
-        sender: UserId,
-    ) -> Result<Vec<u64>, DriverError> {
-        let found = self.rows.find(between.range()).session(tx.session()).await?;
-        let rows = all_in(tx.session(), found).await?;
+    pub async fn of_sender(self, between: Between, sender: UserId) -> Result<Vec<u64>> {
+        let rows = self.0.all(between.range()).await?;
         Ok(rows.iter().filter(|row| row.sender == sender).map(|row| row.message.seq).collect())
     }
 
     /// How many messages of anyone but `reader` were deleted in each of these ranges, which are
     /// of different conversations.
     pub async fn of_others(
-        &self,
-        tx: &mut Tx,
+        self,
         ranges: &[Between],
         reader: UserId,
-    ) -> Result<HashMap<ConversationId, u64>, DriverError> {
+    ) -> Result<HashMap<ConversationId, u64>> {
         let mut counts = HashMap::new();
         if ranges.is_empty() {
             return Ok(counts);
         }
         let ranges: Vec<Document> = ranges.iter().map(|between| between.range()).collect();
-        let found = self.rows.find(doc! { "$or": ranges }).session(tx.session()).await?;
-        let rows = all_in(tx.session(), found).await?;
+        let rows = self.0.all(doc! { "$or": ranges }).await?;
         for row in rows.iter().filter(|row| row.sender != reader) {
             *counts.entry(row.message.conversation).or_default() += 1;
         }

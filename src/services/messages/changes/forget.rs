@@ -1,30 +1,24 @@
 //! Taking back the reactions of an account that is gone: each with what it counts, so that it can be
 //! done again from wherever it stopped.
 
-use mongodb::bson::doc;
-
-use super::reacting::one_less;
-use super::{Revisions, stored};
+use super::react::one_less;
+use super::{Changes, revise};
 use crate::domain::clock::Timestamp;
 use crate::domain::events::{Event, Happening};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::messages::ReactionCount;
 use crate::error::Result;
-use crate::repositories::reactions::Own;
+use crate::repositories::rows::reactions::Own;
 use crate::repositories::store::Tx;
 
 /// Reactions that one call takes back.
 const FORGOTTEN_AT_ONCE: usize = 20;
 
-impl Revisions {
+impl Changes {
     /// Takes back some reactions of a user, one transaction for each conversation; whether there
-    /// may be more.
-    ///
-    /// # Errors
-    /// When the store is away: some may be taken back then, each whole.
+    /// may be more. After an error some may have been taken back, each whole.
     pub async fn forget_reactions(&self, user: UserId, at: Timestamp) -> Result<bool> {
-        let count = i64::try_from(FORGOTTEN_AT_ONCE).unwrap_or(i64::MAX);
-        let found = self.reactions.some_of(user, count).await?;
+        let found = self.store.reactions().some_of(user, FORGOTTEN_AT_ONCE).await?;
         for own in found.chunk_by(|one, next| one.message.conversation == next.message.conversation)
         {
             self.forget_in(user, own[0].message.conversation, own.to_vec(), at).await?;
@@ -43,12 +37,11 @@ impl Revisions {
         let this = self.clone();
         self.store
             .transact(async move |tx: &mut Tx| {
-                let summary = this.conversations.find_one(doc! { "_id": conversation });
-                let is_there = summary.session(tx.session()).await?.is_some();
+                let is_there = tx.conversations().find(conversation).await?.is_some();
                 let mut told = Vec::new();
                 for own in &reactions {
                     // Taken back by its owner, or by another instance.
-                    if !this.reactions.forget(tx, own).await? {
+                    if !tx.reactions().remove_own(own).await? {
                         continue;
                     }
                     if is_there && let Some(event) = this.uncount(tx, user, own).await? {
@@ -56,7 +49,7 @@ impl Revisions {
                     }
                 }
                 if !told.is_empty() {
-                    this.revise(tx, conversation, doc! {}).await?;
+                    revise(tx, conversation).await?;
                     tx.events().add(told, at).await?;
                 }
                 Ok(())
@@ -67,12 +60,11 @@ impl Revisions {
     /// Counts a reaction no more; `None` where its message is gone, and counts none.
     async fn uncount(&self, tx: &mut Tx, user: UserId, own: &Own) -> Result<Option<Event>> {
         let message = own.message;
-        let row = self.messages.shard(message.conversation).find_one(doc! { "_id": message });
-        let row = row.session(tx.session()).await?;
-        let Some(row) = row.filter(|row| row.deleted_at.is_none()) else { return Ok(None) };
-        let mut counts = row.reactions;
+        let stored = self.messages.find_in(tx, message).await?;
+        let Some(stored) = stored.filter(|it| it.deleted_at.is_none()) else { return Ok(None) };
+        let mut counts = stored.reactions;
         let ReactionCount { emoji, count } = one_less(&mut counts, &own.emoji);
-        self.set(tx, message, doc! { "reactions": stored(&counts)? }).await?;
+        self.messages.count_reactions(tx, message, &counts).await?;
         Ok(Some(Event::ReactionRemoved { message, user, emoji, count }))
     }
 }

@@ -4,20 +4,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mongodb::bson::{Binary, Bson, Document, doc};
-use mongodb::error::Error as DriverError;
-use mongodb::options::Hint;
 use serde::{Deserialize, Serialize};
 
-use super::bson::{binary, date, optional_id};
-use super::store::{Collection, Store, Tx, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::emoji::{Emoji, fold};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::{Error, Result};
+use crate::repositories::bson::{binary, date, optional_id};
+use crate::repositories::store::{RowUpdate, Table};
 
 /// A row of `reactions`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Row {
+pub(in crate::repositories) struct Row {
     #[serde(rename = "_id")]
     key: Binary,
     /// Whose it is, for when their account goes; rows of an earlier natter get it later.
@@ -31,29 +29,26 @@ struct Row {
 /// Which messages a reader reacted to, and how: the emoji [folded](fold).
 pub type Reacted = HashSet<(MessageId, String)>;
 
-/// The collection `reactions`.
-#[derive(Debug, Clone)]
-pub struct Reactions {
-    rows: Collection<Row>,
-}
+/// The collection `reactions`, for one command.
+pub struct Reactions<'a>(Table<'a, Row>);
 
 /// A reaction of someone: to which message, with what.
 #[derive(Debug, Clone)]
-pub(super) struct Own {
-    pub key: Binary,
+pub struct Own {
+    key: Binary,
+    /// The message.
     pub message: MessageId,
+    /// The emoji, as it was given.
     pub emoji: String,
 }
 
-impl Reactions {
-    /// The reactions of a store.
-    #[must_use]
-    pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("reactions") }
+impl<'a> Reactions<'a> {
+    pub(super) fn new(table: Table<'a, Row>) -> Self {
+        Self(table)
     }
 
     /// How a reader reacted to some messages, by one range for each conversation they are of.
-    pub async fn of(&self, reader: UserId, messages: &[MessageId]) -> Result<Reacted> {
+    pub async fn of(self, reader: UserId, messages: &[MessageId]) -> Result<Reacted> {
         let mut ranges: BTreeMap<ConversationId, (u64, u64)> = BTreeMap::new();
         for message in messages {
             let (first, last) =
@@ -71,13 +66,13 @@ impl Reactions {
                 doc! { "_id": { "$gte": bound(first, [0; 8]), "$lte": bound(last, [0xff; 8]) } }
             })
             .collect();
-        let rows = all(&self.rows, self.rows.find(doc! { "$or": ranges })).await?;
+        let rows = self.0.all(doc! { "$or": ranges }).await?;
         rows.iter().map(|row| Ok((message_of(&row.key)?, fold(&row.emoji)))).collect()
     }
 
     /// How some users reacted to one message, by one range for each of them; those who did.
     pub async fn by(
-        &self,
+        self,
         users: &[UserId],
         message: MessageId,
     ) -> Result<HashMap<UserId, Reacted>> {
@@ -90,75 +85,64 @@ impl Reactions {
             return Ok(HashMap::new());
         }
         let mut by: HashMap<UserId, Reacted> = HashMap::new();
-        for row in all(&self.rows, self.rows.find(doc! { "$or": ranges })).await? {
+        for row in self.0.all(doc! { "$or": ranges }).await? {
             let user = user_of(&row.key)?;
             by.entry(user).or_default().insert((message, fold(&row.emoji)));
         }
         Ok(by)
     }
 
-    /// Notes a reaction; `false` if it was there.
-    pub(super) async fn add(
-        &self,
-        tx: &mut Tx,
-        (user, message): (UserId, MessageId),
-        emoji: &Emoji,
-        at: Timestamp,
-    ) -> Result<bool, DriverError> {
-        let key = key(user, message, emoji);
-        let there = self.rows.find_one(doc! { "_id": key.clone() }).session(tx.session()).await?;
-        if there.is_some() {
-            return Ok(false);
-        }
-        let row = doc! { "$setOnInsert": { "user_id": user, "emoji": emoji.as_str(), "at": at } };
-        self.rows.update_one(doc! { "_id": key }, row).upsert(true).session(tx.session()).await?;
-        Ok(true)
+    /// Whether a user has reacted with an emoji.
+    pub async fn has(self, user: UserId, message: MessageId, emoji: &Emoji) -> Result<bool> {
+        let row = doc! { "_id": key(user, message, emoji) };
+        Ok(self.0.only::<Document>(doc! { "_id": 1 }).one(row).await?.is_some())
     }
 
-    /// Forgets a reaction; `false` if there was none.
-    pub(super) async fn remove(
-        &self,
-        tx: &mut Tx,
-        (user, message): (UserId, MessageId),
+    /// Notes a reaction; one that is there stays.
+    pub async fn add(
+        self,
+        user: UserId,
+        message: MessageId,
         emoji: &Emoji,
-    ) -> Result<bool, DriverError> {
-        let row = doc! { "_id": key(user, message, emoji) };
-        Ok(self.rows.delete_one(row).session(tx.session()).await?.deleted_count == 1)
+        at: Timestamp,
+    ) -> Result<()> {
+        let row = doc! { "$setOnInsert": { "user_id": user, "emoji": emoji.as_str(), "at": at } };
+        let key = doc! { "_id": key(user, message, emoji) };
+        self.0.upsert(key, row).await.map(|_| ())
+    }
+
+    /// Removes a reaction; whether there was one.
+    pub async fn remove(self, user: UserId, message: MessageId, emoji: &Emoji) -> Result<bool> {
+        self.0.delete(doc! { "_id": key(user, message, emoji) }).await
     }
 
     /// Up to `count` reactions of a user, those in one conversation together.
-    pub(super) async fn some_of(&self, user: UserId, count: i64) -> Result<Vec<Own>> {
-        let rows = self.rows.find(doc! { "user_id": user }).sort(doc! { "_id": 1 });
-        let rows = all(&self.rows, rows.limit(count)).await?;
+    pub async fn some_of(self, user: UserId, count: usize) -> Result<Vec<Own>> {
+        let rows = self.0.sorted(doc! { "_id": 1 }).first(count);
+        let rows = rows.all(doc! { "user_id": user }).await?;
         let own =
             |row: Row| Ok(Own { message: message_of(&row.key)?, key: row.key, emoji: row.emoji });
         rows.into_iter().map(own).collect()
     }
 
-    /// Forgets one of them; `false` if it is gone already.
-    pub(super) async fn forget(&self, tx: &mut Tx, own: &Own) -> Result<bool, DriverError> {
-        let row = doc! { "_id": &own.key };
-        Ok(self.rows.delete_one(row).session(tx.session()).await?.deleted_count == 1)
+    /// Removes one of them; whether it was still there.
+    pub async fn remove_own(self, own: &Own) -> Result<bool> {
+        self.0.delete(doc! { "_id": &own.key }).await
     }
 
     /// The keys of up to `count` reactions of which an earlier natter has not stored whose they are.
-    pub(super) async fn unnamed(&self, count: i64) -> Result<Vec<Binary>> {
-        let unnamed = self.rows.find(doc! { "user_id": null }).hint(Hint::Name("user_id".into()));
-        Ok(all(&self.rows, unnamed.limit(count)).await?.into_iter().map(|row| row.key).collect())
+    pub(in crate::repositories) async fn unnamed(self, count: usize) -> Result<Vec<Binary>> {
+        let rows = self.0.by("user_id").first(count).all(doc! { "user_id": null }).await?;
+        Ok(rows.into_iter().map(|row| row.key).collect())
     }
 
     /// Notes whose some reactions are.
-    pub(super) async fn name(&self, store: &Store, keys: &[Binary]) -> Result<()> {
+    pub(in crate::repositories) async fn name(self, keys: &[Binary]) -> Result<()> {
         let name = |key: &Binary| {
             let set = doc! { "$set": { "user_id": user_of(key)? } };
-            Ok(doc! { "q": { "_id": key }, "u": set })
+            Ok(RowUpdate::of(doc! { "_id": key }, set))
         };
-        let updates = keys.iter().map(name).collect::<Result<Vec<Document>>>()?;
-        let command = doc! {
-            "update": self.rows.name(), "updates": updates, "ordered": false,
-            "writeConcern": { "w": "majority" },
-        };
-        within(store, store.database().run_command(command)).await.map(|_| ())
+        self.0.update_each(keys.iter().map(name).collect::<Result<_>>()?).await
     }
 }
 
@@ -175,7 +159,7 @@ fn key(user: UserId, message: MessageId, emoji: &Emoji) -> Bson {
 }
 
 /// Whose the reaction with this key is.
-pub(super) fn user_of(key: &Binary) -> Result<UserId> {
+pub(in crate::repositories) fn user_of(key: &Binary) -> Result<UserId> {
     let user = key.bytes.get(16..32).and_then(|bytes| bytes.try_into().ok());
     user.map(UserId::from_bytes).ok_or_else(|| Error::internal("a reaction of another length"))
 }

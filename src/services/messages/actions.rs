@@ -2,6 +2,7 @@
 //! pinning.
 
 use super::Messages;
+use super::changes::Edit;
 use crate::domain::conversations::{Kind, Role, Summary};
 use crate::domain::emoji::Emoji;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
@@ -9,11 +10,10 @@ use crate::domain::messages::{Changed, Message, StoredMessage, message_deleted};
 use crate::domain::relations::recipient_unavailable;
 use crate::domain::text::MessageText;
 use crate::error::{Error, Result};
-use crate::repositories::revisions::Edit;
 
 /// What a member does to a message.
 #[derive(Debug, Clone)]
-pub enum Gesture {
+pub enum MessageAction {
     /// Reacts with an emoji.
     React(Emoji),
     /// Takes that reaction back.
@@ -24,7 +24,7 @@ pub enum Gesture {
     Unpin,
 }
 
-impl Gesture {
+impl MessageAction {
     /// Whether it brings something new, which nobody brings to someone who is blocked.
     fn is_new(&self) -> bool {
         matches!(self, Self::React(_) | Self::Pin)
@@ -78,7 +78,7 @@ impl Messages {
             kind: summary.kind,
             at: self.clock.now(),
         };
-        let Changed { message, .. } = self.repositories.revisions.edit(&edit).await?;
+        let Changed { message, .. } = self.changes.edit(&edit).await?;
         self.view.one(by, &summary, message).await
     }
 
@@ -97,7 +97,7 @@ impl Messages {
             let detail = "only its sender and a group's owner and admins delete a message";
             return Err(Error::forbidden("forbidden", detail));
         }
-        self.repositories.revisions.delete(message, self.clock.now()).await.map(drop)
+        self.changes.delete(message, self.clock.now()).await.map(drop)
     }
 
     /// Reacts to a message, pins it, or takes either back; the message after.
@@ -105,32 +105,32 @@ impl Messages {
     /// # Errors
     /// `not_found`; `message_deleted`; `recipient_unavailable`; `validation_failed` for too many
     /// pins or kinds of emoji.
-    pub async fn gesture(
+    pub async fn action(
         &self,
         by: UserId,
         conversation: ConversationId,
         message: MessageId,
-        gesture: &Gesture,
+        action: &MessageAction,
     ) -> Result<Message> {
         let (mut summary, stored) = self.find(by, conversation, message).await?;
         if stored.deleted_at.is_some() {
             return Err(message_deleted());
         }
-        if gesture.is_new() {
+        if action.is_new() {
             self.check_new(by, &summary).await?;
         }
-        let (revisions, at) = (&self.repositories.revisions, self.clock.now());
-        let changed = match gesture {
-            Gesture::React(emoji) => revisions.react(message, by, emoji, at).await?,
-            Gesture::TakeBack(emoji) => revisions.take_back(message, by, emoji, at).await?,
-            Gesture::Pin => revisions.pin(message, at).await?,
-            Gesture::Unpin => revisions.unpin(message, at).await?,
+        let (changes, at) = (&self.changes, self.clock.now());
+        let changed = match action {
+            MessageAction::React(emoji) => changes.react(message, by, emoji, at).await?,
+            MessageAction::TakeBack(emoji) => changes.take_back(message, by, emoji, at).await?,
+            MessageAction::Pin => changes.pin(message, at).await?,
+            MessageAction::Unpin => changes.unpin(message, at).await?,
         };
         // Whether it is pinned is in the summary, which was read before.
-        match gesture {
-            Gesture::Pin => summary.pins.push(message.seq),
-            Gesture::Unpin => summary.pins.retain(|seq| *seq != message.seq),
-            Gesture::React(_) | Gesture::TakeBack(_) => {}
+        match action {
+            MessageAction::Pin => summary.pins.push(message.seq),
+            MessageAction::Unpin => summary.pins.retain(|seq| *seq != message.seq),
+            MessageAction::React(_) | MessageAction::TakeBack(_) => {}
         }
         self.view.one(by, &summary, changed.message).await
     }

@@ -1,0 +1,68 @@
+//! Changes to messages that are there already: edits, deletions, reactions, pins. Each is one
+//! transaction with all that follows from it, and raises its conversation's revision, so that no
+//! page of history that was cached before it is used again.
+//!
+//! A change of a message meets every other change of its conversation at the summary, the writer
+//! included: of two that run at once one starts again on what the other left.
+
+mod delete;
+mod edit;
+mod forget;
+mod pin;
+mod react;
+
+pub(super) use self::edit::Edit;
+use crate::domain::clock::Timestamp;
+use crate::domain::events::{Event, Happening};
+use crate::domain::ids::{ConversationId, MessageId};
+use crate::domain::messages::{StoredMessage, message_deleted};
+use crate::error::{Error, Result};
+use crate::repositories::Repositories;
+use crate::repositories::attachment_uses::AttachmentUses;
+use crate::repositories::messages::Messages;
+use crate::repositories::store::{Store, Tx};
+use crate::repositories::turns::Turns;
+
+/// The rules of changes to messages.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// Over connections that readers do not use.
+    store: Store,
+    messages: Messages,
+    uses: AttachmentUses,
+    turns: Turns,
+}
+
+impl Changes {
+    /// The rules over these repositories.
+    #[must_use]
+    pub fn new(repositories: &Repositories) -> Self {
+        Self {
+            store: repositories.writers.clone(),
+            messages: repositories.messages.clone(),
+            uses: repositories.attachment_uses.clone(),
+            turns: Turns::new(),
+        }
+    }
+
+    /// A message that is not deleted.
+    async fn standing(&self, tx: &mut Tx, id: MessageId) -> Result<StoredMessage> {
+        let message = self.messages.find_in(tx, id).await?.ok_or_else(Error::not_found)?;
+        if message.deleted_at.is_some() { Err(message_deleted()) } else { Ok(message) }
+    }
+}
+
+/// Raises the revision of a conversation. A group that ended meanwhile takes its conversation
+/// along.
+async fn revise(tx: &mut Tx, conversation: ConversationId) -> Result<()> {
+    there(tx.conversations().revise(conversation).await?)
+}
+
+fn there(is_there: bool) -> Result<()> {
+    if is_there { Ok(()) } else { Err(Error::not_found()) }
+}
+
+/// Tells everyone in the conversation of a message.
+async fn announce(tx: &mut Tx, message: MessageId, event: Event, at: Timestamp) -> Result<()> {
+    tx.events().add([Happening::among(message.conversation, event)], at).await
+}
