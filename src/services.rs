@@ -17,6 +17,7 @@ pub mod groups;
 pub mod guesses;
 pub mod inbox;
 pub mod indexer;
+pub mod jobs;
 pub mod live;
 pub mod mail_rules;
 pub mod messages;

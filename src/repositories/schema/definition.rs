@@ -26,6 +26,7 @@ embed!(
     "fs.files.json",
     "groups.json",
     "held_names.json",
+    "jobs.json",
     "keys.json",
     "lockouts.json",
     "members.json",

@@ -110,6 +110,22 @@ impl<'a, T: Send + Sync> Table<'a, T> {
         run!(self.at, self.rows.delete_many(filter)).map(|_| ())
     }
 
+    /// Deletes all rows that fit: how many there were.
+    pub async fn remove_all(self, filter: Document) -> Result<u64> {
+        Ok(run!(self.at, self.rows.delete_many(filter))?.deleted_count)
+    }
+
+    /// Rows computed from all rows by themselves, outside a transaction.
+    pub async fn aggregate<U>(self, pipeline: Vec<Document>) -> Result<Vec<U>>
+    where
+        U: DeserializeOwned + Unpin + Send + Sync,
+    {
+        match self.at {
+            At::Alone(pool) => all(pool, self.rows.aggregate(pipeline).with_type::<U>()).await,
+            At::In(_) => Err(Error::internal("nothing is computed within a transaction")),
+        }
+    }
+
     /// How many rows fit, counted up to the limit if there is one.
     pub async fn count(self, filter: Document) -> Result<u64> {
         let limit = self.limit.and_then(|limit| u64::try_from(limit).ok());
