@@ -34,7 +34,7 @@ use crate::routes::Health;
 use crate::server;
 use crate::server::{Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
 use crate::services::budget::UnreadAnswers;
-use crate::services::jobs::{JobDeps, registry};
+use crate::services::jobs::registry;
 use crate::services::outgoing::Dispatch;
 use crate::services::relay::Relay;
 use crate::services::seed::fixture::Fixture;
@@ -62,7 +62,6 @@ pub struct App {
     services: Services,
     store: Store,
     clock: Clock,
-    job_deps: JobDeps,
     relay: Arc<Relay>,
     realtime: Arc<Realtime>,
     dispatch: Arc<Dispatch>,
@@ -103,7 +102,6 @@ impl App {
         let guards = Guards::new(limits.clone(), services.access.clone(), proxies);
         shutdown.spawn(|_| say_rights(redis.clone()));
         let health = Health::new(store.clone(), redis, shutdown.clone());
-        let job_deps = JobDeps::new(&repositories, &clock);
         Ok(Self {
             settings,
             listeners,
@@ -112,7 +110,6 @@ impl App {
             services,
             store,
             clock,
-            job_deps,
             relay,
             realtime,
             dispatch,
@@ -132,7 +129,7 @@ impl App {
     /// Starts what runs beside the requests for as long as the instance.
     fn start_workers(&self) {
         let supervisor = Supervisor::new(&self.shutdown, &self.metrics.workers);
-        let Services { live, indexer, attachments, outbox, deletion, .. } = self.services.clone();
+        let Services { live, indexer, attachments, deletion, jobs, .. } = self.services.clone();
         let (limits, relay) = (self.limits.clone(), self.relay.clone());
         let (realtime, dispatch) = (self.realtime.clone(), self.dispatch.clone());
         supervisor
@@ -141,13 +138,12 @@ impl App {
             .start("files", Pace::Regular, move |stop| collect_files(attachments.clone(), stop));
         supervisor.start("live_sessions", Pace::Regular, move |stop| live.clone().run(stop));
         supervisor.start("indexer", Pace::Regular, move |stop| indexer.clone().run(stop));
-        supervisor.start("outbox", Pace::Regular, move |stop| outbox.clone().run(stop));
         supervisor.start("relay", Pace::Regular, move |stop| relay.clone().run(stop));
         supervisor.start("realtime", Pace::Regular, move |stop| realtime.clone().run(stop));
         supervisor.start("deletion", Pace::Regular, move |stop| deletion.clone().run(stop));
         supervisor.start("dispatch", Pace::OnDemand, move |stop| dispatch.clone().run(stop));
-        let (deps, metrics) = (self.job_deps.clone(), &self.metrics.jobs);
-        crate::jobs::start(registry(), deps, &self.store, &self.clock, metrics, &supervisor);
+        let metrics = &self.metrics.jobs;
+        crate::jobs::start(registry(), jobs, &self.store, &self.clock, metrics, &supervisor);
     }
 
     /// Serves until the shutdown begins and everything under way is done.

@@ -21,7 +21,6 @@ pub mod lockouts;
 pub mod marks;
 pub mod messages;
 pub mod notices;
-pub mod outbox;
 pub mod password;
 pub mod rate_windows;
 pub mod reactions;
@@ -58,7 +57,6 @@ use indexing::Indexing;
 use lockouts::Lockouts;
 use marks::MarksRepository;
 use messages::Messages;
-use outbox::Outbox;
 use reactions::Reactions;
 use revisions::Revisions;
 use search::Search;
@@ -95,8 +93,6 @@ pub struct Repositories {
     pub marks: MarksRepository,
     /// Messages, to be read.
     pub messages: Messages,
-    /// Mails on their way.
-    pub outbox: Outbox,
     /// Who reacted to what.
     pub reactions: Reactions,
     /// What changes messages.
@@ -135,7 +131,6 @@ impl Repositories {
             marks: MarksRepository::new(store),
             writer: Writer::new(&writers, Messages::new(&writers, shards)),
             messages,
-            outbox: Outbox::new(store),
             reactions: Reactions::new(store),
             revisions: Revisions::new(&writers, Messages::new(&writers, shards)),
             search: Search::new(store),

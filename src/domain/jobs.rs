@@ -108,6 +108,12 @@ impl Enqueue {
         }
     }
 
+    /// Under this id, instead of a random one.
+    #[must_use]
+    pub fn with_id(self, id: JobId) -> Self {
+        Self { id, ..self }
+    }
+
     /// To be run from this moment on.
     #[must_use]
     pub fn due(self, at: Timestamp) -> Self {
@@ -154,6 +160,14 @@ pub struct Attempt {
     pub expires_at: Option<Timestamp>,
     /// With whose account it is deleted.
     pub owner: Option<UserId>,
+}
+
+impl Attempt {
+    /// What the job is known by elsewhere, the same in every run: 32 hexadecimal digits.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        self.id.bytes().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
 }
 
 /// What a run leads to.

@@ -43,6 +43,8 @@ rows! {
     members: Members;
     /// Notifications that are stored.
     notifications: Notifications;
+    /// Mails that an earlier natter has queued.
+    outbox: Outbox;
     /// Friendships, requests and blocks.
     relations: Relations;
     /// Messages by their sender.

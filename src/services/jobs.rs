@@ -1,29 +1,33 @@
 //! The kinds of background jobs: a file for each, and a line below.
 
+pub(super) mod mail;
+
 mod dead_letters;
+mod old_outbox;
+
+use std::sync::Arc;
 
 use self::dead_letters::ForgetDeadLetters;
+use self::mail::MailDelivery;
+use self::old_outbox::MoveOldOutbox;
 use crate::domain::clock::Clock;
+use crate::domain::mails::Mail;
 use crate::jobs::Registry;
 use crate::repositories::Repositories;
 
 /// What jobs work with.
 #[derive(Debug, Clone)]
 pub struct JobDeps {
-    repositories: Repositories,
-    clock: Clock,
-}
-
-impl JobDeps {
-    /// What the jobs of an instance work with.
-    #[must_use]
-    pub fn new(repositories: &Repositories, clock: &Clock) -> Self {
-        Self { repositories: repositories.clone(), clock: clock.clone() }
-    }
+    pub(super) repositories: Repositories,
+    pub(super) mails: Arc<MailDelivery>,
+    pub(super) clock: Clock,
 }
 
 /// Every kind of job.
 #[must_use]
 pub fn registry() -> Registry<JobDeps> {
-    Registry::default().with_periodic::<ForgetDeadLetters>()
+    Registry::default()
+        .with::<Mail>()
+        .with_periodic::<ForgetDeadLetters>()
+        .with_periodic::<MoveOldOutbox>()
 }

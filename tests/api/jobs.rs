@@ -324,9 +324,9 @@ async fn jobs_are_found_by_keys() {
         "kind": "note", "state": { "$in": ["scheduled", "waiting", "running"] },
         "due_at": { "$lte": now },
     };
-    let next = doc! { "kind": "note", "order_key": "k", "state": "blocked" };
-    let head = doc! { "kind": "note", "order_key": "k", "order_tail": { "$exists": true } };
-    let twin = doc! { "kind": "note", "dedup_key": "k" };
+    let next = doc! { "order_key": "note/k", "state": "blocked" };
+    let head = doc! { "order_key": "note/k", "order_tail": { "$exists": true } };
+    let twin = doc! { "dedup_key": "note/k" };
     for (filter, sort, index) in [
         (due, doc! { "due_at": 1 }, "due"),
         (next, doc! { "order_seq": 1 }, "order_key"),

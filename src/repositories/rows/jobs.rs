@@ -74,9 +74,10 @@ pub(in crate::repositories) struct Row {
     /// The account that the job is deleted with.
     #[serde(with = "optional_id", default, skip_serializing_if = "Option::is_none")]
     user_id: Option<UserId>,
-    /// Unique among jobs of the kind that were never claimed.
+    /// The kind and a key, unique among jobs that were never claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dedup_key: Option<String>,
+    /// The kind and a key: without the kind, the index `due` would do as well for the planner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     order_key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

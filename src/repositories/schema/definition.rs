@@ -35,7 +35,6 @@ embed!(
     "messages.json",
     "meta.json",
     "notifications.json",
-    "outbox.json",
     "rate_windows.json",
     "reactions.json",
     "relations.json",

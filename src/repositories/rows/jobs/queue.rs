@@ -27,8 +27,10 @@ impl<'a> Queue<'a> {
     /// Enqueues a job; its workers in this instance wake as soon as the transaction is committed.
     /// `false` if one with its deduplication key waits already.
     pub async fn enqueue<J: Job>(&mut self, job: &J, how: Enqueue) -> Result<bool> {
-        if let Some(key) = &how.dedup_key {
-            let twin = doc! { "kind": J::KIND, "dedup_key": key };
+        let in_kind = |key: String| format!("{}/{key}", J::KIND);
+        let (dedup_key, order_key) = (how.dedup_key.map(in_kind), how.order_key.map(in_kind));
+        if let Some(key) = &dedup_key {
+            let twin = doc! { "dedup_key": key };
             // Written, so that a worker that claims it at this moment conflicts.
             let merged = doc! { "$inc": { "merged": 1_i64 } };
             if self.jobs().0.update(twin, merged).await? {
@@ -48,8 +50,8 @@ impl<'a> Queue<'a> {
             died_at: None,
             expires_at: how.expires_at.or(lifetime),
             user_id: how.owner,
-            dedup_key: how.dedup_key,
-            order_key: how.order_key,
+            dedup_key,
+            order_key,
             order_seq: None,
             order_tail: None,
             fence: None,
@@ -62,9 +64,7 @@ impl<'a> Queue<'a> {
     /// Inserts a row; one with an order key behind the others of that key.
     async fn insert(&mut self, mut row: Row) -> Result<()> {
         if let Some(key) = &row.order_key {
-            let head = doc! {
-                "kind": &row.kind, "order_key": key, "order_tail": { "$exists": true },
-            };
+            let head = doc! { "order_key": key, "order_tail": { "$exists": true } };
             let counted = doc! { "$inc": { "order_tail": 1_i64 } };
             match self.jobs().0.change(head, counted).await? {
                 Some(head) => (row.state, row.order_seq) = (State::Blocked, head.order_tail),
@@ -90,7 +90,7 @@ impl<'a> Queue<'a> {
     /// Lets the next job of an order key run, where this row was the head of one.
     async fn release(&mut self, head: &Row) -> Result<()> {
         let (Some(key), Some(tail)) = (&head.order_key, head.order_tail) else { return Ok(()) };
-        let next = doc! { "kind": &head.kind, "order_key": key, "state": "blocked" };
+        let next = doc! { "order_key": key, "state": "blocked" };
         let free = doc! { "$set": { "state": "waiting", "order_tail": tail } };
         let next = self.jobs().0.sorted(doc! { "order_seq": 1 }).change(next, free).await?;
         if next.is_some() {
