@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 pub use self::heartbeat::Pace;
 pub use self::registry::Registry;
 pub use self::supervisor::Supervisor;
-use self::worker::{LEASE, Worker};
+use self::worker::{LEASE, Lanes, Worker};
 use crate::domain::clock::{CLOCK_TOLERANCE, Clock};
 use crate::error::Result;
 use crate::metrics::JobMetrics;
 use crate::repositories::store::Store;
 
 /// How often jobs are counted, and those that a clock set back has delayed are made due.
-const CENSUS: Duration = Duration::from_secs(5);
+const CENSUS: Duration = Duration::from_secs(10);
 
 /// Everything that workers share.
 struct Kernel<D> {
@@ -51,8 +51,9 @@ pub fn start<D: Send + Sync + 'static>(
     let kernel = Arc::new(Kernel { store, clock, deps, registry, metrics });
     for (place, kind) in kernel.registry.kinds.iter().enumerate() {
         kernel.metrics.begin(kind.name);
+        let lanes = Arc::new(Lanes::new(kernel.store.wakes().of(kind.name)));
         for lane in 0..kind.concurrency {
-            let worker = Arc::new(Worker::new(&kernel, place, lane));
+            let worker = Arc::new(Worker::new(&kernel, place, &lanes));
             supervisor.start(format!("{}-{lane}", kind.name), Pace::Regular, move |stop| {
                 worker.clone().run(stop)
             });

@@ -50,7 +50,7 @@ pub struct Retry {
     pub first_wait: Duration,
     /// The longest wait.
     pub longest_wait: Duration,
-    /// How long after being enqueued a job is dropped unless [`Enqueue::expires_at`] says when;
+    /// How long after being enqueued a job is dropped unless [`Enqueue::expires_at()`] says when;
     /// `None` for never.
     pub lifetime: Option<Duration>,
 }

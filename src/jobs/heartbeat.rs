@@ -66,10 +66,10 @@ impl Heartbeat {
     }
 
     /// Whether there was no sign of life for too long.
-    pub fn is_stuck(&self) -> bool {
+    pub fn is_stuck(&self, now: Instant) -> bool {
         match (*self.seen.lock().unwrap_or_else(PoisonError::into_inner), self.pace) {
-            (Seen::Polled(since), _) => since.elapsed() > POLL,
-            (Seen::Waiting(since), Pace::Regular) => since.elapsed() > SILENCE,
+            (Seen::Polled(since), _) => now.duration_since(since) > POLL,
+            (Seen::Waiting(since), Pace::Regular) => now.duration_since(since) > SILENCE,
             (Seen::Waiting(_), Pace::OnDemand) | (Seen::Away, _) => false,
         }
     }
@@ -78,37 +78,31 @@ impl Heartbeat {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::sync::Arc;
 
-    use tokio::time::advance;
+    use futures_util::FutureExt;
 
     use super::*;
 
-    async fn after(pace: Pace, time: Duration) -> bool {
-        let heartbeat = Arc::new(Heartbeat::new(pace));
-        let watched = heartbeat.clone();
-        let worker = tokio::spawn(async move { watched.watch(Box::pin(pending())).await });
-        tokio::task::yield_now().await;
-        advance(time).await;
-        worker.abort();
-        heartbeat.is_stuck()
+    const MOMENT: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn a_worker_that_is_never_woken_is_stuck_if_it_has_timers() {
+        for (pace, is_stuck) in [(Pace::Regular, true), (Pace::OnDemand, false)] {
+            let heartbeat = Heartbeat::new(pace);
+            assert_eq!(heartbeat.watch(pending().boxed()).now_or_never(), None);
+            let now = Instant::now();
+            assert!(!heartbeat.is_stuck(now + SILENCE - MOMENT));
+            assert_eq!(heartbeat.is_stuck(now + SILENCE + MOMENT), is_stuck);
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_worker_that_is_never_woken_is_stuck_if_it_has_timers() {
-        assert!(!after(Pace::Regular, SILENCE).await);
-        assert!(after(Pace::Regular, SILENCE + POLL).await);
-        assert!(!after(Pace::OnDemand, SILENCE + POLL).await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_poll_that_does_not_end_is_stuck() {
-        let heartbeat = Heartbeat::new(Pace::OnDemand);
-        heartbeat.note(Seen::Polled(Instant::now()));
-        assert!(!heartbeat.is_stuck());
-        advance(POLL + Duration::from_millis(1)).await;
-        assert!(heartbeat.is_stuck());
+    #[test]
+    fn a_poll_that_does_not_end_is_stuck() {
+        let (heartbeat, now) = (Heartbeat::new(Pace::OnDemand), Instant::now());
+        heartbeat.note(Seen::Polled(now));
+        assert!(!heartbeat.is_stuck(now + POLL));
+        assert!(heartbeat.is_stuck(now + POLL + MOMENT));
         heartbeat.rest();
-        assert!(!heartbeat.is_stuck());
+        assert!(!heartbeat.is_stuck(now + POLL + MOMENT));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::heartbeat::{Heartbeat, Pace};
@@ -93,7 +93,7 @@ impl Supervisor {
             let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for worker in workers {
                 let was_stuck = stuck.contains(&worker.name);
-                let is_stuck = worker.heartbeat.is_stuck();
+                let is_stuck = worker.heartbeat.is_stuck(Instant::now());
                 if is_stuck == was_stuck {
                     continue;
                 }

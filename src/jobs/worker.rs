@@ -1,7 +1,7 @@
 //! A worker: claims one job of its kind after the other, runs it, and settles what became of it.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -30,19 +30,34 @@ const RENEWAL: Duration = Duration::from_secs(20);
 /// How much of the reason of a failure is kept, in characters.
 const REASON_LENGTH: usize = 300;
 
+/// What the workers of one kind share.
+pub(super) struct Lanes {
+    woken: Arc<Notify>,
+    /// When one of them last looked for jobs.
+    looked: Mutex<Instant>,
+}
+
+impl Lanes {
+    pub fn new(woken: Arc<Notify>) -> Self {
+        Self { woken, looked: Mutex::new(Instant::now()) }
+    }
+
+    fn looked(&self) -> MutexGuard<'_, Instant> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One lane of a kind.
 pub(super) struct Worker<D> {
     kernel: Arc<Kernel<D>>,
     /// The place of its kind in the registry.
     kind: usize,
-    lane: usize,
-    woken: Arc<Notify>,
+    lanes: Arc<Lanes>,
 }
 
 impl<D: Send + Sync + 'static> Worker<D> {
-    pub fn new(kernel: &Arc<Kernel<D>>, kind: usize, lane: usize) -> Self {
-        let woken = kernel.store.wakes().of(kernel.registry.kinds[kind].name);
-        Self { kernel: kernel.clone(), kind, lane, woken }
+    pub fn new(kernel: &Arc<Kernel<D>>, kind: usize, lanes: &Arc<Lanes>) -> Self {
+        Self { kernel: kernel.clone(), kind, lanes: lanes.clone() }
     }
 
     fn kind(&self) -> &Kind<D> {
@@ -51,13 +66,14 @@ impl<D: Send + Sync + 'static> Worker<D> {
 
     /// Runs jobs until told to stop; the one in hand is finished.
     ///
-    /// Only the first lane looks for jobs by itself. Each lane that finds one wakes the next, as
-    /// there may be more.
+    /// One lane looks for jobs every [`POLL`], whichever is free. Each that finds one wakes the
+    /// next, as there may be more.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let (mut has_begun, mut has_failed) = (self.lane > 0, false);
+        let (mut has_begun, mut has_failed) = (false, false);
         let mut may_look = true;
         while !stop.is_cancelled() {
             if may_look {
+                *self.lanes.looked() = Instant::now();
                 match self.step(&mut has_begun).await {
                     Ok(true) => {
                         has_failed = false;
@@ -71,8 +87,8 @@ impl<D: Send + Sync + 'static> Worker<D> {
                 }
             }
             may_look = tokio::select! {
-                () = self.woken.notified() => true,
-                () = sleep(POLL) => self.lane == 0,
+                () = self.lanes.woken.notified() => true,
+                () = sleep(POLL) => self.lanes.looked().elapsed() > POLL / 2,
                 () = stop.cancelled() => return,
             };
         }
@@ -88,7 +104,7 @@ impl<D: Send + Sync + 'static> Worker<D> {
         *has_begun = true;
         let claim = store.jobs().claim(self.kind().name, now, now.plus(LEASE)).await?;
         let Some(claim) = claim else { return Ok(false) };
-        self.woken.notify_one();
+        self.lanes.woken.notify_one();
         let began = Instant::now();
         let outcome = self.run_claimed(&claim).await?;
         self.kernel.metrics.ran(self.kind().name, outcome, began.elapsed());
@@ -146,13 +162,11 @@ impl<D: Send + Sync + 'static> Worker<D> {
     async fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<RunOutcome> {
         let (kind, attempts) = (self.kind(), claim.attempt.number);
         let (after, error, outcome) = match outcome {
-            Ok(Progress::Done) => match kind.every {
-                Some(every) => (every, None, RunOutcome::Done),
-                None => {
-                    let is_ours = self.remove(claim).await?;
-                    return Ok(if_ours(is_ours, RunOutcome::Done));
-                }
-            },
+            Ok(Progress::Done) if kind.every.is_none() => {
+                let is_ours = self.remove(claim).await?;
+                return Ok(if_ours(is_ours, RunOutcome::Done));
+            }
+            Ok(Progress::Done) => (kind.every.unwrap_or_default(), None, RunOutcome::Done),
             Ok(Progress::Again(after)) => {
                 (after.min(kind.retry.longest_wait), None, RunOutcome::Again)
             }

@@ -92,9 +92,15 @@ impl Instance {
         Self { store, clock, metrics, shutdown }
     }
 
+    /// Enqueues a job; as a client would, again where too many conflict for too long.
     async fn enqueue<J: Job>(&self, job: &J, how: Enqueue) -> bool {
-        let body = async |tx: &mut Tx| tx.jobs().enqueue(job, how.clone()).await;
-        self.store.transact(body).await.expect("enqueued")
+        loop {
+            let body = async |tx: &mut Tx| tx.jobs().enqueue(job, how.clone()).await;
+            match self.store.transact(body).await {
+                Ok(is_new) => return is_new,
+                Err(error) => assert!(error.to_string().starts_with("unavailable"), "{error}"),
+            }
+        }
     }
 
     fn now(&self) -> Enqueue {
@@ -124,7 +130,7 @@ struct Note {
     name: String,
 }
 
-fn note(name: impl ToString) -> Note {
+fn note(name: &(impl ToString + ?Sized)) -> Note {
     Note { name: name.to_string() }
 }
 
@@ -154,7 +160,7 @@ struct Held {
     name: String,
 }
 
-fn held(name: impl ToString) -> Held {
+fn held(name: &(impl ToString + ?Sized)) -> Held {
     Held { name: name.to_string() }
 }
 
@@ -213,7 +219,7 @@ async fn of_fifty_workers_one_runs_a_job() {
     let one = Instance::start(&app, notes(), &bench).await;
     let _other = Instance::start(&app, notes(), &bench).await;
     for n in 0..20 {
-        one.enqueue(&note(n), one.now()).await;
+        one.enqueue(&note(&n), one.now()).await;
     }
     done(&app, "note").await;
     let mut ran = bench.ran().await;
@@ -251,7 +257,7 @@ async fn a_job_runs_when_it_is_due_and_never_once_it_has_expired() {
     done(&app, "note").await;
     assert_eq!(bench.ran().await, ["now", "later"]);
     let expired = r#"natter_job_runs_total{kind="note",outcome="expired"}"#;
-    assert_eq!(one.sample(expired).as_deref(), Some("1"));
+    until(async || one.sample(expired).as_deref() == Some("1")).await;
 }
 
 /// As an instance leaves it that is killed between claiming and completing.
@@ -298,22 +304,6 @@ async fn of_many_with_one_deduplication_key_one_waits() {
     bench.gate.add_permits(3);
     done(&app, "held").await;
     assert_eq!(bench.ran().await.len(), 3);
-}
-
-#[tokio::test]
-async fn jobs_of_an_account_are_deleted_with_it() {
-    let (app, bench) = (TestApp::spawn().await, Bench::new());
-    let one = Instance::start(&app, notes(), &bench).await;
-    let later = app.clock().now().plus(Duration::from_mins(10));
-    let (ada, bob) = (UserId::random(), UserId::random());
-    for (n, user) in [ada, bob, ada, bob].into_iter().enumerate() {
-        one.enqueue(&note(n), one.now().due(later).of_user(user).in_order("key")).await;
-    }
-    let body = async |tx: &mut Tx| tx.jobs().delete_of(ada).await;
-    one.store.transact(body).await.expect("deleted");
-    app.advance(Duration::from_mins(10));
-    done(&app, "note").await;
-    assert_eq!(bench.ran().await, ["1", "3"]);
 }
 
 #[tokio::test]

@@ -249,13 +249,12 @@ impl<'a> Jobs<'a> {
     pub async fn put_back(self, claim: &Claim, later: Later) -> Result<bool> {
         let mut set = doc! { "state": "waiting", "due_at": later.at };
         let mut unset = doc! { "fence": "" };
-        match later.error {
-            Some(error) => set.insert("error", error),
-            None => {
-                unset.insert("error", "");
-                set.insert("attempts", 0)
-            }
-        };
+        if let Some(error) = later.error {
+            set.insert("error", error);
+        } else {
+            set.insert("attempts", 0);
+            unset.insert("error", "");
+        }
         self.0.update(claim.own(), doc! { "$set": set, "$unset": unset }).await
     }
 

@@ -76,6 +76,7 @@ async fn a_failed_job_waits_longer_each_time() {
     assert_eq!(bench.ran().await.len(), 1, "not before its time");
     app.advance(Duration::from_secs(1));
     bench.begun(2).await;
+    until(async || count(&app, doc! { "state": "waiting", "attempts": 2 }).await == 1).await;
     app.advance(Duration::from_secs(1));
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(bench.ran().await.len(), 2, "not after the same wait");

@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn in_order(one: &Instance, name: impl ToString, key: &str) {
+async fn in_order(one: &Instance, name: &(impl ToString + ?Sized), key: &str) {
     one.enqueue(&note(name), one.now().in_order(key)).await;
 }
 
@@ -12,7 +12,7 @@ async fn jobs_of_one_key_run_in_the_order_of_enqueueing() {
     let one = Instance::start(&app, notes(), &bench).await;
     let other = Instance::start(&app, notes(), &bench).await;
     for n in 0..15 {
-        in_order([&one, &other][n % 2], n, "key").await;
+        in_order([&one, &other][n % 2], &n, "key").await;
     }
     done(&app, "note").await;
     assert_eq!(bench.ran().await, (0..15).map(|n| n.to_string()).collect::<Vec<_>>());
@@ -67,7 +67,7 @@ async fn none_stays_blocked_behind_one_that_ends_at_that_moment() {
         let instance = [&one, &other][lane % 2];
         async move {
             for n in 0..6 {
-                in_order(instance, lane * 10 + n, "key").await;
+                in_order(instance, &(lane * 10 + n), "key").await;
             }
         }
     });
@@ -84,4 +84,20 @@ async fn none_stays_blocked_behind_one_that_ends_at_that_moment() {
             .collect();
         assert!(lane.is_sorted(), "{lane:?}");
     }
+}
+
+#[tokio::test]
+async fn jobs_of_an_account_are_deleted_with_it() {
+    let (app, bench) = (TestApp::spawn().await, Bench::new());
+    let one = Instance::start(&app, notes(), &bench).await;
+    let later = app.clock().now().plus(Duration::from_mins(10));
+    let (ada, bob) = (UserId::random(), UserId::random());
+    for (n, user) in [ada, bob, ada, bob].into_iter().enumerate() {
+        one.enqueue(&note(&n), one.now().due(later).of_user(user).in_order("key")).await;
+    }
+    let body = async |tx: &mut Tx| tx.jobs().delete_of(ada).await;
+    one.store.transact(body).await.expect("deleted");
+    app.advance(Duration::from_mins(10));
+    done(&app, "note").await;
+    assert_eq!(bench.ran().await, ["1", "3"]);
 }

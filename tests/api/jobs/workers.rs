@@ -15,14 +15,14 @@ async fn a_thousand_jobs_of_a_slow_kind_delay_no_other() {
     for n in 0..10 {
         let body = async |tx: &mut Tx| {
             for m in 0..100 {
-                tx.jobs().enqueue(&held(n * 100 + m), one.now()).await?;
+                tx.jobs().enqueue(&held(&(n * 100 + m)), one.now()).await?;
             }
             Ok(())
         };
         one.store.transact(body).await.expect("enqueued");
     }
     bench.begun(2).await;
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     one.enqueue(&note("quick"), one.now()).await;
     done(&app, "note").await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -42,7 +42,7 @@ async fn a_stop_finishes_the_job_in_hand_and_claims_no_other() {
     let (app, bench) = (TestApp::spawn().await, Bench::new());
     let one = Instance::start(&app, both(), &bench).await;
     for n in 0..5 {
-        one.enqueue(&held(n), one.now()).await;
+        one.enqueue(&held(&n), one.now()).await;
     }
     bench.begun(2).await;
     let shutdown = one.shutdown.clone();
@@ -106,6 +106,7 @@ async fn a_worker_that_panics_is_started_again_and_its_restarts_show() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[expect(clippy::disallowed_methods, reason = "a worker with this very defect")]
 async fn a_worker_that_holds_its_thread_is_named() {
     let (app, bench) = (TestApp::spawn().await, Bench::new());
     let one = Instance::start(&app, notes(), &bench).await;

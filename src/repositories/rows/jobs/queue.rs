@@ -66,9 +66,10 @@ impl<'a> Queue<'a> {
         if let Some(key) = &row.order_key {
             let head = doc! { "order_key": key, "order_tail": { "$exists": true } };
             let counted = doc! { "$inc": { "order_tail": 1_i64 } };
-            match self.jobs().0.change(head, counted).await? {
-                Some(head) => (row.state, row.order_seq) = (State::Blocked, head.order_tail),
-                None => (row.order_seq, row.order_tail) = (Some(0), Some(0)),
+            if let Some(head) = self.jobs().0.change(head, counted).await? {
+                (row.state, row.order_seq) = (State::Blocked, head.order_tail);
+            } else {
+                (row.order_seq, row.order_tail) = (Some(0), Some(0));
             }
         }
         self.jobs().0.insert(row).await.map_err(again_if_taken)
@@ -97,6 +98,11 @@ impl<'a> Queue<'a> {
             self.0.wake(&head.kind);
         }
         Ok(())
+    }
+
+    /// Whether there is a job of this id, whatever its state.
+    pub async fn has(&mut self, job: JobId) -> Result<bool> {
+        Ok(self.jobs().0.first(1).count(doc! { "_id": job }).await? > 0)
     }
 
     /// Notes with whose account a job is deleted.
