@@ -44,7 +44,7 @@ use crate::services::{Ground, Services};
 
 pub use self::jobs::jobs;
 pub use self::populate::{Reporter, populate};
-use self::rounds::{collect_files, forget_idle};
+use self::rounds::forget_idle;
 pub use self::seeding::{Beside, OtherAccounts};
 
 /// What stops a command; its text is the line that the operator sees.
@@ -129,18 +129,18 @@ impl App {
     /// Starts what runs beside the requests for as long as the instance.
     fn start_workers(&self) {
         let supervisor = Supervisor::new(&self.shutdown, &self.metrics.workers);
-        let Services { live, indexer, attachments, deletion, jobs, .. } = self.services.clone();
+        let Services { live, indexer, deletion, jobs, .. } = self.services.clone();
         let (limits, relay) = (self.limits.clone(), self.relay.clone());
         let (realtime, dispatch) = (self.realtime.clone(), self.dispatch.clone());
         supervisor
             .start("rate_limits", Pace::Regular, move |stop| forget_idle(limits.clone(), stop));
-        supervisor
-            .start("files", Pace::Regular, move |stop| collect_files(attachments.clone(), stop));
         supervisor.start("live_sessions", Pace::Regular, move |stop| live.clone().run(stop));
         supervisor.start("indexer", Pace::Regular, move |stop| indexer.clone().run(stop));
         supervisor.start("relay", Pace::Regular, move |stop| relay.clone().run(stop));
         supervisor.start("realtime", Pace::Regular, move |stop| realtime.clone().run(stop));
-        supervisor.start("deletion", Pace::Regular, move |stop| deletion.clone().run(stop));
+        supervisor.start("email_keys", Pace::OnDemand, move |stop| {
+            deletion.clone().renew_email_keys(stop)
+        });
         supervisor.start("dispatch", Pace::OnDemand, move |stop| dispatch.clone().run(stop));
         let metrics = &self.metrics.jobs;
         crate::jobs::start(registry(), jobs, &self.store, &self.clock, metrics, &supervisor);
@@ -233,7 +233,7 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     let app = App::build(settings, Clock::system(), shutdown).await?;
     let addr = app.listeners().https.local_addr()?;
     tracing::info!(event = "listening", %addr, "listening");
-    app.run().await;
+    Box::pin(app.run()).await;
     Ok(())
 }
 

@@ -179,11 +179,12 @@ impl Services {
         let (friends, blocks, groups) = ground.company(&profiles, &attachments);
         let notifications = Arc::new(ground.notifications(&profiles));
         let (frames, sync) = ground.frames(&profiles, &notifications);
+        let deletion = ground.deletion(hashers.guesses.clone(), &live, &cache, &groups);
+        let deletion = Arc::new(deletion);
         let services = Self {
             exports: Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups)),
             accounts: Arc::new(ground.accounts(&hashers, &sessions)),
             passwords: Arc::new(ground.passwords(&hashers, &live)),
-            deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache, &groups)),
             email_undo: Arc::new(ground.email_undo(&live)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
@@ -193,7 +194,8 @@ impl Services {
             groups,
             inbox: Arc::new(ground.inbox(&profiles)),
             indexer: Arc::new(Indexer::new(repositories, clock)),
-            jobs: ground.jobs()?,
+            jobs: ground.jobs(&attachments, &deletion)?,
+            deletion,
             search: Arc::new(Search::new(repositories, &conversations, ground.cursors())),
             access,
             attachments,

@@ -86,7 +86,7 @@ fn email<'de, D: Deserializer<'de>>(from: D) -> Result<Email, D::Error> {
 
 /// A nonce as text: URL-safe Base64.
 mod nonce {
-    use super::*;
+    use super::{Deserialize, Deserializer, Engine, Error, Serialize, Serializer, URL_SAFE_NO_PAD};
 
     #[expect(clippy::ref_option, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(nonce: &Option<[u8; 16]>, to: S) -> Result<S::Ok, S::Error> {
@@ -112,7 +112,10 @@ mod tests {
         for nonce in [None, Some([7; 16])] {
             let mail = Mail { kind, to: to.clone(), username: "ada".to_owned(), nonce };
             let stored = serde_json::to_value(&mail).unwrap();
-            assert_eq!((&stored["kind"], &stored["to"]), (&kind.name().into(), &"Ada@example.com".into()));
+            assert_eq!(
+                (&stored["kind"], &stored["to"]),
+                (&kind.name().into(), &"Ada@example.com".into())
+            );
             assert_eq!(serde_json::from_value::<Mail>(stored).unwrap(), mail);
         }
     }

@@ -7,6 +7,8 @@ use super::accounts::Accounts;
 use super::store::Tx;
 use super::users::Credentials;
 use crate::domain::clock::Timestamp;
+use crate::domain::jobs::Enqueue;
+use crate::domain::users::{AccountCleanup, CLEANUP_HEAD_START};
 use crate::error::Result;
 
 impl Accounts {
@@ -41,6 +43,9 @@ impl Accounts {
                 this.uses.let_go(tx, picture, now).await?;
                 this.close(user, tx).await?;
                 tx.jobs().delete_of(user).await?;
+                let cleanup = AccountCleanup { user, deleted_at: now };
+                let how = Enqueue::now(now).with_id(cleanup.id()).due(now.plus(CLEANUP_HEAD_START));
+                tx.jobs().enqueue(&cleanup, how).await?;
                 Ok(true)
             })
             .await

@@ -158,8 +158,7 @@ impl Accounts {
             let detail = "use the link that was mailed to you first";
             return Err(Error::forbidden("account_not_verified", detail));
         }
-        let signed_in = self.sessions.start(known, device).await?.ok_or_else(invalid_credentials);
-        signed_in
+        self.sessions.start(known, device).await?.ok_or_else(invalid_credentials)
     }
 }
 

@@ -72,7 +72,11 @@ impl Ground<'_> {
         Attachments::new(self.repositories, self.clock, self.unread).with_quota(quota)
     }
 
-    pub(super) fn jobs(&self) -> Result<JobDeps> {
+    pub(super) fn jobs(
+        &self,
+        attachments: &Arc<Attachments>,
+        deletion: &Arc<Deletion>,
+    ) -> Result<JobDeps> {
         let mails = MailDelivery {
             accounts: self.repositories.accounts.clone(),
             users: self.repositories.users.clone(),
@@ -83,8 +87,13 @@ impl Ground<'_> {
             public_url: self.public_url().to_owned(),
             clock: self.clock.clone(),
         };
-        let (repositories, clock) = (self.repositories.clone(), self.clock.clone());
-        Ok(JobDeps { repositories, mails: Arc::new(mails), clock })
+        Ok(JobDeps {
+            repositories: self.repositories.clone(),
+            attachments: attachments.clone(),
+            deletion: deletion.clone(),
+            mails: Arc::new(mails),
+            clock: self.clock.clone(),
+        })
     }
 
     pub(super) fn sessions(&self, access: &Arc<Access>, live: &Arc<LiveSessions>) -> Sessions {
@@ -103,11 +112,7 @@ impl Ground<'_> {
         }
     }
 
-    pub(super) fn accounts(
-        &self,
-        hashers: &Hashers,
-        sessions: &Arc<Sessions>,
-    ) -> Accounts {
+    pub(super) fn accounts(&self, hashers: &Hashers, sessions: &Arc<Sessions>) -> Accounts {
         Accounts {
             rows: self.repositories.accounts.clone(),
             users: self.repositories.users.clone(),
@@ -122,11 +127,7 @@ impl Ground<'_> {
         }
     }
 
-    pub(super) fn passwords(
-        &self,
-        hashers: &Hashers,
-        live: &Arc<LiveSessions>,
-    ) -> PasswordChanges {
+    pub(super) fn passwords(&self, hashers: &Hashers, live: &Arc<LiveSessions>) -> PasswordChanges {
         PasswordChanges {
             accounts: self.repositories.accounts.clone(),
             users: self.repositories.users.clone(),

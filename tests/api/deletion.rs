@@ -318,8 +318,7 @@ async fn mails_that_wait_go_with_the_account() {
     ada.put("/profile", json!({"email": "ada@new.example"})).await.ok(200);
     app.post("/password/forgot", json!({"email": ada.email})).await.ok(202);
     let tried = async {
-        while count(&app, "jobs", doc! {"user_id": bytes(&ada), "attempts": {"$gt": 0}}).await < 3
-        {
+        while count(&app, "jobs", doc! {"user_id": bytes(&ada), "attempts": {"$gt": 0}}).await < 3 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

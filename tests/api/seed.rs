@@ -51,7 +51,11 @@ async fn everything(app: &TestApp) -> BTreeMap<String, Vec<Document>> {
         }
         let collection = database.collection::<Document>(&name);
         // Periodic jobs run at any time.
-        let which = if name == "jobs" { doc! { "kind": "mail" } } else { doc! {} };
+        let which = if name == "jobs" {
+            doc! { "kind": "mail" }
+        } else {
+            doc! {}
+        };
         let rows = collection.find(which).sort(doc! { "_id": 1 }).await;
         let rows: Vec<Document> = rows.expect("rows").try_collect().await.expect("rows");
         all.insert(name, rows);
