@@ -69,7 +69,7 @@ async fn census<D: Send + Sync + 'static>(kernel: Arc<Kernel<D>>, stop: Cancella
         match kernel.take_census().await {
             Ok(()) => has_failed = false,
             Err(error) if !std::mem::replace(&mut has_failed, true) => {
-                tracing::warn!(event = "job_census_failed", %error);
+                tracing::warn!(event = "job_census_failed", %error, "cannot count jobs");
             }
             Err(_) => {}
         }

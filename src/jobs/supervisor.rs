@@ -72,7 +72,13 @@ impl Supervisor {
                     return;
                 }
                 let reason = if outcome.is_err() { "panicked" } else { "ended" };
-                tracing::error!(event = "worker_restarted", worker = worker.name, reason);
+                let name = &worker.name;
+                tracing::error!(
+                    event = "worker_restarted",
+                    worker = name,
+                    reason,
+                    "starting again"
+                );
                 metrics.restarted(&worker.name);
                 tokio::select! {
                     () = sleep(RESTART_PAUSE) => {}
@@ -99,10 +105,14 @@ impl Supervisor {
                 }
                 self.metrics.stuck(&worker.name, is_stuck);
                 if is_stuck {
-                    tracing::error!(event = "worker_stuck", worker = worker.name);
+                    tracing::error!(
+                        event = "worker_stuck",
+                        worker = worker.name,
+                        "no sign of life"
+                    );
                     stuck.push(worker.name.clone());
                 } else {
-                    tracing::info!(event = "worker_recovered", worker = worker.name);
+                    tracing::info!(event = "worker_recovered", worker = worker.name, "alive again");
                     stuck.retain(|name| *name != worker.name);
                 }
             }

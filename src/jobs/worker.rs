@@ -81,7 +81,8 @@ impl<D: Send + Sync + 'static> Worker<D> {
                     }
                     Ok(false) => has_failed = false,
                     Err(error) if !std::mem::replace(&mut has_failed, true) => {
-                        tracing::warn!(event = "jobs_unavailable", kind = self.kind().name, %error);
+                        let kind = self.kind().name;
+                        tracing::warn!(event = "jobs_unavailable", kind, %error, "cannot claim jobs");
                     }
                     Err(_) => {}
                 }
@@ -113,10 +114,10 @@ impl<D: Send + Sync + 'static> Worker<D> {
 
     /// Runs a claimed job and settles it.
     async fn run_claimed(&self, claim: &Claim) -> Result<RunOutcome> {
-        let (kind, attempts) = (self.kind(), claim.attempt.number);
+        let (kind, id, attempts) = (self.kind(), claim.attempt.id, claim.attempt.number);
         let now = self.kernel.clock.now();
         if claim.attempt.expires_at.is_some_and(|end| end <= now) {
-            tracing::warn!(event = "job_expired", kind = kind.name, id = %claim.attempt.id, attempts);
+            tracing::warn!(event = "job_expired", kind = kind.name, %id, attempts, "job expired");
             return self.remove(claim).await.map(|is_ours| if_ours(is_ours, RunOutcome::Expired));
         }
         // Its last run ended with the process.
@@ -124,7 +125,7 @@ impl<D: Send + Sync + 'static> Worker<D> {
             return self.bury(claim, "no run came to its end").await;
         }
         let Some(outcome) = self.run_while_ours(claim).await else {
-            tracing::warn!(event = "job_lost", kind = kind.name, id = %claim.attempt.id, attempts);
+            tracing::warn!(event = "job_lost", kind = kind.name, %id, attempts, "job taken over");
             return Ok(RunOutcome::Lost);
         };
         self.settle(claim, outcome).await
@@ -177,8 +178,9 @@ impl<D: Send + Sync + 'static> Worker<D> {
                 }
                 let wait = with_jitter(kind.retry.wait(attempts));
                 let id = claim.attempt.id;
+                let kind = kind.name;
                 tracing::warn!(
-                    event = "job_delayed", kind = kind.name, %id, attempts, ?wait, error = reason
+                    event = "job_delayed", kind, %id, attempts, ?wait, error = reason, "job failed"
                 );
                 (wait, Some(reason), RunOutcome::Failed)
             }
@@ -207,8 +209,10 @@ impl<D: Send + Sync + 'static> Worker<D> {
         } else {
             store.jobs().bury(claim, reason, now).await?
         };
-        let (kind, id, attempts) = (self.kind().name, claim.attempt.id, claim.attempt.number);
-        tracing::error!(event = "job_dead", kind, %id, attempts, error = reason);
+        if is_ours {
+            let (kind, id, attempts) = (self.kind().name, claim.attempt.id, claim.attempt.number);
+            tracing::error!(event = "job_dead", kind, %id, attempts, error = reason, "job given up");
+        }
         Ok(if_ours(is_ours, RunOutcome::Dead))
     }
 }

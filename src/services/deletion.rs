@@ -78,7 +78,9 @@ impl Deletion {
                     }
                     return stop.cancelled().await;
                 }
-                Err(error) => tracing::warn!(event = "email_keys_delayed", %error),
+                Err(error) => {
+                    tracing::warn!(event = "email_keys_delayed", %error, "cannot renew address keys");
+                }
             }
             tokio::select! {
                 () = sleep(RETRY) => {}

@@ -22,7 +22,7 @@ impl Job for ForgetDeadLetters {
         let now = deps.clock.now();
         let jobs = deps.repositories.store.jobs().forget_dead(now.minus(KEPT), now).await?;
         if jobs > 0 {
-            tracing::info!(event = "dead_letters_forgotten", jobs);
+            tracing::info!(event = "dead_letters_forgotten", jobs, "removed old dead letters");
         }
         Ok(Progress::Done)
     }

@@ -24,10 +24,10 @@ impl Job for CollectFiles {
         let files = deps.attachments.collect_unused().await;
         let (uploads, files) = (uploads?, files?);
         if uploads > 0 {
-            tracing::info!(event = "uploads_collected", uploads);
+            tracing::info!(event = "uploads_collected", uploads, "removed abandoned uploads");
         }
         if files > 0 {
-            tracing::info!(event = "attachments_collected", files);
+            tracing::info!(event = "attachments_collected", files, "removed unused files");
         }
         Ok(Progress::Done)
     }

@@ -53,7 +53,7 @@ impl Job for Mail {
         let (kind, attempts) = (mail.kind.name(), attempt.number);
         match deps.mails.send(&mail, attempt).await {
             Ok(()) => {
-                tracing::info!(event = "mail_sent", kind, attempts);
+                tracing::info!(event = "mail_sent", kind, attempts, "a mail server has the mail");
                 Ok(Progress::Done)
             }
             Err(error) if error.is_final && attempts >= FINAL => {

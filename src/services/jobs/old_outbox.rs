@@ -32,7 +32,7 @@ impl Job for MoveOldOutbox {
             if is_moved { moved += 1 } else { unreadable += 1 }
         }
         if moved + unreadable > 0 {
-            tracing::info!(event = "outbox_moved", mails = moved, unreadable);
+            tracing::info!(event = "outbox_moved", mails = moved, unreadable, "moved old mails");
         }
         Ok(Progress::Done)
     }
