@@ -1,5 +1,6 @@
 //! Composition root: settings become clients, clients become services, services become routes.
 
+mod jobs;
 mod populate;
 mod rounds;
 mod seeding;
@@ -18,6 +19,7 @@ use crate::domain::clock::Clock;
 use crate::filters::forwarded::Proxies;
 use crate::filters::guards::Guards;
 use crate::filters::rate_limit::RateLimits;
+use crate::jobs::{Pace, Supervisor};
 use crate::lifecycle::{Drain, Shutdown};
 use crate::metrics::Metrics;
 use crate::realtime::Realtime;
@@ -32,6 +34,7 @@ use crate::routes::Health;
 use crate::server;
 use crate::server::{Addresses, Listeners, ServerOptions, Tls, TlsFiles, edge};
 use crate::services::budget::UnreadAnswers;
+use crate::services::jobs::registry;
 use crate::services::outgoing::Dispatch;
 use crate::services::relay::Relay;
 use crate::services::seed::fixture::Fixture;
@@ -39,8 +42,9 @@ use crate::services::seed::load::{Made, Seeder};
 use crate::services::seed::source::Source;
 use crate::services::{Ground, Services};
 
+pub use self::jobs::jobs;
 pub use self::populate::{Reporter, populate};
-use self::rounds::{collect_files, forget_idle};
+use self::rounds::forget_idle;
 pub use self::seeding::{Beside, OtherAccounts};
 
 /// What stops a command; its text is the line that the operator sees.
@@ -56,9 +60,11 @@ pub struct App {
     tls: Tls,
     guards: Guards,
     services: Services,
+    store: Store,
+    clock: Clock,
     relay: Arc<Relay>,
     realtime: Arc<Realtime>,
-    dispatch: Dispatch,
+    dispatch: Arc<Dispatch>,
     health: Health,
     limits: Arc<RateLimits>,
     metrics: Metrics,
@@ -95,13 +101,15 @@ impl App {
         let proxies = Proxies { trusted, header: server.forwarded_header };
         let guards = Guards::new(limits.clone(), services.access.clone(), proxies);
         shutdown.spawn(|_| say_rights(redis.clone()));
-        let health = Health::new(store, redis, shutdown.clone());
+        let health = Health::new(store.clone(), redis, shutdown.clone());
         Ok(Self {
             settings,
             listeners,
             tls,
             guards,
             services,
+            store,
+            clock,
             relay,
             realtime,
             dispatch,
@@ -118,18 +126,29 @@ impl App {
         &self.listeners
     }
 
+    /// Starts what runs beside the requests for as long as the instance.
+    fn start_workers(&self) {
+        let supervisor = Supervisor::new(&self.shutdown, &self.metrics.workers);
+        let Services { live, indexer, deletion, jobs, .. } = self.services.clone();
+        let (limits, relay) = (self.limits.clone(), self.relay.clone());
+        let (realtime, dispatch) = (self.realtime.clone(), self.dispatch.clone());
+        supervisor
+            .start("rate_limits", Pace::Regular, move |stop| forget_idle(limits.clone(), stop));
+        supervisor.start("live_sessions", Pace::Regular, move |stop| live.clone().run(stop));
+        supervisor.start("indexer", Pace::Regular, move |stop| indexer.clone().run(stop));
+        supervisor.start("relay", Pace::Regular, move |stop| relay.clone().run(stop));
+        supervisor.start("realtime", Pace::Regular, move |stop| realtime.clone().run(stop));
+        supervisor.start("email_keys", Pace::OnDemand, move |stop| {
+            deletion.clone().renew_email_keys(stop)
+        });
+        supervisor.start("dispatch", Pace::OnDemand, move |stop| dispatch.clone().run(stop));
+        let metrics = &self.metrics.jobs;
+        crate::jobs::start(registry(), jobs, &self.store, &self.clock, metrics, &supervisor);
+    }
+
     /// Serves until the shutdown begins and everything under way is done.
     pub async fn run(self) {
-        self.shutdown.spawn(|stop| forget_idle(self.limits, stop));
-        let attachments = self.services.attachments.clone();
-        self.shutdown.spawn(|stop| collect_files(attachments, stop));
-        self.shutdown.spawn(|stop| self.services.live.clone().run(stop));
-        self.shutdown.spawn(|stop| self.services.indexer.clone().run(stop));
-        self.shutdown.spawn(|stop| self.services.outbox.clone().run(stop));
-        self.shutdown.spawn(|stop| self.relay.clone().run(stop));
-        self.shutdown.spawn(|stop| self.realtime.clone().run(stop));
-        self.shutdown.spawn(|stop| self.services.deletion.clone().run(stop));
-        self.shutdown.spawn(|stop| self.dispatch.run(stop));
+        self.start_workers();
         let server = &self.settings.server;
         let options = ServerOptions {
             public_url: server.public_url.to_string(),
@@ -161,7 +180,7 @@ struct Composed {
     bus: Bus,
     repositories: Repositories,
     services: Services,
-    dispatch: Dispatch,
+    dispatch: Arc<Dispatch>,
     metrics: Metrics,
 }
 
@@ -192,6 +211,7 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         metrics: &metrics,
         unread: &UnreadAnswers::unread(),
     })?;
+    let dispatch = Arc::new(dispatch);
     Ok(Composed { store, redis, bus, repositories, services, dispatch, metrics })
 }
 
@@ -213,7 +233,7 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     let app = App::build(settings, Clock::system(), shutdown).await?;
     let addr = app.listeners().https.local_addr()?;
     tracing::info!(event = "listening", %addr, "listening");
-    app.run().await;
+    Box::pin(app.run()).await;
     Ok(())
 }
 

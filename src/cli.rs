@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::LoadOptions;
+use crate::domain::ids::JobId;
 use crate::domain::population::Population;
 
 /// A chat backend in one binary, on MongoDB and Redis.
@@ -64,10 +65,67 @@ pub enum Command {
     Check(Sources),
     /// Ask the instance on this machine whether it is alive; exit code 0 if it is
     Healthcheck(Sources),
+    /// List background jobs; retry or delete those that were given up
+    Jobs {
+        /// What to do about them
+        #[command(subcommand)]
+        action: JobsAction,
+    },
     /// Print the OpenAPI document of the HTTP interface; needs no settings
     Openapi,
     /// Print the AsyncAPI document of sockets and their frames; needs no settings
     Asyncapi,
+}
+
+/// What to do about background jobs.
+#[derive(Subcommand)]
+pub enum JobsAction {
+    /// Print a line for each job: id, kind, state, runs, when it was enqueued, when it is due or
+    /// died, why the last run failed
+    List {
+        /// Only those that were given up
+        #[arg(long)]
+        dead: bool,
+        /// Only those of this kind
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
+        /// Print so many at most
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show it as help")]
+        sources: Sources,
+    },
+    /// Run jobs again that were given up
+    Retry {
+        /// The id of one, as `list` prints it
+        #[arg(required_unless_present = "kind", conflicts_with = "kind")]
+        id: Option<JobId>,
+        /// All of this kind
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show it as help")]
+        sources: Sources,
+    },
+    /// Delete a job, whatever its state
+    Delete {
+        /// Its id, as `list` prints it
+        id: JobId,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show it as help")]
+        sources: Sources,
+    },
+}
+
+impl JobsAction {
+    fn sources(&self) -> &Sources {
+        match self {
+            Self::List { sources, .. }
+            | Self::Retry { sources, .. }
+            | Self::Delete { sources, .. } => sources,
+        }
+    }
 }
 
 /// Instead of a fixture, a population of any size. Stopped halfway, it goes on where it was.
@@ -113,6 +171,7 @@ impl Cli {
             | Command::Seed { sources: after, .. }
             | Command::Check(after)
             | Command::Healthcheck(after) => after,
+            Command::Jobs { action } => action.sources(),
             Command::Openapi | Command::Asyncapi => &none,
         };
         let config = after.config.as_ref().or(before.config.as_ref());
@@ -192,6 +251,9 @@ mod tests {
         assert_eq!(refused("natter run"), ErrorKind::InvalidSubcommand);
         assert_eq!(refused("natter seed"), ErrorKind::MissingRequiredArgument);
         assert_eq!(refused("natter seed --messages 9"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("natter jobs"), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+        assert_eq!(refused("natter jobs retry"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("natter jobs delete 7"), ErrorKind::ValueValidation);
         assert_eq!(refused("natter seed demo --users 9"), ErrorKind::ArgumentConflict);
         assert_eq!(refused("natter seed --users 1"), ErrorKind::ValueValidation);
     }

@@ -13,6 +13,7 @@ pub mod findings;
 pub mod graphemes;
 pub mod groups;
 pub mod ids;
+pub mod jobs;
 pub mod lockouts;
 pub mod mails;
 pub mod media_type;

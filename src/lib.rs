@@ -1,8 +1,8 @@
 //! natter: a chat backend in one binary, REST and WebSocket over HTTPS on MongoDB and Redis.
 //!
 //! `ARCHITECTURE.md` walks through the layers; the direction of dependencies is
-//! `main → app → {server, routes, realtime} → filters → services → {repositories, cache, bus, mail}
-//! → domain`.
+//! `main → app → {server, routes, realtime} → filters → services → jobs → {repositories, cache,
+//! bus, mail} → domain`.
 
 mod admission;
 pub mod app;
@@ -18,6 +18,7 @@ mod filters;
 #[cfg(test)]
 mod fuzzing;
 pub mod healthcheck;
+mod jobs;
 mod lifecycle;
 mod mail;
 mod metrics;
@@ -35,6 +36,7 @@ pub use routes::{asyncapi, openapi};
 #[doc(hidden)]
 pub mod internals {
     pub use crate::cache::Redis;
+    pub use crate::jobs::{Pace, Registry, Supervisor, start as start_jobs};
     pub use crate::lifecycle::{Drain, Shutdown};
     pub use crate::mail::Mailer;
     pub use crate::metrics::Metrics;
@@ -44,8 +46,9 @@ pub mod internals {
         pub use crate::domain::clock::{Clock, Timestamp, random_bytes};
         pub use crate::domain::events::{Audience, Event, Happening, Position};
         pub use crate::domain::ids::{
-            AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId,
+            AttachmentId, ConversationId, GroupId, JobId, MessageId, SessionId, UserId,
         };
+        pub use crate::domain::jobs;
         pub use crate::domain::mails::MailKind;
         pub use crate::domain::notifications::NotificationId;
         pub use crate::domain::population::Population;
@@ -72,7 +75,7 @@ pub mod internals {
         pub use crate::repositories::password::SignIn;
         pub use crate::repositories::schema;
         pub use crate::repositories::sessions::Sessions;
-        pub use crate::repositories::store::Store;
+        pub use crate::repositories::store::{Store, Tx};
     }
 
     pub mod services {

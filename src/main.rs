@@ -78,6 +78,7 @@ async fn run(command: Command, settings: Settings) -> Result<(), Failure> {
             println!("{}: {made}", fixture.display());
             Ok(())
         }
+        Command::Jobs { action } => app::jobs(&settings, action).await,
         Command::Check(_) => Ok(check::run(&settings).await?),
         Command::Healthcheck(_) => Ok(healthcheck::run(&settings.server).await?),
         Command::Openapi | Command::Asyncapi => Ok(()),

@@ -5,6 +5,7 @@
 //! values come from this program, never from a client, so the number of series is bounded.
 
 mod http;
+mod jobs;
 mod listeners;
 mod messages;
 mod pools;
@@ -15,6 +16,7 @@ mod register;
 use prometheus::{IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 pub use self::http::HttpMetrics;
+pub use self::jobs::{JobMetrics, RunOutcome, WorkerMetrics};
 pub use self::listeners::ListenerMetrics;
 use self::listeners::Listeners;
 pub use self::messages::MessageMetrics;
@@ -33,6 +35,8 @@ pub struct Metrics {
     listeners: Listeners,
     /// Requests.
     pub http: HttpMetrics,
+    /// Background jobs.
+    pub jobs: JobMetrics,
     /// Messages on their way to the store.
     pub messages: MessageMetrics,
     /// The pools of connections to the stores.
@@ -41,6 +45,8 @@ pub struct Metrics {
     pub realtime: RealtimeMetrics,
     /// The way to Redis.
     pub redis: RedisMetrics,
+    /// Workers.
+    pub workers: WorkerMetrics,
     dropped_log_lines: IntCounter,
 }
 
@@ -63,10 +69,12 @@ impl Metrics {
         Ok(Self {
             listeners: Listeners::new(&registry)?,
             http: HttpMetrics::new(&registry)?,
+            jobs: JobMetrics::new(&registry)?,
             messages: MessageMetrics::new(&registry)?,
             pools: PoolsMetrics::new(&registry)?,
             realtime: RealtimeMetrics::new(&registry)?,
             redis: RedisMetrics::new(&registry)?,
+            workers: WorkerMetrics::new(&registry)?,
             dropped_log_lines: counter(
                 &registry,
                 "natter_log_lines_dropped_total",

@@ -14,10 +14,10 @@ mod socket;
 mod typing;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::hub::Hub;
@@ -44,7 +44,8 @@ pub use self::socket::Close;
 /// Everything that connections are served with.
 pub struct Realtime {
     hub: Arc<Hub>,
-    changes: Mutex<Option<mpsc::UnboundedReceiver<UserId>>>,
+    /// Held by the task that follows them.
+    changes: Mutex<mpsc::UnboundedReceiver<UserId>>,
     access: Arc<Access>,
     live: Arc<LiveSessions>,
     frames: Arc<Frames>,
@@ -87,7 +88,7 @@ impl Realtime {
         });
         Arc::new(Self {
             hub,
-            changes: Mutex::new(Some(changes)),
+            changes: Mutex::new(changes),
             access: services.access.clone(),
             live: services.live.clone(),
             frames: services.frames.clone(),
@@ -105,8 +106,7 @@ impl Realtime {
 
     /// Hands out what happens, and ends what is to end, until told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(changes) = changes else { return };
+        let mut changes = self.changes.lock().await;
         let link = Link {
             hub: self.hub.clone(),
             bus: self.bus.clone(),
@@ -117,7 +117,7 @@ impl Realtime {
             metrics: self.metrics.clone(),
         };
         tokio::join!(
-            link.run(changes, stop.clone()),
+            link.run(&mut changes, stop.clone()),
             self.presence.run(stop.clone()),
             self.typists.run(stop.clone()),
             self.deliveries.run(stop.clone()),

@@ -18,7 +18,6 @@ pub mod keys;
 pub mod lockouts;
 pub mod messages;
 pub mod notices;
-pub mod outbox;
 pub mod password;
 pub mod rate_windows;
 pub mod rows;
@@ -48,7 +47,6 @@ use files::Files;
 use indexing::Indexing;
 use lockouts::Lockouts;
 use messages::Messages;
-use outbox::Outbox;
 use search::Search;
 use sessions::Sessions;
 use store::Store;
@@ -77,8 +75,6 @@ pub struct Repositories {
     pub lockouts: Lockouts,
     /// Messages, to be read.
     pub messages: Messages,
-    /// Mails on their way.
-    pub outbox: Outbox,
     /// Messages by their words.
     pub search: Search,
     /// Signed-in devices.
@@ -112,7 +108,6 @@ impl Repositories {
             lockouts: Lockouts::new(store),
             writer: Writer::new(&writers, Messages::new(&writers, shards)),
             messages,
-            outbox: Outbox::new(store),
             search: Search::new(store),
             sessions: Sessions::new(store),
             store: store.clone(),

@@ -17,12 +17,12 @@ pub mod groups;
 pub mod guesses;
 pub mod inbox;
 pub mod indexer;
+pub mod jobs;
 pub mod live;
 pub mod mail_rules;
 pub mod messages;
 pub mod networks;
 pub mod notifications;
-pub mod outbox;
 pub mod outgoing;
 pub mod password;
 pub mod passwords;
@@ -60,10 +60,10 @@ use ground::Hashers;
 use groups::Groups;
 use inbox::Inbox;
 use indexer::Indexer;
+use jobs::JobDeps;
 use live::LiveSessions;
 use messages::Messages;
 use notifications::Notifications;
-use outbox::Outbox;
 use outgoing::Dispatch;
 use password::PasswordChanges;
 use profile::Profile;
@@ -110,14 +110,14 @@ pub struct Services {
     pub inbox: Arc<Inbox>,
     /// Makes messages found; its task is to be run.
     pub indexer: Arc<Indexer>,
+    /// What background jobs work with.
+    pub jobs: JobDeps,
     /// Sending and reading messages.
     pub messages: Arc<Messages>,
     /// What users are told of.
     pub notifications: Arc<Notifications>,
     /// Which sessions stand; its task is to be run.
     pub live: Arc<LiveSessions>,
-    /// Mails on their way; its task is to be run.
-    pub outbox: Arc<Outbox>,
     /// Another password.
     pub passwords: Arc<PasswordChanges>,
     /// Whether a password to be may not be one of the most common.
@@ -168,23 +168,24 @@ impl Services {
     pub fn new(ground: Ground<'_>) -> Result<(Self, Dispatch)> {
         let Ground { clock, repositories, redis, unread, .. } = ground;
         let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
-        let (access, outbox) = (Arc::new(ground.access(&live)?), Arc::new(ground.outbox()?));
+        let access = Arc::new(ground.access(&live)?);
         let sessions = Arc::new(ground.sessions(&access, &live));
         let hashers = Hashers::new(&ground);
         let attachments = Arc::new(ground.attachments());
         let cache = ProfileCache::new(redis.clone());
-        let profile = Arc::new(ground.profile(&outbox, &attachments, &hashers.guesses, &cache));
+        let profile = Arc::new(ground.profile(&attachments, &hashers.guesses, &cache));
         let profiles = Arc::new(ground.profiles(cache.clone()));
         let (outgoing, dispatch) = ground.outgoing();
         let conversations = Arc::new(Conversations::new(repositories, clock));
         let (friends, blocks, groups) = ground.company(&profiles, &attachments);
         let notifications = Arc::new(ground.notifications(&profiles));
         let (frames, sync) = ground.frames(&profiles, &notifications);
+        let deletion = ground.deletion(hashers.guesses.clone(), &live, &cache, &groups);
+        let deletion = Arc::new(deletion);
         let services = Self {
             exports: Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups)),
-            accounts: Arc::new(ground.accounts(&hashers, &sessions, &outbox)),
-            passwords: Arc::new(ground.passwords(&hashers, &live, &outbox)),
-            deletion: Arc::new(ground.deletion(hashers.guesses, &live, &cache, &groups)),
+            accounts: Arc::new(ground.accounts(&hashers, &sessions)),
+            passwords: Arc::new(ground.passwords(&hashers, &live)),
             email_undo: Arc::new(ground.email_undo(&live)),
             blocks,
             messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
@@ -194,12 +195,13 @@ impl Services {
             groups,
             inbox: Arc::new(ground.inbox(&profiles)),
             indexer: Arc::new(Indexer::new(repositories, clock)),
+            jobs: ground.jobs(&attachments, &deletion)?,
+            deletion,
             search: Arc::new(Search::new(repositories, &conversations, ground.cursors())),
             access,
             attachments,
             conversations,
             live,
-            outbox,
             refuse_common_passwords: ground.settings.accounts.refuse_common_passwords,
             profile,
             profiles,

@@ -121,6 +121,10 @@ uuid_id! {
     ConversationId, "419e219f-2589-8863-a0e1-0c9bc696139a"
 }
 uuid_id! {
+    /// A background job.
+    JobId, "0b9f3d51-64c2-4e87-a1d0-52f7c8e6b934"
+}
+uuid_id! {
     /// An uploaded file.
     AttachmentId, "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 }

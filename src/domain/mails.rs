@@ -1,9 +1,15 @@
 //! Mails: what they are about. Their words are in `mail::texts`.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::text::Email;
 
 /// Why a mail is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MailKind {
     /// A new account: its link shows that the address is its owner's.
     Verify,
@@ -41,23 +47,6 @@ impl MailKind {
         }
     }
 
-    /// The kind of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Verify,
-            Self::Resend,
-            Self::ConfirmEmail,
-            Self::ResetPassword,
-            Self::EmailChanged,
-            Self::EmailChangeRequested,
-            Self::PasswordChanged,
-            Self::NewDevice,
-        ]
-        .into_iter()
-        .find(|kind| kind.name() == name)
-    }
-
     /// The path that its link leads to.
     #[must_use]
     pub fn page(self) -> &'static str {
@@ -76,14 +65,58 @@ impl MailKind {
 
 /// A mail that waits to be sent. It holds no token: its link is made from the nonce when it goes
 /// out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mail {
     /// Why.
     pub kind: MailKind,
     /// Where to.
+    #[serde(deserialize_with = "email")]
     pub to: Email,
     /// Whom it addresses.
     pub username: String,
     /// What the token of its link is made from, where it has one.
+    #[serde(with = "nonce", default)]
     pub nonce: Option<[u8; 16]>,
+}
+
+fn email<'de, D: Deserializer<'de>>(from: D) -> Result<Email, D::Error> {
+    let text = String::deserialize(from)?;
+    Email::parse(&text).map_err(|broken| D::Error::custom(broken.code))
+}
+
+/// A nonce as text: URL-safe Base64.
+mod nonce {
+    use super::{Deserialize, Deserializer, Engine, Error, Serialize, Serializer, URL_SAFE_NO_PAD};
+
+    #[expect(clippy::ref_option, reason = "serde's signature")]
+    pub fn serialize<S: Serializer>(nonce: &Option<[u8; 16]>, to: S) -> Result<S::Ok, S::Error> {
+        nonce.map(|nonce| URL_SAFE_NO_PAD.encode(nonce)).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[u8; 16]>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        let bytes = |text| URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok();
+        let nonce = text.map(|text| bytes(text).ok_or_else(|| D::Error::custom("no nonce")));
+        nonce.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_is_stored_and_read_back() {
+        let to = Email::parse("Ada@example.com").unwrap();
+        let kind = MailKind::ConfirmEmail;
+        for nonce in [None, Some([7; 16])] {
+            let mail = Mail { kind, to: to.clone(), username: "ada".to_owned(), nonce };
+            let stored = serde_json::to_value(&mail).unwrap();
+            assert_eq!(
+                (&stored["kind"], &stored["to"]),
+                (&kind.name().into(), &"Ada@example.com".into())
+            );
+            assert_eq!(serde_json::from_value::<Mail>(stored).unwrap(), mail);
+        }
+    }
 }

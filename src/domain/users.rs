@@ -1,11 +1,13 @@
 //! People: how an account looks to its owner, and to everyone else.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::attachments::Attachment;
 use super::clock::Timestamp;
-use super::ids::UserId;
+use super::ids::{JobId, UserId};
 use super::text::{Email, Username};
 use crate::error::Error;
 
@@ -75,4 +77,24 @@ pub fn email_taken() -> Error {
 #[must_use]
 pub fn username_taken() -> Error {
     Error::conflict("username_taken", "another account has this name")
+}
+
+/// For how long cleaning up after an account is left to the request that deletes an account.
+pub const CLEANUP_HEAD_START: Duration = Duration::from_secs(5);
+
+/// The job that removes what a deleted account has left elsewhere.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct AccountCleanup {
+    /// Whose account it was.
+    pub user: UserId,
+    /// Since when it is gone.
+    pub deleted_at: Timestamp,
+}
+
+impl AccountCleanup {
+    /// The one id that the job of an account has.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        JobId::named(&["account_cleanup", &self.user.to_string()])
+    }
 }

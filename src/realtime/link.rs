@@ -52,11 +52,11 @@ pub(super) struct Link {
 
 impl Link {
     /// Links, and links again, until told to stop.
-    pub async fn run(self, mut changes: UnboundedReceiver<UserId>, stop: CancellationToken) {
+    pub async fn run(self, changes: &mut UnboundedReceiver<UserId>, stop: CancellationToken) {
         let mut failed = false;
         loop {
             tokio::select! {
-                outcome = self.hear(&mut changes, &mut failed) => {
+                outcome = self.hear(changes, &mut failed) => {
                     if let Err(error) = outcome
                         && !std::mem::replace(&mut failed, true)
                     {

@@ -13,8 +13,6 @@ use super::embedded::EmbeddedAttachment;
 use super::held_names::HeldNames;
 use super::lockouts::Lockouts;
 use super::notices::Notice;
-use super::outbox;
-use super::outbox::Outbox;
 use super::rate_windows::{RateRule, RateWindows};
 use super::sessions::Sessions;
 use super::store::{Store, Tx, duplicate, give_up};
@@ -27,19 +25,19 @@ use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
 use crate::domain::events::{Audience, Event, Happening};
 use crate::domain::ids::{AttachmentId, SessionId, UserId};
+use crate::domain::jobs::Enqueue;
 use crate::domain::mails::Mail;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::{User, account_gone, email_taken, not_a_picture, username_taken};
 use crate::error::{Error, Result};
 
-/// The collections `users`, `tokens` and `outbox` together, and what else an account's password
-/// opens or closes.
+/// The collections `users` and `tokens` together, and what else an account's password opens or
+/// closes.
 #[derive(Debug, Clone)]
 pub struct Accounts {
     pub(super) store: Store,
     pub(super) users: Users,
     pub(super) tokens: Tokens,
-    pub(super) outbox: Outbox,
     pub(super) sessions: Sessions,
     pub(super) lockouts: Lockouts,
     pub(super) uses: AttachmentUses,
@@ -127,7 +125,6 @@ impl Accounts {
             store: store.clone(),
             users: Users::new(store),
             tokens: Tokens::new(store),
-            outbox: Outbox::new(store),
             sessions: Sessions::new(store),
             lockouts: Lockouts::new(store),
             uses: AttachmentUses::new(store),
@@ -193,9 +190,8 @@ impl Accounts {
             expires_at: letter.expires_at,
         };
         self.tokens.rows.insert_one(token).session(tx.session()).await?;
-        let mail = outbox::Row::new(&letter.mail, Some(letter.user), now, letter.expires_at);
-        self.outbox.rows.insert_one(mail).session(tx.session()).await?;
-        Ok(())
+        let how = Enqueue::now(now).of_user(letter.user).expires_at(letter.expires_at);
+        tx.jobs().enqueue(&letter.mail, how).await.map(drop)
     }
 
     /// Changes an account whose address is still `email`, and queues the mails that go with

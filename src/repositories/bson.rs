@@ -4,7 +4,9 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId};
+use crate::domain::ids::{
+    AttachmentId, ConversationId, GroupId, JobId, MessageId, SessionId, UserId,
+};
 use crate::domain::notifications::NotificationId;
 
 /// An id as it is stored.
@@ -32,7 +34,7 @@ macro_rules! stored {
         }
     )*};
 }
-stored!(AttachmentId, ConversationId, GroupId, MessageId, NotificationId, SessionId, UserId);
+stored!(AttachmentId, ConversationId, GroupId, JobId, MessageId, NotificationId, SessionId, UserId);
 
 /// Raw bytes, subtype 0: what a field of a row holds.
 pub(super) fn raw(bytes: impl Into<Vec<u8>>) -> Binary {

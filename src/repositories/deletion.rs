@@ -7,10 +7,12 @@ use super::accounts::Accounts;
 use super::store::Tx;
 use super::users::Credentials;
 use crate::domain::clock::Timestamp;
+use crate::domain::jobs::Enqueue;
+use crate::domain::users::{AccountCleanup, CLEANUP_HEAD_START};
 use crate::error::Result;
 
 impl Accounts {
-    /// Deletes an account whose password has this hash: no session and no mail any more, and of its
+    /// Deletes an account whose password has this hash: no session and no job any more, and of its
     /// row nothing but what the tombstone names. `false` if the password is another by now, or the
     /// account is gone.
     ///
@@ -40,8 +42,10 @@ impl Accounts {
                 let picture = before.picture.map(|picture| picture.id);
                 this.uses.let_go(tx, picture, now).await?;
                 this.close(user, tx).await?;
-                let mails = doc! { "user_id": user };
-                this.outbox.rows.delete_many(mails).session(tx.session()).await?;
+                tx.jobs().delete_of(user).await?;
+                let cleanup = AccountCleanup { user, deleted_at: now };
+                let how = Enqueue::now(now).with_id(cleanup.id()).due(now.plus(CLEANUP_HEAD_START));
+                tx.jobs().enqueue(&cleanup, how).await?;
                 Ok(true)
             })
             .await

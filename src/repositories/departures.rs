@@ -1,5 +1,5 @@
-//! Deleted accounts that have left something behind: a flag in their rows, until
-//! `services/deletion.rs` has removed it all.
+//! Deleted accounts that have left something behind: a flag in their rows, until their job
+//! (`services/jobs/account_cleanup.rs`) has removed it all.
 
 use std::collections::HashSet;
 

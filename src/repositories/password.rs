@@ -4,18 +4,16 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, Letter};
 use super::bson::{binary, raw};
 use super::lockouts::LockoutKey;
 use super::notices::Notice;
-use super::outbox::Claim;
-use super::rate_windows::RateRule;
 use super::sessions::SessionRoom;
 use super::store::Tx;
 use super::users::{Credentials, NetworkKey, present};
 use super::{sessions, tokens, users};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::ids::{JobId, SessionId, UserId};
 use crate::domain::sessions::{Device, Session};
 use crate::error::Result;
 
@@ -214,28 +212,26 @@ impl Accounts {
         self.devices.forget(user, tx).await
     }
 
-    /// Makes the link of a mail that was asked for good, and the mail the account's; `false` if
-    /// the address is not its own by now, or it has as many links as it may have, or the mailbox
+    /// Makes the link of a mail that was asked for good, and the mail's job the account's; `false`
+    /// if the address is not its own by now, or it has as many links as it may have, or the mailbox
     /// got as many mails.
     pub async fn keep_link(
         &self,
-        claim: &Claim,
+        letter: &Letter,
+        job: JobId,
         kind: LinkKind,
-        digest: [u8; 32],
-        user: UserId,
-        rule: RateRule,
         now: Timestamp,
     ) -> Result<bool> {
-        let email_key = claim.mail.to.key();
+        let (user, rule) = (letter.user, letter.rule);
         let token = tokens::Row {
-            digest: raw(digest),
+            digest: raw(letter.digest),
             kind: kind.name().to_owned(),
             user_id: user,
-            email_key,
-            expires_at: claim.expires_at,
+            email_key: letter.mail.to.key(),
+            expires_at: letter.expires_at,
         };
         let owner = present(doc! { "_id": user }, now);
-        let (this, mail) = (self.clone(), doc! { "_id": claim.id.clone() });
+        let this = self.clone();
         self.store
             .transact(async move |tx: &mut Tx| {
                 // Written, so that of many at once each counts those before it.
@@ -256,8 +252,7 @@ impl Accounts {
                     return Ok(false);
                 }
                 this.tokens.rows.insert_one(&token).session(tx.session()).await?;
-                let whose = doc! { "$set": { "user_id": user } };
-                this.outbox.rows.update_one(mail.clone(), whose).session(tx.session()).await?;
+                tx.jobs().give_to(job, user).await?;
                 Ok(true)
             })
             .await

@@ -3,8 +3,11 @@
 //! the same collection, they are to move here (docs/decisions/0031).
 
 pub mod events;
+pub mod jobs;
 
 use self::events::Events;
+use self::jobs::Jobs;
+use self::jobs::queue::Queue;
 use super::store::{Collection, Store, Tx};
 
 macro_rules! rows {
@@ -42,6 +45,8 @@ rows! {
     members: Members;
     /// Notifications that are stored.
     notifications: Notifications;
+    /// Mails that an earlier natter has queued.
+    outbox: Outbox;
     /// Reactions to messages.
     reactions: Reactions;
     /// Friendships, requests and blocks.
@@ -80,5 +85,18 @@ impl Tx {
     /// Events. Only a transaction can write them: the stream of events passes over all else.
     pub fn events(&mut self) -> Events<'_> {
         Events::new(self.table(events::NAME))
+    }
+
+    /// Background jobs: to enqueue some, which wakes their workers after the commit.
+    pub fn jobs(&mut self) -> Queue<'_> {
+        Queue::new(self)
+    }
+}
+
+impl Store {
+    /// Background jobs.
+    #[must_use]
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs::new(self.table(jobs::NAME))
     }
 }

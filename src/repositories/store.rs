@@ -6,6 +6,7 @@ mod table;
 mod transaction;
 mod unit;
 mod uri;
+mod wakes;
 
 use std::fmt;
 use std::time::Duration;
@@ -24,8 +25,9 @@ pub(super) use self::primary::PrimaryWatch;
 pub(super) use self::table::{RowUpdate, Table, older};
 pub use self::transaction::Tx;
 use self::transaction::is_transient;
-pub(super) use self::transaction::{again, again_if_taken, give_up};
+pub(super) use self::transaction::{again, again_if_taken, duplicate_of, give_up};
 pub use self::uri::UriError;
+pub use self::wakes::Wakes;
 use crate::error::{Error, Result};
 use crate::metrics::PoolsMetrics;
 
@@ -48,6 +50,7 @@ pub struct Store {
     background: Pool,
     /// Of the client of readers.
     primary: PrimaryWatch,
+    wakes: Wakes,
 }
 
 impl fmt::Debug for Store {
@@ -96,6 +99,7 @@ impl Store {
             writers: Pool::new(&writers, connections, metrics.pool("mongodb_writers")),
             background: Pool::background(&client, metrics.pool("mongodb_background")),
             primary,
+            wakes: Wakes::default(),
         })
     }
 
@@ -116,6 +120,12 @@ impl Store {
     /// Which primary answers reads.
     pub(super) fn primary(&self) -> &PrimaryWatch {
         &self.primary
+    }
+
+    /// What wakes the workers of this instance.
+    #[must_use]
+    pub fn wakes(&self) -> &Wakes {
+        &self.wakes
     }
 
     /// The database itself, for schema and administration.

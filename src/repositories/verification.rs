@@ -9,9 +9,10 @@ use super::bson::serialized;
 use super::embedded::FormerEmail;
 use super::store::Tx;
 use super::users::present;
-use super::{outbox, tokens, users};
+use super::{tokens, users};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
+use crate::domain::jobs::Enqueue;
 use crate::domain::mails::{Mail, MailKind};
 use crate::domain::text::Email;
 use crate::domain::users::{User, email_taken};
@@ -109,8 +110,8 @@ impl Accounts {
         if let Ok(old) = Email::parse(&row.email) {
             let mail =
                 Mail { kind: MailKind::EmailChanged, to: old, username: row.username, nonce: None };
-            let mail = outbox::Row::new(&mail, Some(row.id), now, told_until);
-            self.outbox.rows.insert_one(mail).session(tx.session()).await?;
+            let how = Enqueue::now(now).of_user(row.id).expires_at(told_until);
+            tx.jobs().enqueue(&mail, how).await?;
         }
         Ok(changed)
     }

@@ -6,20 +6,20 @@ use std::time::Duration;
 use super::guesses::Guesses;
 use super::mail_rules::{MailRules, NOTICE_LIFETIME};
 use super::networks::Networks;
-use super::outbox::Outbox;
 use super::passwords::{Lane, Passwords};
 use super::sessions::Sessions;
 use super::tokens::MailTokens;
 use crate::domain::clock::{Clock, random_bytes};
 use crate::domain::ids::UserId;
+use crate::domain::jobs::Enqueue;
 use crate::domain::mails::{Mail, MailKind};
 use crate::domain::sessions::{Device, SignedIn};
 use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::{User, email_taken, username_taken};
 use crate::error::{Error, Kind, Result};
-use crate::repositories;
 use crate::repositories::accounts::{Letter, NewAccount};
 use crate::repositories::rate_windows::RateRule;
+use crate::repositories::store::{Store, Tx};
 use crate::repositories::users::Users;
 
 /// How long a link to verify an address is good.
@@ -39,7 +39,7 @@ pub struct SignUp {
 /// The rules of accounts.
 #[derive(Debug)]
 pub struct Accounts {
-    pub(super) rows: repositories::accounts::Accounts,
+    pub(super) rows: crate::repositories::accounts::Accounts,
     pub(super) users: Users,
     pub(super) passwords: Passwords,
     pub(super) guesses: Guesses,
@@ -47,8 +47,7 @@ pub struct Accounts {
     pub(super) sessions: Arc<Sessions>,
     pub(super) tokens: MailTokens,
     pub(super) rules: MailRules,
-    pub(super) queue: repositories::outbox::Outbox,
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) store: Store,
     pub(super) clock: Clock,
 }
 
@@ -71,7 +70,6 @@ impl Accounts {
         let letter =
             letter(&self.tokens, rule, &self.clock, account.id, MailKind::Verify, to, name);
         let user = self.insert(&account, &letter).await?;
-        self.outbox.wake();
         Ok(user)
     }
 
@@ -124,9 +122,9 @@ impl Accounts {
     pub async fn resend(&self, email: Email) -> Result<()> {
         let (now, nonce) = (self.clock.now(), Some(random_bytes()));
         let mail = Mail { kind: MailKind::Resend, to: email, username: String::new(), nonce };
-        self.queue.queue(&mail, now, now.plus(LINK_LIFETIME)).await?;
-        self.outbox.wake();
-        Ok(())
+        let how = Enqueue::now(now).expires_at(now.plus(LINK_LIFETIME));
+        let body = async move |tx: &mut Tx| tx.jobs().enqueue(&mail, how.clone()).await;
+        self.store.transact(body).await.map(drop)
     }
 
     /// Shows by a mailed token that its address is the owner's.
@@ -137,8 +135,6 @@ impl Accounts {
         let (now, digest) = (self.clock.now(), MailTokens::digest(token));
         let verified = self.rows.verify(digest, now, now.plus(NOTICE_LIFETIME)).await?;
         let user = verified.ok_or_else(bad_link)?;
-        // Perhaps an old address waits to be told.
-        self.outbox.wake();
         Ok(user)
     }
 
@@ -162,10 +158,7 @@ impl Accounts {
             let detail = "use the link that was mailed to you first";
             return Err(Error::forbidden("account_not_verified", detail));
         }
-        let signed_in = self.sessions.start(known, device).await?.ok_or_else(invalid_credentials);
-        // Perhaps the owner waits to be told of a new device.
-        self.outbox.wake();
-        signed_in
+        self.sessions.start(known, device).await?.ok_or_else(invalid_credentials)
     }
 }
 

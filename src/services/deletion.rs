@@ -1,5 +1,5 @@
-//! Deleting an account. One transaction ends it; what it leaves elsewhere goes in steps that can
-//! be repeated, by whichever instance comes to it.
+//! Deleting an account. One transaction ends it, and enqueues the job that removes what it leaves
+//! elsewhere, in steps that can be repeated. The request takes the first of them itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,20 +21,12 @@ use crate::domain::notifications::NotificationId;
 use crate::domain::users::account_gone;
 use crate::error::{Kind, Result};
 use crate::repositories::Repositories;
-use crate::repositories::departures::Departed;
 use crate::repositories::store::Tx;
 
-/// How often accounts are looked for that have left something behind.
-const LOOK: Duration = Duration::from_secs(2);
+/// The wait before what failed at the start is tried again.
+const RETRY: Duration = Duration::from_secs(2);
 
-/// For how long that is left to the request that deleted the account.
-const HEAD_START: Duration = Duration::from_secs(5);
-
-/// After which no request can be under way any more that began before the deletion, and might
-/// still add something: what is cleaned then stays clean.
-const SETTLED: Duration = Duration::from_mins(1);
-
-/// Accounts, groups and relations that are taken on in one go.
+/// Groups and relations that are taken on in one go.
 const AT_ONCE: usize = 50;
 
 /// Steps of taking back reactions, of one account in one go: who has reacted to very much keeps
@@ -78,53 +70,29 @@ impl Deletion {
         Ok(())
     }
 
-    /// Goes on with deletions that were not finished, of any instance, until told to stop.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut is_renewed = false;
+    /// Renews keys of addresses that an earlier natter has stored, once after the start.
+    pub async fn renew_email_keys(self: Arc<Self>, stop: CancellationToken) {
         loop {
+            match self.repositories.accounts.renew_email_keys().await {
+                Ok(accounts) => {
+                    if accounts > 0 {
+                        tracing::warn!(event = "mailboxes_shared", accounts);
+                    }
+                    return stop.cancelled().await;
+                }
+                Err(error) => {
+                    tracing::warn!(event = "email_keys_delayed", %error, "cannot renew address keys");
+                }
+            }
             tokio::select! {
-                () = sleep(LOOK) => {}
+                () = sleep(RETRY) => {}
                 () = stop.cancelled() => return,
             }
-            is_renewed = is_renewed || self.renew_email_keys().await;
-            if let Err(error) = self.go_on().await {
-                tracing::warn!(event = "deletion_unfinished", %error);
-            }
         }
     }
 
-    /// Once after the start; whether it was done.
-    async fn renew_email_keys(&self) -> bool {
-        match self.repositories.accounts.renew_email_keys().await {
-            Ok(0) => true,
-            Ok(accounts) => {
-                tracing::warn!(event = "mailboxes_shared", accounts);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(event = "deletion_unfinished", %error);
-                false
-            }
-        }
-    }
-
-    async fn go_on(&self) -> Result<()> {
-        let now = self.clock.now();
-        self.repositories.users.free_old_names(now).await?;
-        let departures = &self.repositories.departures;
-        let all_named = self.name_reactions().await?;
-        let count = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
-        for left in departures.unfinished(now.minus(HEAD_START), count).await? {
-            // One that cannot be cleaned must not keep the others from it.
-            if let Err(error) = self.clean_settled(left, all_named, now).await {
-                tracing::warn!(event = "deletion_unfinished", user = %left.user, %error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether it is known of all reactions whose they are.
-    async fn name_reactions(&self) -> Result<bool> {
+    /// Notes whose the reactions of an earlier version are; whether that is known of all now.
+    pub(super) async fn name_reactions(&self) -> Result<bool> {
         for _ in 0..NAMING_STEPS {
             if !self.repositories.departures.name_reactions().await? {
                 return Ok(true);
@@ -133,23 +101,9 @@ impl Deletion {
         Ok(false)
     }
 
-    async fn clean_settled(
-        &self,
-        Departed { user, at }: Departed,
-        all_named: bool,
-        now: Timestamp,
-    ) -> Result<()> {
-        let is_clean = self.clean(user).await? && all_named;
-        if is_clean && now.since(at) >= SETTLED {
-            self.repositories.departures.finish(user).await?;
-            tracing::info!(event = "deletion_finished", %user);
-        }
-        Ok(())
-    }
-
     /// Removes what a deleted account has left; again changes nothing. `false` where there may be
     /// more.
-    async fn clean(&self, user: UserId) -> Result<bool> {
+    pub(super) async fn clean(&self, user: UserId) -> Result<bool> {
         self.cache.forget(user).await;
         self.leave_groups(user).await?;
         self.forget_relations(user).await?;

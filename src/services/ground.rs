@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use super::Ground;
 use super::access::Access;
 use super::accounts::Accounts;
@@ -18,12 +16,13 @@ use super::friends::Friends;
 use super::groups::Groups;
 use super::guesses::Guesses;
 use super::inbox::Inbox;
+use super::jobs::JobDeps;
+use super::jobs::mail::MailDelivery;
 use super::live::LiveSessions;
 use super::mail_rules::MailRules;
 use super::messages::{Changes, Messages, View};
 use super::networks::Networks;
 use super::notifications::Notifications;
-use super::outbox::Outbox;
 use super::outgoing::{Dispatch, Outgoing};
 use super::password::PasswordChanges;
 use super::passwords::Passwords;
@@ -74,9 +73,12 @@ impl Ground<'_> {
         Attachments::new(self.repositories, self.clock, self.unread).with_quota(quota)
     }
 
-    pub(super) fn outbox(&self) -> Result<Outbox> {
-        Ok(Outbox {
-            rows: self.repositories.outbox.clone(),
+    pub(super) fn jobs(
+        &self,
+        attachments: &Arc<Attachments>,
+        deletion: &Arc<Deletion>,
+    ) -> Result<JobDeps> {
+        let mails = MailDelivery {
             accounts: self.repositories.accounts.clone(),
             users: self.repositories.users.clone(),
             links: self.repositories.tokens.clone(),
@@ -85,7 +87,13 @@ impl Ground<'_> {
             rules: self.mail_rules(),
             public_url: self.public_url().to_owned(),
             clock: self.clock.clone(),
-            queued: Notify::new(),
+        };
+        Ok(JobDeps {
+            repositories: self.repositories.clone(),
+            attachments: attachments.clone(),
+            deletion: deletion.clone(),
+            mails: Arc::new(mails),
+            clock: self.clock.clone(),
         })
     }
 
@@ -105,12 +113,7 @@ impl Ground<'_> {
         }
     }
 
-    pub(super) fn accounts(
-        &self,
-        hashers: &Hashers,
-        sessions: &Arc<Sessions>,
-        outbox: &Arc<Outbox>,
-    ) -> Accounts {
+    pub(super) fn accounts(&self, hashers: &Hashers, sessions: &Arc<Sessions>) -> Accounts {
         Accounts {
             rows: self.repositories.accounts.clone(),
             users: self.repositories.users.clone(),
@@ -120,18 +123,12 @@ impl Ground<'_> {
             sessions: sessions.clone(),
             tokens: MailTokens::new(self.signing_key),
             rules: self.mail_rules(),
-            queue: self.repositories.outbox.clone(),
-            outbox: outbox.clone(),
+            store: self.repositories.store.clone(),
             clock: self.clock.clone(),
         }
     }
 
-    pub(super) fn passwords(
-        &self,
-        hashers: &Hashers,
-        live: &Arc<LiveSessions>,
-        outbox: &Arc<Outbox>,
-    ) -> PasswordChanges {
+    pub(super) fn passwords(&self, hashers: &Hashers, live: &Arc<LiveSessions>) -> PasswordChanges {
         PasswordChanges {
             accounts: self.repositories.accounts.clone(),
             users: self.repositories.users.clone(),
@@ -140,8 +137,7 @@ impl Ground<'_> {
             guesses: hashers.guesses.clone(),
             live: live.clone(),
             rules: self.mail_rules(),
-            queue: self.repositories.outbox.clone(),
-            outbox: outbox.clone(),
+            store: self.repositories.store.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -203,7 +199,6 @@ impl Ground<'_> {
 
     pub(super) fn profile(
         &self,
-        outbox: &Arc<Outbox>,
         attachments: &Arc<Attachments>,
         guesses: &Guesses,
         cache: &ProfileCache,
@@ -215,7 +210,6 @@ impl Ground<'_> {
             links: self.repositories.tokens.clone(),
             tokens: MailTokens::new(self.signing_key),
             rules: self.mail_rules(),
-            outbox: outbox.clone(),
             guesses: guesses.clone(),
             cache: cache.clone(),
             clock: self.clock.clone(),

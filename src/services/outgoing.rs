@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +53,8 @@ pub struct Outgoing {
 /// What empties the queue into the writer, to be run as a task.
 #[derive(Debug)]
 pub struct Dispatch {
-    queue: mpsc::UnboundedReceiver<Waiting>,
+    /// Held by the task that empties it.
+    queue: Mutex<mpsc::UnboundedReceiver<Waiting>>,
     writer: Writer,
     metrics: MessageMetrics,
 }
@@ -64,6 +65,7 @@ impl Outgoing {
     pub fn new(writer: &Writer, metrics: &MessageMetrics) -> (Self, Dispatch) {
         let (entry, queue) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(WAITING));
+        let queue = Mutex::new(queue);
         let dispatch = Dispatch { queue, writer: writer.clone(), metrics: metrics.clone() };
         (Self { queue: entry, places, metrics: metrics.clone() }, dispatch)
     }
@@ -91,12 +93,13 @@ impl Outgoing {
 
 impl Dispatch {
     /// Writes what comes until told to stop, then what still waits.
-    pub async fn run(self, stop: CancellationToken) {
-        let Self { mut queue, writer, metrics } = self;
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let Self { queue, writer, metrics } = &*self;
+        let mut queue = queue.lock().await;
         let (mut line, mut writes) = (Line::default(), FuturesUnordered::new());
         loop {
             while let Some((conversations, batch)) = line.next(writes.len(), Instant::now()) {
-                let write = write(&writer, &metrics, batch);
+                let write = write(writer, metrics, batch);
                 writes.push(async {
                     // Whoever waits for one that panics learns that nobody will answer; the
                     // others go on.

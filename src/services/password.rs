@@ -7,17 +7,17 @@ use super::accounts::bad_link;
 use super::guesses::Guesses;
 use super::live::LiveSessions;
 use super::mail_rules::MailRules;
-use super::outbox::Outbox;
 use super::passwords::{Lane, Passwords};
 use super::tokens::MailTokens;
 use crate::domain::clock::{Clock, random_bytes};
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::jobs::Enqueue;
 use crate::domain::mails::{Mail, MailKind};
 use crate::domain::text::{Email, Password};
 use crate::domain::users::account_gone;
 use crate::error::{Error, Result};
-use crate::repositories;
 use crate::repositories::accounts::Accounts;
+use crate::repositories::store::{Store, Tx};
 use crate::repositories::tokens::Tokens;
 use crate::repositories::users::{Credentials, Users};
 
@@ -34,8 +34,7 @@ pub struct PasswordChanges {
     pub(super) guesses: Guesses,
     pub(super) live: Arc<LiveSessions>,
     pub(super) rules: MailRules,
-    pub(super) queue: repositories::outbox::Outbox,
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) store: Store,
     pub(super) clock: Clock,
 }
 
@@ -63,7 +62,6 @@ impl PasswordChanges {
         if !changed? {
             return Err(wrong_password());
         }
-        self.outbox.wake();
         Ok(())
     }
 
@@ -73,9 +71,9 @@ impl PasswordChanges {
         let (now, nonce) = (self.clock.now(), Some(random_bytes()));
         let kind = MailKind::ResetPassword;
         let mail = Mail { kind, to: email, username: String::new(), nonce };
-        self.queue.queue(&mail, now, now.plus(LINK_LIFETIME)).await?;
-        self.outbox.wake();
-        Ok(())
+        let how = Enqueue::now(now).expires_at(now.plus(LINK_LIFETIME));
+        let body = async move |tx: &mut Tx| tx.jobs().enqueue(&mail, how.clone()).await;
+        self.store.transact(body).await.map(drop)
     }
 
     /// Sets a new password by the token of a mailed link. All sessions end, all other links are
@@ -96,7 +94,6 @@ impl PasswordChanges {
         let notice = self.rules.notice(MailKind::PasswordChanged, user, now);
         let reset = self.accounts.reset_password(digest, &hash, lockout, &notice, now).await?;
         self.live.forget_user(reset.ok_or_else(bad_link)?);
-        self.outbox.wake();
         Ok(())
     }
 }

@@ -7,7 +7,6 @@ use super::accounts::{LINK_LIFETIME, letter};
 use super::attachments::Attachments;
 use super::guesses::Guesses;
 use super::mail_rules::MailRules;
-use super::outbox::Outbox;
 use super::password::confirm;
 use super::tokens::MailTokens;
 use crate::cache::profiles::ProfileCache;
@@ -58,7 +57,6 @@ pub struct Profile {
     pub(super) links: Tokens,
     pub(super) tokens: MailTokens,
     pub(super) rules: MailRules,
-    pub(super) outbox: Arc<Outbox>,
     pub(super) guesses: Guesses,
     pub(super) cache: ProfileCache,
     pub(super) clock: Clock,
@@ -96,7 +94,6 @@ impl Profile {
         let change = AccountChange { username, email, picture };
         let changed = self.write(&current, &change, request.as_ref()).await?;
         self.cache.forget(user).await;
-        self.outbox.wake();
         Ok(changed)
     }
 

@@ -10,8 +10,8 @@ use crate::domain::ids::SessionId;
 use crate::domain::mails::MailKind;
 use crate::domain::secrets::MacKey;
 
-/// Tokens of mailed links. A token is made from a nonce and the service's key, so that the outbox
-/// keeps the nonce and the store of tokens a hash: neither is enough to use one.
+/// Tokens of mailed links. A token is made from a nonce and the service's key, so that a mail's
+/// job keeps the nonce and the store of tokens a hash: neither is enough to use one.
 #[derive(Debug, Clone)]
 pub struct MailTokens(MacKey);
 

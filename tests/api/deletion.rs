@@ -318,14 +318,13 @@ async fn mails_that_wait_go_with_the_account() {
     ada.put("/profile", json!({"email": "ada@new.example"})).await.ok(200);
     app.post("/password/forgot", json!({"email": ada.email})).await.ok(202);
     let tried = async {
-        while count(&app, "outbox", doc! {"user_id": bytes(&ada), "attempts": {"$gt": 0}}).await < 3
-        {
+        while count(&app, "jobs", doc! {"user_id": bytes(&ada), "attempts": {"$gt": 0}}).await < 3 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(PATIENCE, tried).await.expect("tried in time");
     delete(&ada).await;
-    assert_eq!(count(&app, "outbox", doc! {}).await, 0);
+    assert_eq!(count(&app, "jobs", doc! {"kind": "mail"}).await, 0);
     std::fs::remove_file(app.mail_dir()).expect("removed");
 }
 

@@ -168,6 +168,7 @@ async fn however_many_they_are_taken_away_by_whoever_comes_to_it() {
     let key = mongodb::bson::Binary { subtype, bytes };
     let at = mongodb::bson::DateTime::from_millis(1);
     rows.insert_one(doc! { "_id": key, "emoji": "👍", "at": at }).await.expect("as before");
+    app.advance(Duration::from_secs(5));
     only(&app, 10).await;
     finished(&app).await;
 }

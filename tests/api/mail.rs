@@ -22,8 +22,13 @@ async fn app_with_server(addr: std::net::SocketAddr) -> TestApp {
 
 async fn waiting(app: &TestApp) -> Vec<Document> {
     use futures_util::TryStreamExt;
-    let rows = app.database().await.collection::<Document>("outbox");
-    rows.find(doc! {}).await.expect("a cursor").try_collect().await.expect("all of it")
+    let rows = app.database().await.collection::<Document>("jobs");
+    rows.find(doc! { "kind": "mail" })
+        .await
+        .expect("a cursor")
+        .try_collect()
+        .await
+        .expect("all of it")
 }
 
 /// Waits, the clock of the test going on, until that many mails have arrived.
@@ -95,27 +100,71 @@ async fn instances_share_the_outbox_and_send_each_mail_once() {
     server.abort();
 }
 
+/// A moment so many seconds from now.
+fn at(app: &TestApp, seconds: u64) -> mongodb::bson::DateTime {
+    let at = app.clock().now().plus(Duration::from_secs(seconds));
+    mongodb::bson::DateTime::from_millis(at.millis())
+}
+
+fn binary(bytes: Vec<u8>) -> mongodb::bson::Binary {
+    mongodb::bson::Binary { subtype: mongodb::bson::spec::BinarySubtype::Generic, bytes }
+}
+
 #[tokio::test]
 async fn a_mail_that_was_claimed_and_never_sent_is_sent_by_the_next() {
     let app = TestApp::spawn().await;
-    let outbox = app.database().await.collection::<Document>("outbox");
-    let now = |seconds: u64| {
-        let at = app.clock().now().plus(Duration::from_secs(seconds));
-        mongodb::bson::DateTime::from_millis(at.millis())
-    };
+    let jobs = app.database().await.collection::<Document>("jobs");
     // As an instance leaves it that is killed in the middle.
-    let id = mongodb::bson::Binary {
-        subtype: mongodb::bson::spec::BinarySubtype::Generic,
-        bytes: vec![7; 16],
+    let mail = doc! {
+        "kind": "email_changed", "to": "ada@example.com", "username": "ada", "nonce": null,
     };
     let row = doc! {
-        "_id": id, "kind": "email_changed", "to": "ada@example.com", "username": "ada",
-        "nonce": null, "attempts": 1, "next_attempt_at": now(60), "created_at": now(0),
-        "expires_at": now(3600),
+        "_id": binary(vec![7; 16]), "kind": "mail", "payload": mail, "state": "running",
+        "attempts": 1, "fence": binary(vec![1; 16]), "due_at": at(&app, 60),
+        "enqueued_at": at(&app, 0), "expires_at": at(&app, 3600),
     };
-    outbox.insert_one(row).await.expect("a row");
+    jobs.insert_one(row).await.expect("a row");
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(app.mails("ada@example.com").len(), 0);
     app.advance(Duration::from_mins(1));
     app.mail("ada@example.com", 1).await;
+}
+
+/// As an instance of an earlier version leaves them, or goes on to queue them beside this one.
+#[tokio::test]
+async fn mails_that_an_earlier_version_has_queued_are_sent_once() {
+    let app = TestApp::spawn().await;
+    let outbox = app.database().await.collection::<Document>("outbox");
+    let row = |n: u8, due: u64| {
+        doc! {
+            "_id": binary(vec![n; 16]), "kind": "email_changed", "to": format!("ada{n}@example.com"),
+            "username": "ada", "nonce": null, "attempts": 1, "next_attempt_at": at(&app, due),
+            "created_at": at(&app, 0), "expires_at": at(&app, 3600),
+        }
+    };
+    // One is due; one is in the hands of an instance that is killed; two cannot be read.
+    let mut unreadable = [row(3, 0), row(4, 0)];
+    unreadable[0].insert("kind", "unheard_of");
+    unreadable[1].insert("to", "nowhere");
+    let rows = [row(1, 0), row(2, 90)].into_iter().chain(unreadable);
+    outbox.insert_many(rows).await.expect("rows");
+    let second = app.second_instance().await;
+    app.advance(Duration::from_mins(1));
+    let first = app.mail("ada1@example.com", 1).await;
+    // It is known by what it was known by before.
+    assert!(first.raw.contains(&"01".repeat(16)), "{}", first.raw);
+    assert_eq!(app.mails("ada2@example.com").len(), 0);
+    let moved = async {
+        while outbox.count_documents(doc! {}).await.expect("a count") > 0
+            || !waiting(&second).await.is_empty()
+        {
+            app.advance(Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, moved).await.expect("moved in time");
+    assert_eq!(
+        ["ada1", "ada2"].map(|name| app.mails(&format!("{name}@example.com")).len()),
+        [1, 1]
+    );
 }

@@ -26,6 +26,7 @@ mod health;
 mod hidden_receipts;
 mod idempotency;
 mod inbox;
+mod jobs;
 mod lockouts;
 mod mail;
 mod mail_limits;

@@ -34,7 +34,7 @@ fn documented(mark: &str) -> &'static str {
 }
 
 /// The program with the settings of a test's instances.
-fn program(app: &TestApp, arguments: &[&str]) -> Command {
+pub fn program(app: &TestApp, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_natter"));
     command.args(arguments).env_clear().envs(environment(app)).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

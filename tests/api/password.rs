@@ -126,9 +126,9 @@ async fn asking_again_and_again_fills_nobodys_mailbox() {
     let ada = app.user("ada").await;
     let asked = (0..30).map(|n| forgot(if n % 2 == 0 { &app } else { &second }, &ada.email));
     join_all(asked).await;
-    let outbox = app.database().await.collection::<Document>("outbox");
+    let outbox = app.database().await.collection::<Document>("jobs");
     let emptied = async {
-        while outbox.count_documents(doc! {}).await.expect("a count") > 0 {
+        while outbox.count_documents(doc! {"kind": "mail"}).await.expect("a count") > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

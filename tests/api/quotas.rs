@@ -79,6 +79,7 @@ async fn of_fifty_uploads_at_once_as_many_are_taken_as_fit() {
 #[tokio::test]
 async fn what_is_collected_makes_room() {
     let app = TestApp::with(|settings| settings.quotas.storage_mib = Some(1)).await;
+    app.pause("file_collection").await;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let kept = attachments::upload(&ada, "a.bin", noise(MIB / 2)).await;
     attachments::upload(&ada, "b.bin", noise(MIB / 2)).await;
@@ -135,6 +136,7 @@ async fn forms_count_as_well_and_a_repeat_is_answered_when_all_is_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_from_before_there_was_a_count_is_added_up_once() {
     let app = TestApp::with(|settings| settings.quotas.storage_mib = Some(1)).await;
+    app.pause("file_collection").await;
     let ada = app.user("ada").await;
     for _ in 0..4 {
         attachments::upload(&ada, "a.bin", noise(MIB / 8)).await;

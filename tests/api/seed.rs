@@ -50,7 +50,13 @@ async fn everything(app: &TestApp) -> BTreeMap<String, Vec<Document>> {
             continue;
         }
         let collection = database.collection::<Document>(&name);
-        let rows = collection.find(doc! {}).sort(doc! { "_id": 1 }).await;
+        // Periodic jobs run at any time.
+        let which = if name == "jobs" {
+            doc! { "kind": "mail" }
+        } else {
+            doc! {}
+        };
+        let rows = collection.find(which).sort(doc! { "_id": 1 }).await;
         let rows: Vec<Document> = rows.expect("rows").try_collect().await.expect("rows");
         all.insert(name, rows);
     }
@@ -173,7 +179,6 @@ fn is_complete(all: &BTreeMap<String, Vec<Document>>) {
         ("messages_", 500),
         ("sends", 500),
         ("conversations", 18),
-        ("outbox", 0),
         ("tokens", 0),
     ] {
         assert_eq!(count(all, prefix), rows, "{prefix}");
@@ -182,6 +187,7 @@ fn is_complete(all: &BTreeMap<String, Vec<Document>>) {
         let rows = all[collection].iter();
         rows.filter(|row| row.get_str(field).is_ok_and(|found| found == value)).count()
     };
+    assert_eq!(has("jobs", "kind", "mail"), 0);
     assert_eq!(has("relations", "status", "accepted"), 22);
     assert_eq!(has("attachments", "state", "ready"), 3);
     let pictured = |collection: &str| {

@@ -2,13 +2,14 @@
 
 use super::Accounts;
 use crate::domain::clock::Timestamp;
+use crate::domain::jobs::Enqueue;
 use crate::domain::mails::Mail;
 use crate::domain::text::Email;
 use crate::error::Result;
 use crate::repositories::bson::raw;
 use crate::repositories::notices::Notice;
 use crate::repositories::store::Tx;
-use crate::repositories::{outbox, tokens, users};
+use crate::repositories::{tokens, users};
 
 impl Accounts {
     /// Queues a notice to the address of this row, unless one of its kind went out lately.
@@ -35,8 +36,7 @@ impl Accounts {
         }
         let nonce = notice.undo.as_ref().map(|undo| undo.nonce);
         let mail = Mail { kind: notice.kind, to, username: row.username.clone(), nonce };
-        let mail = outbox::Row::new(&mail, Some(row.id), now, notice.expires_at);
-        self.outbox.rows.insert_one(mail).session(tx.session()).await?;
-        Ok(())
+        let how = Enqueue::now(now).of_user(row.id).expires_at(notice.expires_at);
+        tx.jobs().enqueue(&mail, how).await.map(drop)
     }
 }

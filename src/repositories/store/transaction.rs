@@ -1,5 +1,6 @@
 //! Transactions: run until they are committed, or known not to be, or their time is over.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::failpoint;
 pub struct Tx {
     session: ClientSession,
     database: Database,
+    /// Kinds of jobs whose workers are woken after the commit.
+    wakes: BTreeSet<String>,
 }
 
 impl fmt::Debug for Tx {
@@ -32,11 +35,16 @@ impl fmt::Debug for Tx {
 
 impl Tx {
     pub(super) fn new(session: ClientSession, database: &Database) -> Self {
-        Self { session, database: database.clone() }
+        Self { session, database: database.clone(), wakes: BTreeSet::new() }
     }
 
     pub(in crate::repositories) fn session(&mut self) -> &mut ClientSession {
         &mut self.session
+    }
+
+    /// Wakes the workers of a kind of job as soon as this transaction is committed.
+    pub(in crate::repositories) fn wake(&mut self, kind: &str) {
+        self.wakes.insert(kind.to_owned());
     }
 
     pub(super) fn parts(&mut self) -> (&Database, &mut ClientSession) {
@@ -64,12 +72,19 @@ impl Store {
             failpoint::reach("transaction.session");
             let mut conflicts = 0;
             loop {
+                tx.wakes.clear();
                 match attempt(tx, is_open, &mut body).await {
                     Err(error) if is_passing(&error) => {
                         conflicts += 1;
                         tokio::time::sleep(backoff(conflicts)).await;
                     }
-                    outcome => return outcome,
+                    outcome => {
+                        // Also where nobody knows: looking costs little.
+                        for kind in &tx.wakes {
+                            self.wakes.of(kind).notify_one();
+                        }
+                        return outcome;
+                    }
                 }
             }
         });
@@ -139,8 +154,12 @@ pub(in crate::repositories) fn again() -> Error {
 /// [`again`] where a unique key stood against a write; else what the error is.
 pub(in crate::repositories) fn again_if_taken(error: impl Into<Error>) -> Error {
     let error = error.into();
-    let is_taken = cause::<DriverError>(&error).is_some_and(|error| duplicate(error).is_some());
-    if is_taken { again() } else { error }
+    if duplicate_of(&error).is_some() { again() } else { error }
+}
+
+/// The unique index that stood against a write, as [`duplicate`].
+pub(in crate::repositories) fn duplicate_of(error: &Error) -> Option<String> {
+    cause::<DriverError>(error).and_then(duplicate)
 }
 
 /// The transaction was run again often enough.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::images::gif;
 use super::{fetch, stored, upload};
 use crate::revisions::path;
+use crate::support::app::PATIENCE;
 use crate::support::{Actor, Answer, TestApp};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -49,6 +50,7 @@ async fn show_in(actor: &Actor, group: &str, picture: &Value) -> Answer {
 #[tokio::test]
 async fn what_nobody_refers_to_is_gone_after_a_day() {
     let app = TestApp::spawn().await;
+    app.pause("file_collection").await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let file = upload(&alice, "a.gif", gif(5, 4)).await;
     assert_eq!(stored(&app).await, [1, 2, 2]);
@@ -70,6 +72,7 @@ async fn what_nobody_refers_to_is_gone_after_a_day() {
 #[tokio::test]
 async fn what_is_used_stays_until_a_day_after_its_last_use() {
     let app = TestApp::spawn().await;
+    app.pause("file_collection").await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let group = alice.group("all", std::slice::from_ref(&bob)).await;
     let mut files = Vec::new();
@@ -107,6 +110,7 @@ async fn what_is_used_stays_until_a_day_after_its_last_use() {
 #[tokio::test]
 async fn a_replaced_picture_and_that_of_an_ended_group_are_let_go() {
     let app = TestApp::spawn().await;
+    app.pause("file_collection").await;
     let alice = app.user("alice").await;
     let [first, second, third] = [
         upload(&alice, "a.gif", gif(1, 1)),
@@ -132,6 +136,7 @@ async fn a_replaced_picture_and_that_of_an_ended_group_are_let_go() {
 #[tokio::test]
 async fn a_deleted_messages_file_is_gone_a_day_later() {
     let app = TestApp::spawn().await;
+    app.pause("file_collection").await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let file = upload(&alice, "a.gif", gif(5, 4)).await;
     let first = attach(&alice, &bob, &file).await.ok(201);
@@ -156,6 +161,7 @@ async fn a_deleted_messages_file_is_gone_a_day_later() {
 #[tokio::test]
 async fn a_deleted_accounts_picture_is_gone_a_day_later_and_what_it_sent_stays() {
     let app = TestApp::spawn().await;
+    app.pause("file_collection").await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let picture = upload(&alice, "a.gif", gif(5, 4)).await;
     let sent = upload(&alice, "b.txt", "sent").await;
@@ -175,6 +181,7 @@ async fn a_deleted_accounts_picture_is_gone_a_day_later_and_what_it_sent_stays()
 #[tokio::test]
 async fn what_a_round_did_not_finish_the_next_one_does() {
     let app = TestApp::spawn().await;
+    app.pause("file_collection").await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let file = upload(&alice, "a.gif", gif(5, 4)).await;
     let rows = app.database().await.collection::<Document>("attachments");
@@ -199,6 +206,7 @@ async fn what_a_round_did_not_finish_the_next_one_does() {
 #[tokio::test]
 async fn a_use_that_its_row_does_not_tell_of_counts_all_the_same() {
     let app = TestApp::spawn().await;
+    app.pause("file_collection").await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let file = upload(&alice, "a.gif", gif(5, 4)).await;
     attach(&alice, &bob, &file).await.ok(201);
@@ -217,13 +225,13 @@ async fn a_use_that_its_row_does_not_tell_of_counts_all_the_same() {
 /// Sends against the collectors of two instances, each send with the file of `pick`.
 async fn race(files: usize, pick: impl Fn(usize) -> usize) -> Vec<u16> {
     let app = TestApp::spawn().await;
+    app.pause("file_collection").await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let uploads = (0..files).map(|n| upload(&alice, "a.txt", format!("file {n}")));
     let uploads: Vec<Value> = join_all(uploads).await;
     let alice = later(&app, &alice, DAY + SECOND).await;
     let bob = app.login(&bob.email, &bob.password).await;
     let collectors = [collector(&app).await, collector(&app).await];
-    // Built here and not by `second_instance`, which collects when it starts.
     let sends = join_all((0..50).map(|n| attach(&alice, &bob, &uploads[pick(n)])));
     let collect = join_all(collectors.iter().map(Attachments::collect_unused));
     let (answers, collected) = tokio::join!(sends, collect);
@@ -282,4 +290,18 @@ async fn what_is_to_be_collected_is_found_by_keys() {
         assert!(winner.contains(&format!("\"indexName\": \"{index}\"")), "{winner}");
         assert!(!winner.contains("SORT"), "{winner}");
     }
+}
+
+#[tokio::test]
+async fn a_periodic_job_collects() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    upload(&alice, "a.gif", gif(5, 4)).await;
+    app.advance(DAY + SECOND);
+    let gone = async {
+        while stored(&app).await != [0, 0, 0] {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("collected in time");
 }

@@ -154,6 +154,7 @@ async fn a_client_that_goes_away_leaves_nothing() {
 #[tokio::test]
 async fn what_a_crash_left_is_collected_after_an_hour() {
     let app = TestApp::spawn().await;
+    app.pause("file_collection").await;
     let alice = app.user("alice").await;
     upload(&alice, "a.txt", "stays").await;
     let binary = |bytes: &[u8]| Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mongodb::bson::{Document, doc};
 use natter::app::App;
 use natter::config::Settings;
 use natter::internals::domain::{Clock, random_bytes};
@@ -169,6 +170,23 @@ impl TestApp {
         let uri = self.world.settings.mongodb.uri.expose();
         let client = mongodb::Client::with_uri_str(uri).await.expect("a client");
         client.database(&self.world.settings.mongodb.database)
+    }
+
+    /// Waits for the first run of a periodic job, and keeps it from running again: the test does its
+    /// work when it says so.
+    pub async fn pause(&self, kind: &str) {
+        let jobs = self.database().await.collection::<Document>("jobs");
+        let now = mongodb::bson::DateTime::from_millis(self.clock().now().millis());
+        let rests = doc! { "kind": kind, "state": "waiting", "due_at": { "$gt": now } };
+        let never = mongodb::bson::DateTime::from_millis(253_402_300_799_999);
+        let pause = doc! { "$set": { "state": "scheduled", "due_at": never } };
+        let pausing = async {
+            while jobs.update_one(rests.clone(), pause.clone()).await.expect("u").matched_count < 1
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, pausing).await.expect("a rest in time");
     }
 
     /// A request to be changed and then sent.
