@@ -53,6 +53,10 @@ async fn bounded(app: &TestApp, story: impl Future<Output = ()>) -> usize {
         if query.to_string().contains("$changeStream") {
             continue;
         }
+        // An instance looks once after its start for keys of an earlier version: no request does.
+        if query.to_string().contains(r"[^\x00-\x7f]") {
+            continue;
+        }
         let plan = query.get_str("planSummary").expect("text");
         let read = ["docsExamined", "keysExamined"].map(|name| query.get_i32(name).unwrap_or(0));
         let bounded = !plan.contains("COLLSCAN") && read.iter().all(|read| *read <= 10);
