@@ -59,7 +59,7 @@ pub struct FieldError {
     #[schema(example = "out_of_range")]
     pub code: Cow<'static, str>,
     /// The reason for people.
-    #[schema(example = "a whole number from 1 to 100")]
+    #[schema(example = "must be a whole number from 1 to 100")]
     pub message: Cow<'static, str>,
 }
 
@@ -118,7 +118,7 @@ impl Error {
     /// There is nothing here that the caller may see.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(Kind::NotFound, "not_found", "there is nothing here")
+        Self::new(Kind::NotFound, "not_found", "resource not found")
     }
 
     /// The path is known, with other methods.
@@ -127,14 +127,14 @@ impl Error {
         Self::new(
             Kind::MethodNotAllowed,
             "method_not_allowed",
-            "this path does not take that method; see Allow",
+            "method not allowed; the Allow header lists the methods of this path",
         )
     }
 
     /// The path is for sockets only.
     #[must_use]
     pub fn upgrade_required() -> Self {
-        let detail = "this path takes only the opening handshake of a WebSocket (RFC 6455)";
+        let detail = "this path accepts only a WebSocket opening handshake (RFC 6455)";
         Self::new(Kind::UpgradeRequired, "upgrade_required", detail)
     }
 
@@ -149,7 +149,7 @@ impl Error {
         Self::new(
             Kind::TooLarge,
             "payload_too_large",
-            format!("at most {limit} bytes are taken here"),
+            format!("request body too large; the limit is {limit} bytes"),
         )
     }
 
@@ -164,14 +164,14 @@ impl Error {
         Self::new(
             Kind::UnsupportedMedia,
             "unsupported_media_type",
-            format!("send the body as {expected}"),
+            format!("unsupported media type; send the body as {expected}"),
         )
     }
 
     /// The body is compressed, or otherwise encoded.
     #[must_use]
     pub fn unsupported_encoding() -> Self {
-        let detail = "send the body as it is, without a Content-Encoding";
+        let detail = "unsupported content encoding; send the body without Content-Encoding";
         Self::new(Kind::UnsupportedEncoding, "unsupported_media_type", detail)
     }
 
@@ -181,7 +181,7 @@ impl Error {
         Self::new(
             Kind::RangeNotSatisfiable,
             "range_not_satisfiable",
-            "the file is shorter than that; see Content-Range",
+            "the range begins past the end of the file; Content-Range has its size",
         )
     }
 
@@ -196,7 +196,7 @@ impl Error {
         let mut error = Self::new(
             Kind::Invalid,
             "validation_failed",
-            "some fields are not as they must be; see errors",
+            "some fields are invalid; errors lists every one",
         );
         error.0.fields = fields;
         error
@@ -214,7 +214,11 @@ impl Error {
     /// Too many requests: `rate_limited` or `account_locked`; to be repeated after `retry_after`.
     #[must_use]
     pub fn limited(code: &'static str, retry_after: Duration) -> Self {
-        let mut error = Self::new(Kind::Limited, code, "too many attempts; see Retry-After");
+        let mut error = Self::new(
+            Kind::Limited,
+            code,
+            "too many attempts; retry after the seconds in Retry-After",
+        );
         error.0.retry_after = Some(retry_after);
         error
     }
@@ -225,7 +229,7 @@ impl Error {
         let mut error = Self::new(
             Kind::Unavailable,
             "unavailable",
-            "the service cannot take this request now; repeat it later",
+            "service temporarily unavailable; retry after the seconds in Retry-After",
         );
         error.0.retry_after = Some(Duration::from_secs(1));
         error
@@ -234,7 +238,11 @@ impl Error {
     /// The client did not send its whole request in time.
     #[must_use]
     pub fn timed_out() -> Self {
-        Self::new(Kind::TimedOut, "request_timeout", "the request did not arrive in time")
+        Self::new(
+            Kind::TimedOut,
+            "request_timeout",
+            "request timed out; the client did not send all of it in time",
+        )
     }
 
     /// A defect: something that cannot happen did.
@@ -242,7 +250,7 @@ impl Error {
         let mut error = Self::new(
             Kind::Internal,
             "internal",
-            "something went wrong on our side; the request id helps to find it",
+            "internal server error; the request id finds its cause in the log",
         );
         error.0.source = Some(Arc::from(source.into()));
         error

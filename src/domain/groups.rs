@@ -85,35 +85,42 @@ pub struct GroupPosition {
 /// A plain member may not do what only the owner and admins may.
 #[must_use]
 pub fn only_managers() -> Error {
-    Error::forbidden("forbidden", "only the owner and admins may do this")
+    Error::forbidden(
+        "forbidden",
+        "permission denied: only the owner and admins of the group may do this",
+    )
 }
 
 /// A member may not do what only the owner may.
 #[must_use]
 pub fn only_the_owner() -> Error {
-    Error::forbidden("forbidden", "only the owner may do this")
+    Error::forbidden("forbidden", "permission denied: only the owner of the group may do this")
 }
 
 /// An owner cannot just give up being one.
 #[must_use]
 pub fn groups_need_an_owner() -> Error {
-    Error::field("role", "owner_needed", "a group needs an owner: make someone else the owner")
+    Error::field(
+        "role",
+        "owner_needed",
+        "a group must have an owner; make another member the owner instead",
+    )
 }
 
 /// The picture that a group is to have cannot be one.
 #[must_use]
 pub fn not_a_picture() -> Error {
-    Error::field("group_picture", "unknown", "not an image that you have uploaded")
+    Error::field("group_picture", "unknown", "must be an image that you uploaded")
 }
 
 /// The group has as many members as it may have.
 #[must_use]
 pub fn group_full() -> Error {
-    Error::conflict("group_full", "the group has as many members as a group may have")
+    Error::conflict("group_full", "group is full: it has the maximum number of members")
 }
 
 /// Someone is in as many groups as one may be in.
 #[must_use]
 pub fn too_many_groups() -> Error {
-    Error::conflict("group_full", "someone named is in as many groups as one may be")
+    Error::conflict("group_full", "a named user is in the maximum number of groups")
 }

@@ -15,7 +15,7 @@ use super::clock::random_bytes;
 
 /// The text is not an id of the expected form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an id of the expected form")]
+#[error("invalid id")]
 pub struct InvalidId;
 
 /// The text of RFC 9562 §4: 36 characters, hyphenated, in either case.

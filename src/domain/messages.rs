@@ -164,7 +164,7 @@ pub struct Changed {
 /// A message that is deleted takes nothing new.
 #[must_use]
 pub fn message_deleted() -> Error {
-    Error::conflict("message_deleted", "the message was deleted")
+    Error::conflict("message_deleted", "message was deleted")
 }
 
 /// What members did to a message with one emoji.

@@ -131,7 +131,7 @@ pub fn parse_cursor(text: String) -> Result<String> {
 }
 
 fn invalid_cursor() -> Error {
-    Error::malformed("invalid_cursor", "the cursor is not one of this list")
+    Error::malformed("invalid_cursor", "invalid cursor; it belongs to another list or was changed")
 }
 
 #[cfg(test)]

@@ -102,7 +102,10 @@ pub struct BlockPosition {
 /// which.
 #[must_use]
 pub fn recipient_unavailable() -> Error {
-    Error::forbidden("recipient_unavailable", "this user cannot be reached")
+    Error::forbidden(
+        "recipient_unavailable",
+        "user unavailable: they do not accept this from you, or their account was deleted",
+    )
 }
 
 /// One is not one's own friend, and cannot be blocked by oneself.
@@ -111,7 +114,10 @@ pub fn recipient_unavailable() -> Error {
 /// `cannot_friend_self` if both are the same.
 pub fn not_oneself(user: UserId, other: UserId) -> Result<(), Error> {
     if user == other {
-        return Err(Error::invalid("cannot_friend_self", "that is yourself"));
+        return Err(Error::invalid(
+            "cannot_friend_self",
+            "the user must be somebody else, not the caller",
+        ));
     }
     Ok(())
 }

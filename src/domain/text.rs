@@ -43,19 +43,20 @@ impl Username {
     pub fn parse(text: &str) -> Result<Self, Violation> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if text.chars().count() < 3 {
-            return violation("too_short", "at least 3 characters");
+            return violation("too_short", "must have at least 3 characters");
         }
         if text.chars().count() > 32 {
-            return violation("too_long", "at most 32 characters");
+            return violation("too_long", "must have at most 32 characters");
         }
         if !text.chars().all(allowed) || !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             return violation(
                 "invalid_format",
-                "letters, digits, '.', '_' and '-' only, a letter or digit first",
+                "must contain only letters, digits, '.', '_' and '-', and begin with a letter or \
+                 digit",
             );
         }
         if is_reserved(text) {
-            return violation("reserved", "this name is reserved");
+            return violation("reserved", "name is reserved");
         }
         Ok(Self(text.to_owned()))
     }
@@ -88,14 +89,17 @@ impl Email {
     pub fn parse(text: &str) -> Result<Self, Violation> {
         const INVALID: Violation = Violation {
             code: "invalid_format",
-            message: "a valid e-mail address, such as ada@example.com",
+            message: "must be a valid e-mail address, such as ada@example.com",
         };
         if text.len() > 254 {
-            return violation("too_long", "at most 254 bytes");
+            return violation("too_long", "must have at most 254 bytes");
         }
         let mailbox = mailbox(text).ok_or(INVALID)?;
         if mailbox.len() > 254 {
-            return violation("too_long", "at most 254 bytes, its domain as A-labels");
+            return violation(
+                "too_long",
+                "must have at most 254 bytes, with its domain as A-labels",
+            );
         }
         if !mailbox.validate_email() || !is_mailable(&mailbox) {
             return Err(INVALID);
@@ -185,13 +189,13 @@ impl Password {
     /// The first rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, Violation> {
         if text.chars().count() < 8 {
-            return violation("too_short", "at least 8 characters");
+            return violation("too_short", "must have at least 8 characters");
         }
         if text.len() > 72 {
-            return violation("too_long", "at most 72 bytes");
+            return violation("too_long", "must have at most 72 bytes");
         }
         if text.contains('\0') {
-            return violation("invalid_format", "no NUL characters");
+            return violation("invalid_format", "must not contain NUL characters");
         }
         Ok(Self(text.to_owned()))
     }
@@ -222,16 +226,16 @@ impl GroupName {
     /// The first rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, Violation> {
         if text.is_empty() {
-            return violation("too_short", "at least 1 character");
+            return violation("too_short", "must have at least 1 character");
         }
         if text.chars().count() > 100 {
-            return violation("too_long", "at most 100 characters");
+            return violation("too_long", "must have at most 100 characters");
         }
         if text.chars().any(char::is_control) {
-            return violation("invalid_format", "no control characters");
+            return violation("invalid_format", "must not contain control characters");
         }
         if text.chars().all(is_blank) {
-            return violation("blank", "at least one visible character");
+            return violation("blank", "must contain at least one visible character");
         }
         Ok(Self(text.to_owned()))
     }
@@ -260,16 +264,16 @@ impl MessageText {
     /// The first rule that the text breaks.
     pub fn parse(text: &str, has_attachments: bool) -> Result<Self, Violation> {
         if text.is_empty() && !has_attachments {
-            return violation("too_short", "at least 1 character");
+            return violation("too_short", "must have at least 1 character");
         }
         if text.chars().count() > Self::MAX_CHARS {
-            return violation("too_long", "at most 8000 characters");
+            return violation("too_long", "must have at most 8000 characters");
         }
         if text.contains('\0') {
-            return violation("invalid_format", "no NUL characters");
+            return violation("invalid_format", "must not contain NUL characters");
         }
         if !text.is_empty() && text.chars().all(is_blank) {
-            return violation("blank", "at least one visible character");
+            return violation("blank", "must contain at least one visible character");
         }
         Ok(Self(text.to_owned()))
     }

@@ -58,25 +58,29 @@ impl PublicUser {
 /// The picture that an account is to have cannot be one.
 #[must_use]
 pub fn not_a_picture() -> Error {
-    Error::field("profile_picture", "unknown", "an image of yours: PNG, JPEG, GIF or WebP")
+    Error::field(
+        "profile_picture",
+        "unknown",
+        "must be an image that you uploaded: PNG, JPEG, GIF or WebP",
+    )
 }
 
 /// A session that asks for something has ended, or its account is gone.
 #[must_use]
 pub fn account_gone() -> Error {
-    Error::unauthenticated("session_revoked", "the account is gone")
+    Error::unauthenticated("session_revoked", "account was deleted")
 }
 
 /// The conflict of an address.
 #[must_use]
 pub fn email_taken() -> Error {
-    Error::conflict("email_taken", "another account has this e-mail address")
+    Error::conflict("email_taken", "e-mail address is already in use")
 }
 
 /// The conflict of a name.
 #[must_use]
 pub fn username_taken() -> Error {
-    Error::conflict("username_taken", "another account has this name")
+    Error::conflict("username_taken", "name is already in use")
 }
 
 /// For how long cleaning up after an account is left to the request that deletes an account.

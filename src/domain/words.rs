@@ -44,11 +44,11 @@ impl Words {
         let broken = |code, message| Err(Violation { code, message });
         let length = query.chars().count();
         if length > QUERY.1 {
-            return broken("too_long", "at most 200 characters");
+            return broken("too_long", "must have at most 200 characters");
         }
         let (runs, rest) = scripts::split(&normalised(query));
         if length < QUERY.0 && runs.is_empty() {
-            return broken("too_short", "at least 2 characters");
+            return broken("too_short", "must have at least 2 characters");
         }
         Ok(Self { whole: units(&rest).map(cut).collect(), runs })
     }

@@ -119,7 +119,7 @@ where
 
 /// The client went away or broke the framing in the middle of its body.
 pub fn unreadable(error: warp::Error) -> Error {
-    Error::malformed("malformed_json", "the body ended before it was complete").with_source(error)
+    Error::malformed("malformed_json", "incomplete body: it ended early").with_source(error)
 }
 
 #[cfg(test)]

@@ -194,10 +194,18 @@ async fn charge(
 /// The token of `Authorization: Bearer` (RFC 6750 §2.1).
 fn bearer(headers: &HeaderMap) -> Result<&str> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
-    let missing = || Error::unauthenticated("missing_token", "send Authorization: Bearer <token>");
+    let missing = || {
+        Error::unauthenticated(
+            "missing_token",
+            "access token required; send Authorization: Bearer <token>",
+        )
+    };
     let value = given.next().ok_or_else(missing)?;
     if given.next().is_some() {
-        return Err(Error::unauthenticated("invalid_token", "more than one Authorization header"));
+        return Err(Error::unauthenticated(
+            "invalid_token",
+            "send exactly one Authorization header",
+        ));
     }
     let value = value.to_str().map_err(|_| missing())?;
     match value.split_once(' ') {

@@ -45,7 +45,11 @@ pub fn common_password(
     if !is_refused || !password.is_some_and(is_common) {
         return Vec::new();
     }
-    vec![FieldError::new(field, "too_common", "not one of the 10 000 most common passwords")]
+    vec![FieldError::new(
+        field,
+        "too_common",
+        "must not be one of the 10 000 most common passwords",
+    )]
 }
 
 /// `#[validate(custom(function = "input::group_name"))]`
@@ -129,7 +133,7 @@ pub fn given<T>(
     field: Option<&str>,
     parse: impl FnOnce(&str) -> Result<T, Violation>,
 ) -> Result<T> {
-    let text = field.ok_or_else(|| Error::field(name, "required", "this field is required"))?;
+    let text = field.ok_or_else(|| Error::field(name, "required", "field is required"))?;
     parse(text).map_err(|broken| Error::field(name, broken.code, broken.message))
 }
 
@@ -138,5 +142,5 @@ pub fn given<T>(
 /// # Errors
 /// `validation_failed`; never for a field that was validated.
 pub fn required<T>(name: &'static str, field: Option<T>) -> Result<T> {
-    field.ok_or_else(|| Error::field(name, "required", "this field is required"))
+    field.ok_or_else(|| Error::field(name, "required", "field is required"))
 }

@@ -30,12 +30,12 @@ pub fn read_with<T: DeserializeOwned + Validate>(
     check: impl FnOnce(&T) -> Vec<FieldError>,
 ) -> Result<T> {
     let malformed = |why: &dyn fmt::Display| {
-        Error::malformed("malformed_json", format!("the body is not JSON as it must be: {why}"))
+        Error::malformed("malformed_json", format!("malformed JSON: {why}"))
     };
-    std::str::from_utf8(bytes).map_err(|_| malformed(&"it is not valid UTF-8"))?;
+    std::str::from_utf8(bytes).map_err(|_| malformed(&"not valid UTF-8"))?;
     match parse(bytes).map_err(|error| malformed(&error))? {
         Value::Object(object) => from_object(object, Vec::new(), |input: &mut T| check(input)),
-        _ => Err(Error::field("", "invalid_type", "the body must be a JSON object")),
+        _ => Err(Error::field("", "invalid_type", "body must be a JSON object")),
     }
 }
 
@@ -125,9 +125,9 @@ fn wrong_value(field: String, said: &str) -> FieldError {
         let expected = said.rsplit("expected ").next().unwrap_or("something else");
         FieldError::new(field, "invalid_type", format!("must be {expected}"))
     } else if said.starts_with("unknown variant") {
-        FieldError::new(field, "unknown", "not one of the words that are taken here")
+        FieldError::new(field, "unknown", "must be one of the documented values")
     } else {
-        FieldError::new(field, "invalid_format", "not of the expected form")
+        FieldError::new(field, "invalid_format", "has an invalid format")
     }
 }
 
@@ -158,9 +158,9 @@ fn broken_rules(
 
 fn default_message(code: &str) -> Cow<'static, str> {
     match code {
-        "required" => "this field is required".into(),
-        "length" => "not of the allowed length".into(),
-        _ => "not as it must be".into(),
+        "required" => "field is required".into(),
+        "length" => "has an invalid length".into(),
+        _ => "is invalid".into(),
     }
 }
 
@@ -233,7 +233,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(name) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(inner)?;
             if object.insert(name, value).is_some() {
-                return Err(de::Error::custom("a name is given twice"));
+                return Err(de::Error::custom("duplicate field name"));
             }
         }
         Ok(Value::Object(object))

@@ -138,8 +138,12 @@ impl Part {
     fn new(field: multer::Field<'static>) -> Result<Self> {
         let disposition = field.headers().get(CONTENT_DISPOSITION);
         let disposition = std::str::from_utf8(disposition.map_or(b"", HeaderValue::as_bytes));
-        let disposition = disposition
-            .map_err(|_| Error::malformed("malformed_multipart", "a name is not valid UTF-8"))?;
+        let disposition = disposition.map_err(|_| {
+            Error::malformed(
+                "malformed_multipart",
+                "malformed multipart/form-data body: field name is not valid UTF-8",
+            )
+        })?;
         let disposition = Parameterised::parse(disposition);
         let text = |name| disposition.get(name).map(str::to_owned);
         // RFC 7578 does not want the extended form, and well-known clients send it.
@@ -173,7 +177,12 @@ impl Part {
             text.extend_from_slice(&bytes);
         }
         let text = String::from_utf8(text.into());
-        text.map_err(|_| Error::malformed("malformed_multipart", "a field is not valid UTF-8"))
+        text.map_err(|_| {
+            Error::malformed(
+                "malformed_multipart",
+                "malformed multipart/form-data body: field is not valid UTF-8",
+            )
+        })
     }
 
     /// The next bytes of the part; `None` at its end.
@@ -218,7 +227,7 @@ impl Source {
             return Poll::Pending;
         }
         if self.headers.is_some_and(|read| read >= MAX_HEADERS) {
-            let detail = "no part begins where one should";
+            let detail = "malformed multipart/form-data body: part boundary expected";
             return Poll::Ready(Some(Err(Error::malformed("malformed_multipart", detail))));
         }
         let piece = self.body.as_mut().poll_next(context);
@@ -229,7 +238,7 @@ impl Source {
             None => None,
             Some(Err(error)) => Some(Err(Error::malformed(
                 "malformed_multipart",
-                "the body ended before it was complete",
+                "incomplete body: it ended early",
             )
             .with_source(error))),
             Some(Ok(piece)) => {
@@ -264,8 +273,7 @@ fn unreadable(error: multer::Error) -> Error {
     {
         return ours.clone();
     }
-    Error::malformed("malformed_multipart", "the body is not a form as it must be")
-        .with_source(error)
+    Error::malformed("malformed_multipart", "malformed multipart/form-data body").with_source(error)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(crate) struct Problem<'a> {
     #[schema(example = 404, minimum = 400, maximum = 599)]
     status: u16,
     /// A sentence for people.
-    #[schema(example = "there is nothing here")]
+    #[schema(example = "resource not found")]
     detail: &'a str,
     /// Stable, for programs.
     #[schema(example = "not_found")]
@@ -110,7 +110,7 @@ pub fn render(error: &Error, request_id: &str) -> Vec<u8> {
 /// How a problem with this code looks, for the document that describes the service.
 pub(crate) fn render_example(status: u16, code: &'static str, detail: &str) -> Value {
     let status = StatusCode::from_u16(status).unwrap_or_default();
-    let errors = [FieldError::new("limit", "out_of_range", "a whole number from 1 to 100")];
+    let errors = [FieldError::new("limit", "out_of_range", "must be a whole number from 1 to 100")];
     let problem = Problem {
         r#type: "about:blank",
         title: status.canonical_reason().unwrap_or("Error"),
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_problem_says_what_the_client_can_act_on() {
-        let error = Error::field("email", "invalid_format", "a valid e-mail address")
+        let error = Error::field("email", "invalid_format", "must be a valid e-mail address")
             .with_source(std::io::Error::other("the inside"));
         let body = String::from_utf8(render(&error, "req-1")).expect("UTF-8");
         insta::assert_snapshot!(body);

@@ -43,11 +43,14 @@ impl Query {
         let mut query = Self::default();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             if !is_decodable(pair) {
-                return Err(Error::malformed("invalid_query", "the query is not valid UTF-8"));
+                return Err(Error::malformed("invalid_query", "malformed query: not valid UTF-8"));
             }
             for (name, value) in form_urlencoded::parse(pair.as_bytes()) {
                 if query.values.insert(name.into_owned(), value.into_owned()).is_some() {
-                    return Err(Error::malformed("invalid_query", "a parameter is given twice"));
+                    return Err(Error::malformed(
+                        "invalid_query",
+                        "parameter given more than once",
+                    ));
                 }
             }
         }
@@ -75,7 +78,7 @@ impl Query {
         match self.text("limit") {
             None => Limit::default(),
             Some(text) => plain_number(&text).and_then(Limit::new).unwrap_or_else(|| {
-                self.refuse("limit", "out_of_range", "a whole number from 1 to 100");
+                self.refuse("limit", "out_of_range", "must be a whole number from 1 to 100");
                 Limit::default()
             }),
         }
@@ -91,7 +94,7 @@ impl Query {
         let text = self.text(name)?;
         let word = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if word.is_none() {
-            self.refuse(name, "unknown", "not one of the words that are taken here");
+            self.refuse(name, "unknown", "must be one of the documented values");
         }
         word
     }
@@ -106,7 +109,7 @@ impl Query {
             return Err(error);
         }
         for name in self.values.into_keys() {
-            self.errors.push(FieldError::new(name, "unknown", "there is no such parameter here"));
+            self.errors.push(FieldError::new(name, "unknown", "unknown parameter"));
         }
         if self.errors.is_empty() {
             return Ok(input);

@@ -238,7 +238,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// An account stores as many bytes as it may.
 #[must_use]
 pub fn quota_exceeded() -> Error {
-    Error::over_quota("all files of this account together are as large as they may be")
+    Error::over_quota("storage quota exceeded; delete files to free space")
 }
 
 fn length(bytes: u64) -> Result<i64> {

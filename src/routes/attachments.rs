@@ -123,9 +123,9 @@ async fn receive(form: &mut Form, attachments: &Attachments, uploader: UserId) -
         }
     }
     if more {
-        return Err(Error::field("file", "too_many", "one file at a time"));
+        return Err(Error::field("file", "too_many", "must be one file only"));
     }
-    first.ok_or_else(|| Error::field("file", "required", "this field is required"))
+    first.ok_or_else(|| Error::field("file", "required", "field is required"))
 }
 
 async fn read(

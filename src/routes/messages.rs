@@ -143,27 +143,27 @@ impl Validate for SendMessage {
             (None, None) => broken(
                 "recipient_user_id",
                 "required",
-                "one of recipient_user_id and group_id is required",
+                "either recipient_user_id or group_id is required",
             ),
             (Some(_), Some(_)) => {
-                broken("group_id", "conflict", "only one of recipient_user_id and group_id");
+                broken("group_id", "conflict", "must not be combined with recipient_user_id");
             }
             _ => {}
         }
         let attachments = self.attachments.as_ref().map_or(0, Vec::len);
         if attachments > 10 {
-            broken("attachments", "too_long", "at most 10 attachments");
+            broken("attachments", "too_long", "must have at most 10 attachments");
         }
         let files = attachments + self.files;
         let text = self.message.as_deref();
         if text.is_none() && files == 0 {
-            broken("message", "required", "this field is required");
+            broken("message", "required", "field is required");
         } else if let Err(rule) = MessageText::parse(text.unwrap_or_default(), files > 0) {
             broken("message", rule.code, rule.message);
         }
         let name = self.client_message_id.as_ref().map_or(1, |name| name.chars().count());
         if !(1..=64).contains(&name) {
-            broken("client_message_id", "invalid_length", "1 to 64 characters");
+            broken("client_message_id", "invalid_length", "must have 1 to 64 characters");
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
@@ -229,7 +229,7 @@ impl QueryInput for HistoryQuery {
         for name in ["before", "after", "around"] {
             let Some(message) = query.parsed(name, read) else { continue };
             if mark.is_some() {
-                query.refuse(name, "conflict", "at most one of before, after and around");
+                query.refuse(name, "conflict", "only one of before, after and around may be given");
             }
             mark = Some(match name {
                 "before" => Mark::Before(message),
@@ -256,7 +256,7 @@ impl QueryInput for ConversationQuery {
 }
 
 fn not_a_mark() -> Error {
-    Error::malformed("invalid_cursor", "the mark is not a message id")
+    Error::malformed("invalid_cursor", "before, after or around is not a message id")
 }
 
 async fn with_user(

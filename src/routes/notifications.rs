@@ -108,10 +108,12 @@ impl Validate for MarkRead {
             errors.add(field, ValidationError::new(code).with_message(message.into()));
         };
         match (&self.ids, self.all) {
-            (None, None | Some(false)) => broken("ids", "required", "either ids or all: true"),
-            (Some(_), Some(true)) => broken("all", "conflict", "either ids or all, not both"),
+            (None, None | Some(false)) => {
+                broken("ids", "required", "either ids or all: true is required")
+            }
+            (Some(_), Some(true)) => broken("all", "conflict", "must not be combined with ids"),
             (Some(ids), _) if ids.len() > MOST_IDS => {
-                broken("ids", "too_long", "at most 1000 ids");
+                broken("ids", "too_long", "must have at most 1000 ids");
             }
             _ => {}
         }

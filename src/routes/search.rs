@@ -78,14 +78,14 @@ impl QueryInput for Wanted {
                 None
             }
             None => {
-                query.refuse("q", "required", "this parameter is required");
+                query.refuse("q", "required", "parameter is required");
                 None
             }
         };
         let only = query.text("conversation_id").and_then(|id| {
             let parsed = id.parse().ok();
             if parsed.is_none() {
-                query.refuse("conversation_id", "invalid_format", "must be a conversation's id");
+                query.refuse("conversation_id", "invalid_format", "must be a conversation id");
             }
             parsed
         });

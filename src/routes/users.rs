@@ -62,9 +62,9 @@ impl QueryInput for Search {
     fn read(query: &mut Query) -> Self {
         let prefix = query.text("q");
         match &prefix {
-            None => query.refuse("q", "required", "this parameter is required"),
+            None => query.refuse("q", "required", "parameter is required"),
             Some(prefix) if prefix.chars().count() < SHORTEST_PREFIX => {
-                query.refuse("q", "too_short", "at least 2 characters");
+                query.refuse("q", "too_short", "must have at least 2 characters");
             }
             Some(_) => {}
         }

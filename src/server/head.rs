@@ -15,7 +15,7 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// A request that names no host, two, or a malformed one is 400 (RFC 9112 §3.2, RFC 9113 §8.3.1).
 pub(super) fn refusal<B>(request: &Request<B>) -> Option<Error> {
     if !names_one_host(request) {
-        let detail = "a request names its host once, as a host and perhaps a port";
+        let detail = "invalid Host; send exactly one host, with an optional port";
         return Some(Error::malformed("malformed_request", detail));
     }
     let is_for_a_proxy = request.method() == Method::CONNECT;

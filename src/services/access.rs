@@ -128,10 +128,16 @@ impl Access {
     pub async fn check(&self, token: &str) -> Result<Pass> {
         let pass = self.verify(token)?;
         if self.clock.now() >= pass.expires_at {
-            return Err(Error::unauthenticated("token_expired", "the access token has expired"));
+            return Err(Error::unauthenticated(
+                "token_expired",
+                "access token has expired; refresh it",
+            ));
         }
         if !self.live.is_alive(pass).await? {
-            return Err(Error::unauthenticated("session_revoked", "the session has ended"));
+            return Err(Error::unauthenticated(
+                "session_revoked",
+                "session has ended; sign in again",
+            ));
         }
         Ok(pass)
     }
@@ -178,8 +184,7 @@ impl Access {
         jsonwebtoken::decode::<Claims>(token, &self.verifying, &rules)
             .map(|token| token.claims)
             .map_err(|error| {
-                Error::unauthenticated("invalid_token", "not an access token of this service")
-                    .with_source(error)
+                Error::unauthenticated("invalid_token", "invalid access token").with_source(error)
             })
     }
 

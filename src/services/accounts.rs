@@ -155,7 +155,7 @@ impl Accounts {
         let known = self.guesses.check(email, password, lane, look_up).await?;
         let known = known.ok_or_else(invalid_credentials)?;
         if !known.user.verified {
-            let detail = "use the link that was mailed to you first";
+            let detail = "e-mail address is not verified; open the mailed link first";
             return Err(Error::forbidden("account_not_verified", detail));
         }
         self.sessions.start(known, device).await?.ok_or_else(invalid_credentials)
@@ -163,13 +163,13 @@ impl Accounts {
 }
 
 fn invalid_credentials() -> Error {
-    let detail = "the e-mail address or the password is wrong";
+    let detail = "wrong e-mail address or password";
     Error::unauthenticated("invalid_credentials", detail)
 }
 
 /// The token of a link that leads nowhere (any more).
 pub(super) fn bad_link() -> Error {
-    let detail = "this link was used before, or is too old, or never was one";
+    let detail = "link is invalid, expired or already used";
     Error::invalid("invalid_or_expired_token", detail)
 }
 

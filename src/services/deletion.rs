@@ -65,7 +65,7 @@ impl Deletion {
         }
         if let Err(error) = self.clean(user).await {
             // The account is gone whatever is left of it.
-            tracing::warn!(event = "deletion_unfinished", %user, %error);
+            tracing::warn!(event = "deletion_unfinished", %user, %error, "cleanup goes on later");
         }
         Ok(())
     }
@@ -76,7 +76,11 @@ impl Deletion {
             match self.repositories.accounts.renew_email_keys().await {
                 Ok(accounts) => {
                     if accounts > 0 {
-                        tracing::warn!(event = "mailboxes_shared", accounts);
+                        tracing::warn!(
+                            event = "mailboxes_shared",
+                            accounts,
+                            "accounts share a mailbox"
+                        );
                     }
                     return stop.cancelled().await;
                 }

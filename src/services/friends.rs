@@ -229,13 +229,13 @@ async fn over(tx: &mut Tx, row: Option<Row>, user: UserId, at: Timestamp) -> Res
 }
 
 fn too_many_requests() -> Error {
-    Error::conflict("limit_reached", "as many of your requests wait for an answer as may")
+    Error::conflict("limit_reached", "you have the maximum number of pending friend requests")
 }
 
 fn already_friends() -> Error {
-    Error::conflict("already_friends", "you are friends already")
+    Error::conflict("already_friends", "you are already friends")
 }
 
 fn already_sent() -> Error {
-    Error::conflict("request_already_sent", "your request is waiting for an answer")
+    Error::conflict("request_already_sent", "your friend request is still pending")
 }

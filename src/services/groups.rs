@@ -162,11 +162,7 @@ impl Groups {
         let unknown = members.iter().enumerate().filter(|(_, user)| !known.contains(user));
         let unknown: Vec<FieldError> = unknown
             .map(|(index, _)| {
-                FieldError::new(
-                    format!("members[{index}]"),
-                    "unknown",
-                    "not a user who can be added",
-                )
+                FieldError::new(format!("members[{index}]"), "unknown", "user cannot be added")
             })
             .collect();
         Ok((!unknown.is_empty()).then(|| Error::fields(unknown)))

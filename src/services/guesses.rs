@@ -136,7 +136,12 @@ impl Guesses {
             return Ok(());
         }
         let pause = wrong.locked_until.map_or(Duration::ZERO, |until| until.since(now));
-        tracing::warn!(event = "locked_out", wrong = wrong.count, seconds = pause.as_secs());
+        tracing::warn!(
+            event = "account_locked",
+            wrong = wrong.count,
+            seconds = pause.as_secs(),
+            "too many wrong passwords in a row"
+        );
         if wrong.count == FREE { Ok(()) } else { Err(locked(pause)) }
     }
 }

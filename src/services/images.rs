@@ -108,7 +108,7 @@ impl Images {
         .await?;
         let Some((header, plain)) = read else { return Ok(None) };
         if header.pixels() > MAX_PIXELS {
-            let detail = format!("an image may have {MAX_PIXELS} pixels at most");
+            let detail = format!("image too large; it may have at most {MAX_PIXELS} pixels");
             return Err(Error::invalid("image_too_large", detail));
         }
         drop(memory);

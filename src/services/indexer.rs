@@ -84,7 +84,7 @@ impl Indexer {
                 }
                 Err(error) => {
                     if !fails {
-                        tracing::warn!(event = "indexing_delayed", %error);
+                        tracing::warn!(event = "indexing_delayed", %error, "cannot index messages");
                     }
                     fails = true;
                     LOOK

@@ -136,7 +136,10 @@ impl Messages {
                 if self.repositories.store.relations().are_friends(sender, peer).await? {
                     return Ok(());
                 }
-                Err(Error::forbidden("forbidden", "only friends may write to each other here"))
+                Err(Error::forbidden(
+                    "forbidden",
+                    "permission denied: only friends may message each other",
+                ))
             }
             Target::Group(group) => {
                 let member = self.repositories.store.members().find(group.into(), sender).await?;

@@ -117,5 +117,5 @@ pub(super) async fn confirm(
 }
 
 fn wrong_password() -> Error {
-    Error::forbidden("forbidden", "the password is wrong")
+    Error::forbidden("forbidden", "wrong password")
 }

@@ -110,7 +110,7 @@ impl Profile {
         }
         let changes = asked.is_some_and(|asked| asked.email.as_str() != current.email);
         if changes && self.email_change_needs_password {
-            let message = "changing the e-mail address needs the password";
+            let message = "field is required to change the e-mail address";
             return Err(Error::field("current_password", "required", message));
         }
         Ok(())

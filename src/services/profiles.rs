@@ -49,7 +49,7 @@ impl Profiles {
         cursor: Option<&str>,
     ) -> Result<Page<PublicUser>> {
         if prefix.chars().count() < SHORTEST_PREFIX {
-            return Err(Error::field("q", "too_short", "at least 2 characters"));
+            return Err(Error::field("q", "too_short", "must have at least 2 characters"));
         }
         let prefix = prefix.to_ascii_lowercase();
         let list = format!("users/{prefix}");

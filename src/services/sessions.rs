@@ -75,7 +75,10 @@ impl Sessions {
     /// `invalid_refresh_token`, `refresh_token_reused`; or the store is away.
     pub async fn refresh(&self, token: &str, device: &Device) -> Result<SignedIn> {
         let invalid = || {
-            Error::unauthenticated("invalid_refresh_token", "not a refresh token that can be used")
+            Error::unauthenticated(
+                "invalid_refresh_token",
+                "refresh token is invalid or expired; sign in again",
+            )
         };
         let now = self.clock.now();
         let (id, generation) = self.refresh.open(token).ok_or_else(invalid)?;
@@ -101,8 +104,11 @@ impl Sessions {
             return Err(Error::unavailable());
         }
         self.remove(found.session.user, id).await?;
-        tracing::warn!(event = "refresh_token_reused", session = %id, user = %found.session.user);
-        let detail = "this refresh token was used before: the session has ended";
+        tracing::warn!(
+            event = "refresh_token_reused", session = %id, user = %found.session.user,
+            "session ended"
+        );
+        let detail = "refresh token was already used, so its session has ended; sign in again";
         Err(Error::unauthenticated("refresh_token_reused", detail))
     }
 

@@ -97,7 +97,7 @@ impl Upload {
 
     async fn end(mut self, within_quota: bool) -> Result<Attachment> {
         if self.size == 0 {
-            return Err(Error::field("file", "too_short", "the file is empty"));
+            return Err(Error::field("file", "too_short", "file is empty"));
         }
         // Kept until the task has ended: so it learns when nobody waits any more.
         let (waiting, _waits) = oneshot::channel();

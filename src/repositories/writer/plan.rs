@@ -163,7 +163,7 @@ pub(super) fn same(row: &KeyRow, draft: &Draft) -> Result<MessageId> {
     if fingerprint.as_ref() != Some(&row.fingerprint.bytes) {
         return Err(Error::invalid(
             "idempotency_key_reused",
-            "this client_message_id was used for another message",
+            "client_message_id was already used for a different message",
         ));
     }
     let key: [u8; 24] = row.message.bytes.as_slice().try_into().map_err(Error::internal)?;

@@ -75,7 +75,7 @@ impl Reading<'_> {
                     let name = name.to_owned();
                     let text = self.text_of(part).await?;
                     if self.fields.insert(name, text.into()).is_some() {
-                        let detail = "a field is given twice";
+                        let detail = "field given more than once";
                         return Err(Error::malformed("malformed_multipart", detail));
                     }
                 }
@@ -102,7 +102,7 @@ impl Reading<'_> {
         } else if let Ok(more) = serde_json::from_str::<Vec<Value>>(&text) {
             ids.extend(more);
         } else {
-            self.refuse("attachments", "invalid_format", "an id, or a JSON array of ids");
+            self.refuse("attachments", "invalid_format", "must be an id or a JSON array of ids");
         }
     }
 
@@ -113,7 +113,7 @@ impl Reading<'_> {
             let filename = part.filename().unwrap_or_default();
             upload = Some(self.attachments.begin(self.uploader, filename));
         } else {
-            self.refuse("file", "too_many", "at most 10 files");
+            self.refuse("file", "too_many", "must have at most 10 files");
         }
         while let Some(bytes) = part.chunk().await? {
             self.size += bytes.len() as u64;
@@ -126,7 +126,7 @@ impl Reading<'_> {
         }
         let Some(mut upload) = upload else { return Ok(()) };
         if upload.size() == 0 {
-            self.refuse("file", "too_short", "a file is empty");
+            self.refuse("file", "too_short", "file is empty");
             return Ok(());
         }
         upload.close().await?;

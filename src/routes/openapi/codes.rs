@@ -33,7 +33,7 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
     ("unsupported_media_type", 415, "The body is of another type than this route reads."),
     ("range_not_satisfiable", 416, "The range begins past the end of the file."),
     ("upgrade_required", 426, "The path takes only the opening handshake of a WebSocket."),
-    ("validation_failed", 422, "Some fields are not as they must be: `errors` lists every one."),
+    ("validation_failed", 422, "Some fields are invalid: `errors` lists every one."),
     ("cannot_friend_self", 422, "One cannot be one's own friend."),
     ("idempotency_key_reused", 422, "The `client_message_id` stands for another message here."),
     ("image_too_large", 422, "The image has more than 40 megapixels."),

@@ -69,7 +69,7 @@ impl Attachments {
                 if is_retired { self.remove(*id).await } else { Ok(()) }
             };
             if let Err(error) = outcome.await {
-                tracing::debug!(event = "upload_discard", %id, %error);
+                tracing::debug!(event = "upload_discard_failed", %id, %error, "collected later");
             }
         }
     }

@@ -92,5 +92,5 @@ fn founders(new: &NewGroup, everyone: &[UserId]) -> Vec<(Membership, u32)> {
 }
 
 fn unknown_member() -> Error {
-    Error::field("members", "unknown", "not all of these are users who can be added")
+    Error::field("members", "unknown", "some of the users cannot be added")
 }

@@ -107,5 +107,5 @@ async fn newcomer(tx: &mut Tx, group: GroupId, user: UserId, at: Timestamp) -> R
 }
 
 fn already_member() -> Error {
-    Error::conflict("already_member", "they are in the group already")
+    Error::conflict("already_member", "user is already a member of the group")
 }

@@ -60,7 +60,10 @@ impl Messages {
     ) -> Result<Message> {
         let (summary, stored) = self.find(by, conversation, message).await?;
         if stored.sender != by {
-            return Err(Error::forbidden("forbidden", "only its sender edits a message"));
+            return Err(Error::forbidden(
+                "forbidden",
+                "permission denied: only the sender may edit a message",
+            ));
         }
         if stored.deleted_at.is_some() {
             return Err(message_deleted());
@@ -94,7 +97,8 @@ impl Messages {
     ) -> Result<()> {
         let (summary, stored) = self.find(by, conversation, message).await?;
         if stored.sender != by && !self.moderates(by, &summary).await? {
-            let detail = "only its sender and a group's owner and admins delete a message";
+            let detail = "permission denied: only the sender, or the owner or an admin of the group, \
+                          may delete a message";
             return Err(Error::forbidden("forbidden", detail));
         }
         self.changes.delete(message, self.clock.now()).await.map(drop)

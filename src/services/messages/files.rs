@@ -101,7 +101,7 @@ impl Messages {
         }
         files.extend_from_slice(uploaded);
         if files.iter().map(|file| file.size).sum::<u64>() > MAX_TOGETHER {
-            let message = "all files of a message together at most 5 MiB";
+            let message = "the files of one message may have at most 5 MiB in all";
             return Err(Error::field("attachments", "too_large", message));
         }
         Ok(files)

@@ -210,7 +210,10 @@ fn ends(mark: Mark, items: &[Message]) -> (Option<MessageId>, Option<MessageId>)
 }
 
 fn bad_mark() -> Error {
-    Error::malformed("invalid_cursor", "the mark is not a message of this conversation")
+    Error::malformed(
+        "invalid_cursor",
+        "before, after or around does not name a message of this conversation",
+    )
 }
 
 #[cfg(test)]

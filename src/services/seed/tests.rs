@@ -126,7 +126,7 @@ fn a_sound_fixture_is_read() {
 fn bad_values_are_named() {
     Draft::new()
         .with("users.json", "/1/password", json!("short"))
-        .refused("users.json, $user:grace: password: at least 8 characters");
+        .refused("users.json, $user:grace: password: must have at least 8 characters");
     Draft::new().with("users.json", "/1/id", json!("grace")).refused(
         "users.json, grace: id: \"grace\" is not $user:name, the name of a-z, 0-9 and '-'",
     );

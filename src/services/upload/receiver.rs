@@ -200,7 +200,7 @@ async fn discard(stores: &Stores, id: AttachmentId, failed_by: Kind) {
         if failed_by == Kind::Unavailable { Ok(()) } else { stores.rows.forget(id).await }
     };
     if let Err(error) = outcome.await {
-        tracing::debug!(event = "upload_discard", %id, %error);
+        tracing::debug!(event = "upload_discard_failed", %id, %error, "collected later");
     }
 }
 

@@ -58,5 +58,5 @@ impl Changes {
 }
 
 fn too_many_pins() -> Error {
-    Error::field("message_id", "too_many", "at most 50 pinned messages in a conversation")
+    Error::field("message_id", "too_many", "conversation has the maximum of 50 pinned messages")
 }

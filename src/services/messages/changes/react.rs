@@ -109,7 +109,7 @@ pub(super) fn one_less(counts: &mut Vec<ReactionCount>, emoji: &str) -> Reaction
 }
 
 fn too_many_kinds() -> Error {
-    Error::field("emoji", "too_many", "at most 20 kinds of emoji on a message")
+    Error::field("emoji", "too_many", "message has the maximum of 20 different reactions")
 }
 
 #[cfg(test)]
