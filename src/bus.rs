@@ -23,7 +23,7 @@ pub use self::bounds::{Bounds, Epoch};
 use self::presence::News;
 use crate::admission::Admission;
 use crate::domain::clock::random_bytes;
-use crate::domain::events::Position;
+use crate::domain::events::{Envelope, Frame, Position};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
 use crate::metrics::PoolsMetrics;
@@ -33,6 +33,11 @@ const IN_FLIGHT: u32 = 64;
 
 /// How long a connection may take to come about, and again a command to be answered.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Begins the name of every instance that reads `E2`, the present form of events on the bus.
+/// Instances that do not have it in their names read `E` only, so they go on relaying until the
+/// last of them has stopped; see [`Lease::take`](lease::Lease::take).
+const FORMAT: &str = "2-";
 
 /// The way to other instances.
 #[derive(Clone)]
@@ -124,17 +129,19 @@ pub enum Heard {
 /// What is told on a user's channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    /// An event, now in the user's log.
+    /// An event, which the user's log has by now.
     Event {
-        /// Its place.
+        /// The position of the event.
         position: Position,
-        /// The place of the one before it in the same log; `None` where that is not known.
+        /// The position of the event before it in the same log; `None` where it is unknown.
         previous: Option<Position>,
-        /// The conversation that it belongs to.
-        conversation: Option<ConversationId>,
-        /// The whole frame; `None` where it is to be [fetched](Bus::frame), as of an event that
-        /// concerns many.
-        frame: Option<Arc<str>>,
+        /// The event. The frame is missing if the instance must [fetch](Bus::frame) it.
+        envelope: Envelope<Option<Frame>>,
+    },
+    /// An event that an instance of an earlier version relays: only the log says what it is.
+    Unnamed {
+        /// The position of the event.
+        position: Position,
     },
     /// A friend came or went.
     Presence(News),
@@ -166,7 +173,7 @@ pub struct Typing {
     /// Who.
     pub user: UserId,
     /// The whole frame.
-    pub frame: Arc<str>,
+    pub frame: Frame,
 }
 
 impl Bus {
@@ -186,7 +193,7 @@ impl Bus {
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(500));
         let commands = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
-        let holder = u128::from_be_bytes(random_bytes()).to_string().into();
+        let holder = format!("{FORMAT}{}", u128::from_be_bytes(random_bytes())).into();
         let names = Names { prefix: prefix.into() };
         let admission = Admission::new(IN_FLIGHT, metrics.pool("redis_bus"));
         Ok(Self { client, commands, admission, names, holder, reached: Arc::default() })
@@ -219,7 +226,7 @@ impl Bus {
     }
 
     /// The frame of an event that concerns many.
-    pub async fn frame(&self, position: Position) -> Result<Option<Arc<str>>> {
+    pub async fn frame(&self, position: Position) -> Result<Option<Frame>> {
         let mut commands = redis::pipe();
         commands.get(self.names.frame(position));
         let (frame,): (Option<String>,) = self.ask(&commands).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 
 use super::bounds::{EVICTED, EVICTED_KEYS};
-use super::{Bus, away};
+use super::{Bus, FORMAT, away};
 use crate::error::Result;
 
 /// How long an instance that is gone may still hold the relay.
@@ -50,9 +50,12 @@ impl Lease {
         Self { connection, bus, evicted: None }
     }
 
-    /// Takes the relay for two seconds; `false` while another instance has it.
+    /// Takes the relay for two seconds; `false` while another instance has it, or while an instance
+    /// of an earlier version lives: that one relays in a form that both can read.
     pub async fn take(&mut self) -> Result<bool> {
-        self.run(TAKE).await
+        let (alive, _) = self.bus.alive().await?;
+        let is_mixed = alive.iter().any(|instance| !instance.starts_with(FORMAT));
+        Ok(!is_mixed && self.run(TAKE).await?)
     }
 
     /// Keeps it for two more seconds; `false` where it is lost, or the server has forgotten it:

@@ -13,6 +13,7 @@ use std::time::Duration;
 use self::scripts::{ASKING, BEATING, JOINING, LISTING, RENEWING};
 use super::{Bus, Told};
 use crate::domain::clock::Timestamp;
+use crate::domain::events::Frame;
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 
@@ -198,7 +199,7 @@ pub struct News {
     /// Whether any of their devices is connected.
     pub online: bool,
     /// The whole frame.
-    pub frame: Arc<str>,
+    pub frame: Frame,
 }
 
 /// Reads what [`Bus::tell_presence`] wrote.

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::log::position;
 use super::{Bus, Epoch, Heard, Names, PATIENCE, Told, Typing, away, presence};
+use crate::domain::events::{Envelope, EventKind, FrameKind};
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 
@@ -95,7 +96,8 @@ impl Messages {
                 None => tracing::warn!(event = "bus_unreadable"),
                 Some(heard) => {
                     if let Heard::Progress(_, position)
-                    | Heard::Of(_, Told::Event { position, .. }) = heard
+                    | Heard::Of(_, Told::Event { position, .. } | Told::Unnamed { position }) =
+                        heard
                     {
                         self.bus.has_reached(position);
                     }
@@ -121,18 +123,53 @@ fn told(payload: &[u8]) -> Option<Told> {
             let frame = parts.next()?.into();
             Some(Told::Typing(Typing { conversation, user, frame }))
         }
-        "E" => {
-            let mut parts = rest.splitn(4, '\n');
-            let mut part = || parts.next();
-            let (at, previous, conversation) = (position(part()?)?, part()?, part()?);
-            let frame = part().filter(|frame| !frame.is_empty());
-            Some(Told::Event {
-                position: at,
-                previous: position(previous),
-                conversation: conversation.parse().ok(),
-                frame: frame.map(Into::into),
-            })
-        }
+        "E2" => event(rest),
+        "E" => Some(Told::Unnamed { position: position(rest.split('\n').next()?)? }),
         kind => super::leaving::told(kind, rest),
+    }
+}
+
+/// Reads what the script of [`Writer`](super::writer::Writer) publishes.
+fn event(text: &str) -> Option<Told> {
+    let mut parts = text.splitn(6, '\n');
+    let mut part = || parts.next();
+    let (at, previous, conversation) = (position(part()?)?, part()?, part()?);
+    let (kind, subject) = (EventKind::named(part()?)?, part()?);
+    let envelope = Envelope {
+        kind: FrameKind::Event(kind),
+        position: Some(at),
+        conversation: conversation.parse().ok(),
+        subject: subject.parse().ok(),
+        frame: part().filter(|frame| !frame.is_empty()).map(Into::into),
+    };
+    Some(Told::Event { position: at, previous: position(previous), envelope })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::events::Position;
+    use crate::domain::ids::ConversationId;
+
+    #[test]
+    fn an_event_is_read_as_it_was_published() {
+        let (user, at) = (UserId::random(), Position { commit: 7, nth: 2 });
+        let conversation = ConversationId::direct(user, user);
+        let envelope = |frame| Envelope {
+            kind: FrameKind::Event(EventKind::ReactionAdded),
+            position: Some(at),
+            conversation: Some(conversation),
+            subject: Some(user),
+            frame,
+        };
+        let text = format!("E2\n7-2\n7-1\n{conversation}\nreaction.added\n{user}\n");
+        let previous = Some(Position { commit: 7, nth: 1 });
+        for (frame, text) in [(Some("{}".into()), format!("{text}{{}}")), (None, text)] {
+            let expected = Told::Event { position: at, previous, envelope: envelope(frame) };
+            assert_eq!(told(text.as_bytes()), Some(expected));
+        }
+        let earlier = format!("E\n7-2\n\n{conversation}\n{{}}");
+        assert_eq!(told(earlier.as_bytes()), Some(Told::Unnamed { position: at }));
+        assert_eq!(told(b"E2\n7-2\n\n\nof.a.later.version\n\n{}"), None);
     }
 }

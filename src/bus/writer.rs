@@ -1,7 +1,7 @@
 //! Writing the logs and telling of it, in the order of what happened.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, Script};
@@ -10,8 +10,8 @@ use super::bounds::{BEGIN, EVICTED_KEYS, Found, RAISE};
 use super::lease::Lease;
 use super::log::{Content, KEPT, KEPT_FOR, stream_id};
 use super::{Bounds, Bus, Epoch, PATIENCE, away};
-use crate::domain::events::Position;
-use crate::domain::ids::{ConversationId, UserId};
+use crate::domain::events::{Envelope, Position};
+use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 use crate::failpoint;
 
@@ -24,8 +24,8 @@ const TOGETHER: usize = 2000;
 /// For how long it is kept then, in seconds.
 const FRAME_KEPT: u64 = 60;
 
-/// Appends one event to one log, unless it is there, and tells of it: log, channel; id, entry, how
-/// many to keep, for how many seconds, conversation, frame.
+/// Appends one event to one log, unless the log has it, and publishes it. Keys: log, channel.
+/// Arguments: id, entry, how many entries to keep, for how many seconds, the [head](head), frame.
 const APPEND: &str = r"
 local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local last = top[1] and top[1][1] or ''
@@ -35,7 +35,7 @@ if type(added) == 'table' and added.err then
   return added
 end
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('PUBLISH', KEYS[2], 'E\n' .. ARGV[1] .. '\n' .. last .. '\n' .. ARGV[5] .. '\n' .. ARGV[6])
+redis.call('PUBLISH', KEYS[2], 'E2\n' .. ARGV[1] .. '\n' .. last .. '\n' .. ARGV[5] .. '\n' .. ARGV[6])
 return 1
 ";
 
@@ -49,7 +49,7 @@ pub struct Delivery {
     /// What is kept.
     pub content: Content,
     /// What their devices are sent: a frame, and who gets it.
-    pub frames: Vec<(Arc<str>, Vec<UserId>)>,
+    pub frames: Vec<(Envelope, Vec<UserId>)>,
 }
 
 /// One connection to write over. What is written before it breaks may be lost with a server that
@@ -159,10 +159,9 @@ impl Writer {
     ) -> Result<()> {
         let Delivery { position, content, frames } = delivery;
         let entry = serde_json::to_string(content).map_err(Error::internal)?;
-        let conversation = content.event.conversation();
-        let conversation = conversation.as_ref().map(ConversationId::to_string).unwrap_or_default();
         let is_shared = frames.len() == 1;
-        for (frame, users) in frames {
+        for (envelope, users) in frames {
+            let (head, frame) = (head(envelope), &envelope.frame);
             let is_fetched = is_shared && users.len() > INLINE;
             if is_fetched {
                 let key = self.bus.names.frame(*position);
@@ -172,7 +171,7 @@ impl Writer {
                 let append = commands.cmd("EVALSHA").arg(APPENDING.get_hash()).arg(2);
                 append.arg(self.bus.names.log(epoch, *user)).arg(self.bus.names.channel(*user));
                 append.arg(stream_id(*position)).arg(&entry);
-                append.arg(KEPT + 1).arg(KEPT_FOR.as_secs()).arg(&conversation);
+                append.arg(KEPT + 1).arg(KEPT_FOR.as_secs()).arg(&head);
                 append.arg(if is_fetched { "" } else { &**frame }).ignore();
                 if commands.len() >= TOGETHER {
                     let full = std::mem::replace(commands, begun());
@@ -186,6 +185,15 @@ impl Writer {
     async fn ask<T: redis::FromRedisValue>(&mut self, commands: &Pipeline) -> Result<T> {
         commands.query_async(&mut self.connection).await.map_err(away)
     }
+}
+
+/// The part of a message that says what its frame is; [`Messages`](super::subscriber::Messages)
+/// reads it.
+fn head(envelope: &Envelope) -> String {
+    let Envelope { kind, conversation, subject, .. } = envelope;
+    let conversation = conversation.map(|it| it.to_string()).unwrap_or_default();
+    let subject = subject.map(|it| it.to_string()).unwrap_or_default();
+    format!("{conversation}\n{}\n{subject}", kind.name())
 }
 
 /// The beginning of commands that append.

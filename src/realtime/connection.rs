@@ -11,10 +11,11 @@ use super::client_frame::{ClientFrame, Malformed};
 use super::socket::{Close, Ending, Next, Socket};
 use super::visit::Visit;
 use super::wire::{Gone, Said, Wire};
+use crate::domain::events::{Envelope, FrameKind};
 use crate::domain::sessions::Pass;
 use crate::error::Kind;
 use crate::filters::handshake::WebSocket;
-use crate::services::frames::{Frame, frame};
+use crate::services::frames::frame;
 
 /// How long a client has to show its token.
 const TOKEN_WITHIN: Duration = Duration::from_secs(5);
@@ -132,8 +133,10 @@ impl Connection<'_> {
         match said {
             ClientFrame::Ping => {
                 let now = self.realtime.clock.now();
-                let pong = frame("pong", None, now, &serde_json::Map::new());
-                self.send(&visit.socket, &[pong.map_err(|_| Close::Leaving)?]).await
+                let pong = frame(FrameKind::Pong, None, now, &serde_json::Map::new());
+                let pong = pong.map_err(|_| Close::Leaving)?;
+                let pong = Envelope::unlogged(FrameKind::Pong, None, pong);
+                self.send(&visit.socket, &[pong]).await
             }
             ClientFrame::Auth { token, .. } => {
                 let pass = check(self.realtime, &token).await?;
@@ -174,8 +177,8 @@ impl Connection<'_> {
 
     /// Sends frames, as long as the connection is not to end, and fails where the client does not
     /// read.
-    async fn send(&mut self, socket: &Socket, frames: &[Frame]) -> Result<(), Ending> {
-        for frame in frames {
+    async fn send(&mut self, socket: &Socket, frames: &[Envelope]) -> Result<(), Ending> {
+        for Envelope { frame, .. } in frames {
             if let Some(ending) = socket.clearance().await {
                 return Err(ending);
             }
@@ -205,7 +208,7 @@ impl Connection<'_> {
             | Close::TooMany => READ_WITHIN,
         };
         if let Some(last) = &ending.last {
-            let _ = timeout(within, self.wire.feed(last)).await;
+            let _ = timeout(within, self.wire.feed(&last.frame)).await;
         }
         self.wire.close(ending.close, within).await;
     }

@@ -1,10 +1,9 @@
 //! The hub: which users are connected to this instance, how far each was told, and their
 //! connections. It hands out what the [link](super::link) hears; nothing here waits for anyone.
 
-pub(super) mod left;
-
 mod company;
 mod doors;
+mod left;
 mod progress;
 
 use std::collections::HashMap;
@@ -16,11 +15,10 @@ use tokio::sync::{Notify, mpsc};
 use self::company::Company;
 pub(super) use self::doors::Arrival;
 use self::left::Left;
-use super::socket::{Close, Ending, Socket, Waiting};
+use super::socket::{Close, Ending, Socket};
 use crate::domain::clock::Timestamp;
-use crate::domain::events::Position;
-use crate::domain::ids::{ConversationId, SessionId, UserId};
-use crate::services::frames::Frame;
+use crate::domain::events::{Envelope, Position};
+use crate::domain::ids::{SessionId, UserId};
 
 /// Connections that one account may have: over all instances, and where it is not known how many
 /// are elsewhere, at this one.
@@ -76,14 +74,6 @@ pub(super) enum Reached {
     Unknown,
     /// Everything up to here.
     To(Position),
-}
-
-/// An event as it is handed out.
-#[derive(Debug, Clone)]
-pub(super) struct Telling {
-    pub position: Position,
-    pub conversation: Option<ConversationId>,
-    pub frame: Frame,
 }
 
 impl Hub {
@@ -158,24 +148,18 @@ impl Hub {
     }
 
     /// Hands an event to all connections of a user, unless it was before.
-    pub(super) fn tell(&self, user: UserId, telling: &Telling) {
-        let Telling { position, conversation, frame } = telling;
+    pub(super) fn tell(&self, user: UserId, position: Position, envelope: &Envelope) {
         let mut state = self.state();
         let Some(room) = state.rooms.get_mut(&user) else { return };
-        if room.complete_to.is_none_or(|to| *position <= to) {
+        if room.complete_to.is_none_or(|to| position <= to) {
             return;
         }
-        (room.complete_to, room.last) = (Some(*position), Some(*position));
-        let waiting = Waiting {
-            position: Some(*position),
-            conversation: *conversation,
-            frame: frame.clone(),
-        };
-        if room.left.hides(user, &waiting) {
+        (room.complete_to, room.last) = (Some(position), Some(position));
+        if room.left.hides(user, envelope) {
             return;
         }
         for socket in &room.sockets {
-            socket.tell(*position, *conversation, frame.clone());
+            socket.put(envelope.clone());
         }
     }
 
@@ -203,7 +187,11 @@ impl Hub {
     }
 
     /// Closes the connections of a session with a last frame, made for where each is in its log.
-    pub(super) fn end_session(&self, session: SessionId, last: impl Fn(Position) -> Option<Frame>) {
+    pub(super) fn end_session(
+        &self,
+        session: SessionId,
+        last: impl Fn(Position) -> Option<Envelope>,
+    ) {
         let state = self.state();
         for room in state.rooms.values() {
             // In the order of ids it is after all that was told.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Realtime;
 use super::socket::Close;
+use crate::domain::events::{Envelope, FrameKind};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{ACCESS_LIFETIME, Pass};
 use crate::services::frames::data::SessionEnded;
@@ -76,7 +77,12 @@ impl Realtime {
                 Ok(false) => {
                     let data = SessionEnded { session_id: session };
                     self.hub.end_session(session, |id| {
-                        frame("session.ended", Some(id), self.clock.now(), &data).ok()
+                        let kind = FrameKind::SessionEnded;
+                        let frame = frame(kind, Some(id), self.clock.now(), &data).ok()?;
+                        Some(Envelope {
+                            position: Some(id),
+                            ..Envelope::unlogged(kind, None, frame)
+                        })
                     });
                 }
                 // Asked again in a moment.

@@ -13,13 +13,13 @@ use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::fetched::Fetched;
-use super::hub::{Hub, Reached, Telling};
+use super::hub::{Hub, Reached};
 use super::presence::Presence;
 use crate::bus::log::{KEPT, Past};
 use crate::bus::subscriber::Subscriber;
 use crate::bus::{Bus, Epoch, Heard, Told};
 use crate::domain::clock::Clock;
-use crate::domain::events::Position;
+use crate::domain::events::{Envelope, Position};
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 use crate::metrics::RealtimeMetrics;
@@ -181,7 +181,7 @@ impl Ear {
     }
 
     async fn take(&mut self, link: &Link, user: UserId, told: Told) -> Result<()> {
-        if let Told::Event { position, .. } = told {
+        if let Told::Event { position, .. } | Told::Unnamed { position } = told {
             // Others may yet be told of the same.
             let before = Position { nth: position.nth.saturating_sub(1), ..position };
             self.heard = self.heard.max(before);
@@ -196,12 +196,14 @@ impl Ear {
                 link.left(user, conversation, token).await;
             }
             Told::Parted { other, token } => link.parted(user, other, token).await,
-            Told::Event { position, previous, conversation, frame } => {
-                let Reached::To(reached) = link.hub.reached(user) else { return Ok(()) };
-                if position <= reached {
-                    return Ok(());
+            Told::Unnamed { position } => {
+                if let Some(reached) = not_reached(link, user, position) {
+                    link.catch_up(user, reached).await?;
                 }
-                let frame = match frame {
+            }
+            Told::Event { position, previous, mut envelope } => {
+                let Some(reached) = not_reached(link, user, position) else { return Ok(()) };
+                let frame = match envelope.frame.take() {
                     Some(frame) => Some(frame),
                     None => self.fetched.frame(&link.bus, position).await?,
                 };
@@ -209,18 +211,26 @@ impl Ear {
                 let (Some(frame), false) = (frame, previous > Some(reached)) else {
                     return link.catch_up(user, reached).await;
                 };
-                link.tell(user, Telling { position, conversation, frame }).await;
+                link.tell(user, position, &envelope.with_frame(frame)).await;
             }
         }
         Ok(())
     }
 }
 
+/// How far a user was told who has not been told of this position.
+fn not_reached(link: &Link, user: UserId, position: Position) -> Option<Position> {
+    match link.hub.reached(user) {
+        Reached::To(reached) => (reached < position).then_some(reached),
+        Reached::Absent | Reached::Unknown => None,
+    }
+}
+
 impl Link {
     /// Hands an event out, and notes what it says of friends.
-    fn hand_out(&self, user: UserId, telling: &Telling) {
-        self.hub.tell(user, telling);
-        self.presence.heard(user, &telling.frame);
+    fn hand_out(&self, user: UserId, position: Position, envelope: &Envelope) {
+        self.hub.tell(user, position, envelope);
+        self.presence.heard(user, envelope);
     }
 
     async fn catch_up(&self, user: UserId, reached: Position) -> Result<()> {
@@ -240,8 +250,10 @@ impl Link {
         let last = past.entries.last().map_or(reached, |entry| entry.position);
         let to = past.end.max(last).max(reached);
         let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
-        for (position, conversation, frame) in self.frames.past(user, &happened).await? {
-            self.tell(user, Telling { position, conversation, frame }).await;
+        for envelope in self.frames.past(user, &happened).await? {
+            if let Some(position) = envelope.position {
+                self.tell(user, position, &envelope).await;
+            }
         }
         self.hub.complete(user, to, past.last);
         Ok(())

@@ -20,14 +20,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use self::work::Work;
-use super::hub::left::{data_of, kind_of};
 use super::hub::{Hub, PER_ACCOUNT};
 use super::socket::Close;
 use crate::bus::Bus;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::events::{Envelope, EventKind, FrameKind};
 use crate::domain::ids::UserId;
 use crate::repositories::store::Store;
-use crate::services::frames::Frame;
 
 /// How long Redis may take to count a connection.
 const COUNT_WITHIN: Duration = Duration::from_secs(1);
@@ -158,17 +157,12 @@ impl Presence {
         self.state().work.look_at_all(Instant::now() + KNOWN_AGAIN);
     }
 
-    /// A user was sent this frame: it may say that they have a friend more or less.
-    pub(super) fn heard(&self, user: UserId, frame: &Frame) {
-        let kind = kind_of(frame);
-        if !matches!(kind, "friend.accepted" | "friend.removed") {
-            return;
-        }
-        let other = data_of(frame)["user"]["id"].as_str().and_then(|id| id.parse().ok());
-        let Some(other) = other else { return };
-        if kind == "friend.removed" {
+    /// A user was sent this event: it may say that they have a friend more or less.
+    pub(super) fn heard(&self, user: UserId, envelope: &Envelope) {
+        let Some(other) = envelope.subject else { return };
+        if envelope.kind == FrameKind::Event(EventKind::FriendRemoved) {
             self.hub.part(user, other);
-        } else {
+        } else if envelope.kind == FrameKind::Event(EventKind::FriendAccepted) {
             self.hub.join(user, other);
             self.look(user);
         }

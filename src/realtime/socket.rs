@@ -9,9 +9,8 @@ use tokio::sync::Notify;
 
 pub use self::ending::{Close, Ending};
 use crate::domain::clock::Timestamp;
-use crate::domain::events::Position;
-use crate::domain::ids::{ConversationId, SessionId, UserId};
-use crate::services::frames::Frame;
+use crate::domain::events::{Envelope, Position};
+use crate::domain::ids::{SessionId, UserId};
 
 /// How many frames may wait; a client that has more is too slow.
 const WAITING: usize = 1000;
@@ -19,17 +18,9 @@ const WAITING: usize = 1000;
 /// How many frames are taken to be sent together; the others go on waiting.
 const TOGETHER: usize = 64;
 
-/// A frame in the queue, with its place in the log, if it has one, and what it belongs to.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub position: Option<Position>,
-    pub conversation: Option<ConversationId>,
-    pub frame: Frame,
-}
-
 #[derive(Debug)]
 struct State {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Envelope>,
     /// The client has everything up to here.
     after: Position,
     ending: Option<Ending>,
@@ -57,7 +48,7 @@ pub struct Socket {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// Send these.
-    Frames(Vec<Frame>),
+    Frames(Vec<Envelope>),
     /// End it.
     End(Ending),
 }
@@ -72,18 +63,9 @@ impl Socket {
         Self { user, session, state: Mutex::new(state), wake, rest }
     }
 
-    /// Puts an event into the queue, unless the client has it.
-    pub fn tell(&self, position: Position, conversation: Option<ConversationId>, frame: Frame) {
-        self.put(Waiting { position: Some(position), conversation, frame });
-    }
-
-    /// Puts a frame into the queue that is in no log.
-    pub fn pass(&self, conversation: Option<ConversationId>, frame: Frame) {
-        self.put(Waiting { position: None, conversation, frame });
-    }
-
-    /// One frame too many ends the connection, and all that waits goes.
-    fn put(&self, waiting: Waiting) {
+    /// Puts a frame into the queue, unless the client has it. One frame too many ends the
+    /// connection, and all that waits goes.
+    pub fn put(&self, waiting: Envelope) {
         let mut state = self.state();
         if state.ending.is_some() || waiting.position.is_some_and(|it| it <= state.after) {
             return;
@@ -105,7 +87,7 @@ impl Socket {
     }
 
     /// Takes back what waits and is not to be seen any more.
-    pub(super) fn take_back(&self, is_hidden: impl Fn(&Waiting) -> bool) {
+    pub(super) fn take_back(&self, is_hidden: impl Fn(&Envelope) -> bool) {
         self.state().waiting.retain(|it| !is_hidden(it));
     }
 
@@ -136,7 +118,7 @@ impl Socket {
                 if !state.waiting.is_empty() && !state.is_held {
                     state.is_sending = true;
                     let count = state.waiting.len().min(TOGETHER);
-                    return Next::Frames(state.waiting.drain(..count).map(|it| it.frame).collect());
+                    return Next::Frames(state.waiting.drain(..count).collect());
                 }
             }
             self.wake.notified().await;
@@ -225,8 +207,17 @@ impl Socket {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
+    use crate::domain::events::FrameKind;
+    use crate::domain::ids::ConversationId;
+
+    fn passing(text: &str) -> Envelope {
+        Envelope::unlogged(FrameKind::Presence, None, text.into())
+    }
+
+    fn logged(nth: u64, text: &str) -> Envelope {
+        Envelope { position: Some(Position::before(nth)), ..passing(text) }
+    }
 
     fn socket() -> Socket {
         Socket::new(UserId::random(), SessionId::random(), Timestamp::from_millis(0))
@@ -236,19 +227,19 @@ mod tests {
     async fn a_thousand_frames_wait_and_one_more_is_too_slow() {
         let socket = socket();
         for n in 0..WAITING {
-            socket.pass(None, n.to_string().into());
+            socket.put(passing(&n.to_string()));
         }
         let mut seen = 0;
         while seen < WAITING {
             let Next::Frames(frames) = socket.next().await else { panic!("ended") };
             assert!(frames.len() <= TOGETHER, "the others wait");
             for frame in frames {
-                assert_eq!(*frame, seen.to_string());
+                assert_eq!(*frame.frame, seen.to_string());
                 seen += 1;
             }
         }
         for _ in 0..=WAITING {
-            socket.pass(None, "again".into());
+            socket.put(passing("again"));
         }
         let ending = Ending { last: None, close: Close::TooSlow };
         assert_eq!(socket.next().await, Next::End(ending));
@@ -259,21 +250,21 @@ mod tests {
         let socket = socket();
         let user = UserId::random();
         let left = ConversationId::direct(user, user);
-        socket.tell(Position::before(1), Some(left), "theirs".into());
-        socket.pass(Some(left), "typing".into());
-        socket.pass(None, "mine".into());
+        socket.put(Envelope { conversation: Some(left), ..logged(1, "theirs") });
+        socket.put(Envelope { conversation: Some(left), ..passing("typing") });
+        socket.put(passing("mine"));
         socket.take_back(|waiting| waiting.conversation == Some(left));
-        assert_eq!(socket.next().await, Next::Frames(vec!["mine".into()]));
+        assert_eq!(socket.next().await, Next::Frames(vec![passing("mine")]));
     }
 
     #[tokio::test]
     async fn what_the_client_has_is_not_told_again() {
         let socket = socket();
-        socket.tell(Position::before(1), None, "one".into());
-        socket.tell(Position::before(2), None, "two".into());
+        socket.put(logged(1, "one"));
+        socket.put(logged(2, "two"));
         socket.begin_after(Position::before(1));
-        socket.tell(Position::before(1), None, "one".into());
-        assert_eq!(socket.next().await, Next::Frames(vec!["two".into()]));
+        socket.put(logged(1, "one"));
+        assert_eq!(socket.next().await, Next::Frames(vec![logged(2, "two")]));
     }
 
     #[tokio::test]
@@ -281,7 +272,7 @@ mod tests {
         let socket = socket();
         socket.end(Close::Leaving);
         socket.end(Close::TooSlow);
-        socket.pass(None, "late".into());
+        socket.put(passing("late"));
         assert_eq!(socket.next().await, Next::End(Ending { last: None, close: Close::Leaving }));
     }
 
@@ -289,7 +280,7 @@ mod tests {
     async fn what_is_told_waits_while_it_is_not_known_whether_the_session_stands() {
         let socket = socket();
         socket.hold();
-        socket.pass(None, "one".into());
+        socket.put(passing("one"));
         let early = tokio::time::timeout(std::time::Duration::ZERO, socket.next()).await;
         assert!(early.is_err(), "{early:?}");
         let holds = socket.holds();
@@ -298,6 +289,6 @@ mod tests {
         let early = tokio::time::timeout(std::time::Duration::ZERO, socket.next()).await;
         assert!(early.is_err(), "{early:?}");
         socket.release(socket.holds());
-        assert_eq!(socket.next().await, Next::Frames(vec!["one".into()]));
+        assert_eq!(socket.next().await, Next::Frames(vec![passing("one")]));
     }
 }

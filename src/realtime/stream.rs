@@ -15,8 +15,8 @@ use super::connection::READ_WITHIN;
 use super::hub::Arrival;
 use super::socket::{Close, Ending, Next, Socket};
 use super::visit::Visit;
+use crate::domain::events::{Envelope, Position};
 use crate::domain::sessions::Pass;
-use crate::services::frames::{Frame, head};
 
 /// After how long a client whose stream ended comes back by itself.
 const COME_BACK: Duration = Duration::from_secs(1);
@@ -71,8 +71,8 @@ async fn serve(
 
 impl Stream<'_> {
     async fn tell(&self, visit: &mut Visit) -> Result<Infallible, Ending> {
-        let (after, socket) = (visit.after.map(|it| it.to_string()), visit.socket.clone());
-        let ready = event(&visit.ready, after.as_deref());
+        let socket = visit.socket.clone();
+        let ready = event(&visit.ready, visit.after);
         self.send(format!("retry: {}\n{ready}", COME_BACK.as_millis())).await?;
         while let Some(frames) = visit.past(self.realtime).await? {
             self.send_all(&socket, &frames).await?;
@@ -90,7 +90,7 @@ impl Stream<'_> {
     }
 
     /// Sends frames, as long as the stream is not to end.
-    async fn send_all(&self, socket: &Socket, frames: &[Frame]) -> Result<(), Ending> {
+    async fn send_all(&self, socket: &Socket, frames: &[Envelope]) -> Result<(), Ending> {
         let mut piece = String::new();
         for (n, frame) in frames.iter().enumerate() {
             piece.push_str(&event(frame, None));
@@ -126,31 +126,32 @@ impl Stream<'_> {
 
 /// A frame as an event: under its own id, if it is in the log, else under this one, if any.
 /// Without one, what a client says when it comes back stays as it is.
-fn event(frame: &str, id: Option<&str>) -> String {
-    let (kind, own) = head(frame);
-    let mut event = format!("event: {kind}\n");
-    if let Some(id) = own.or(id) {
+fn event(envelope: &Envelope, id: Option<Position>) -> String {
+    let mut event = format!("event: {}\n", envelope.kind.name());
+    if let Some(id) = envelope.position.or(id) {
         let _ = writeln!(event, "id: {id}");
     }
     // JSON of ours is one line.
-    let _ = write!(event, "data: {frame}\n\n");
+    let _ = write!(event, "data: {}\n\n", envelope.frame);
     event
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::events::{EventKind, FrameKind};
 
     #[test]
     fn events_have_the_ids_of_frames_that_have_one() {
-        let passing = r#"{"type":"typing","id":null,"at":"x","data":{}}"#;
-        let expected = format!("event: typing\ndata: {passing}\n\n");
-        assert_eq!(event(passing, None), expected);
-        let logged = r#"{"type":"group.deleted","id":"0a","at":"x","data":{}}"#;
-        let expected = format!("event: group.deleted\nid: 0a\ndata: {logged}\n\n");
-        assert_eq!(event(logged, None), expected);
-        let ready = r#"{"type":"ready","id":null,"at":"x","data":{}}"#;
-        let expected = format!("event: ready\nid: 0b\ndata: {ready}\n\n");
-        assert_eq!(event(ready, Some("0b")), expected);
+        let passing = |kind| Envelope::unlogged(kind, None, "{}".into());
+        let typing = passing(FrameKind::Typing);
+        assert_eq!(event(&typing, None), "event: typing\ndata: {}\n\n");
+        let [own, other] = [10, 11].map(|nth| Position { commit: 0, nth });
+        let kind = FrameKind::Event(EventKind::GroupDeleted);
+        let logged = Envelope { position: Some(own), ..passing(kind) };
+        let expected = format!("event: group.deleted\nid: {own}\ndata: {{}}\n\n");
+        assert_eq!(event(&logged, None), expected);
+        let expected = format!("event: ready\nid: {other}\ndata: {{}}\n\n");
+        assert_eq!(event(&passing(FrameKind::Ready), Some(other)), expected);
     }
 }

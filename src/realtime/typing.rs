@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Typing as Told};
 use crate::domain::clock::Clock;
+use crate::domain::events::FrameKind;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::services::frames::{data, frame};
@@ -93,7 +94,7 @@ impl Teller {
         // nothing.
         let audience = self.typing.audience(user, conversation).await?;
         let data = data::Typing { conversation_id: conversation, user_id: user };
-        let frame = frame("typing", None, self.clock.now(), &data)?;
+        let frame = frame(FrameKind::Typing, None, self.clock.now(), &data)?;
         self.bus.tell_typing(&Told { conversation, user, frame }, &audience).await
     }
 }

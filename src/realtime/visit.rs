@@ -10,13 +10,13 @@ use super::hub::{Entered, Hub};
 use super::presence::Present;
 use super::socket::{Close, Socket};
 use crate::bus::log::KEPT;
-use crate::domain::events::Position;
+use crate::domain::events::{Envelope, FrameKind, Position};
 use crate::domain::ids::UserId;
 use crate::domain::sessions::Pass;
 use crate::error::Result;
 use crate::metrics::Counted;
 use crate::services::frames::data::Ready;
-use crate::services::frames::{Frame, Happened, frame};
+use crate::services::frames::{Happened, frame};
 
 /// How long the log may take to say how far it is. Without it, what happens from now on is told
 /// as soon as Redis is back.
@@ -31,7 +31,7 @@ pub struct Visit {
     /// Its queue.
     pub socket: Arc<Socket>,
     /// Its first frame.
-    pub ready: Frame,
+    pub ready: Envelope,
     /// Up to where its client has everything once it has read that; `None` where what it has
     /// missed is still to come.
     pub after: Option<Position>,
@@ -92,7 +92,9 @@ impl Realtime {
             heartbeat_seconds: self.heartbeat.as_secs(),
             recovered,
         };
-        let ready = frame("ready", None, self.clock.now(), &ready).map_err(|_| Close::Leaving)?;
+        let ready = frame(FrameKind::Ready, None, self.clock.now(), &ready);
+        let ready = ready.map_err(|_| Close::Leaving)?;
+        let ready = Envelope::unlogged(FrameKind::Ready, None, ready);
         let missed = missed.into_iter();
         Ok(Visit { socket, ready, after, missed, _stay: stay, _present: present })
     }
@@ -147,7 +149,7 @@ impl Visit {
     ///
     /// # Errors
     /// How the connection is to be closed where they are not to be had.
-    pub async fn past(&mut self, realtime: &Realtime) -> Result<Option<Vec<Frame>>, Close> {
+    pub async fn past(&mut self, realtime: &Realtime) -> Result<Option<Vec<Envelope>>, Close> {
         self.socket.is_sending(false);
         let some: Vec<Happened> = self.missed.by_ref().take(TOGETHER).collect();
         if some.is_empty() {
@@ -156,7 +158,6 @@ impl Visit {
         // From before they are read until they are sent.
         self.socket.is_sending(true);
         let shown = realtime.frames.past(self.socket.user, &some).await;
-        let shown = shown.map_err(|_| Close::Leaving)?;
-        Ok(Some(shown.into_iter().map(|(_, _, frame)| frame).collect()))
+        shown.map(Some).map_err(|_| Close::Leaving)
     }
 }

@@ -17,7 +17,7 @@ use super::profiles::Profiles;
 use crate::bus::log::{Content, Entry};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Summary;
-use crate::domain::events::{Event, Position};
+use crate::domain::events::{Envelope, Event, Frame, FrameKind, Position};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Message, OthersMarks, StoredMessage};
 use crate::error::{Error, Result};
@@ -25,36 +25,36 @@ use crate::repositories::Repositories;
 use crate::repositories::events::stream::Occurrence;
 use crate::repositories::reactions::Reacted;
 
-/// What a client is sent, as JSON, shared by all who are sent the same.
-pub type Frame = Arc<str>;
-
-/// The outer form of every frame.
+/// The JSON form of a frame.
 #[derive(Debug, Serialize)]
-struct Envelope<'a, T> {
+struct Json<'a, T> {
     r#type: &'a str,
     id: Option<Position>,
     at: Timestamp,
     data: T,
 }
 
-/// A frame of this type. What is in the log has its place there as its id.
+/// Makes a frame. An event has its position as the id of its frame.
 pub fn frame(
-    kind: &str,
+    kind: FrameKind,
     id: Option<Position>,
     at: Timestamp,
     data: &impl Serialize,
 ) -> Result<Frame> {
-    let envelope = Envelope { r#type: kind, id, at, data };
-    serde_json::to_string(&envelope).map(Into::into).map_err(Error::internal)
+    let json = Json { r#type: kind.name(), id, at, data };
+    serde_json::to_string(&json).map(Into::into).map_err(Error::internal)
 }
 
-/// The type and the id of a frame of ours, which come first in it.
-#[must_use]
-pub fn head(frame: &str) -> (&str, Option<&str>) {
-    let rest = frame.strip_prefix("{\"type\":\"").unwrap_or_default();
-    let (kind, rest) = rest.split_once('"').unwrap_or_default();
-    let id = rest.strip_prefix(",\"id\":\"").and_then(|rest| rest.split('"').next());
-    (kind, id)
+/// Makes the frame of an event, with its envelope.
+fn enveloped(position: Position, at: Timestamp, event: &Event, data: &Data) -> Result<Envelope> {
+    let kind = FrameKind::Event(event.kind());
+    Ok(Envelope {
+        kind,
+        position: Some(position),
+        conversation: event.conversation().or(data.notified_of()),
+        subject: event.subject(),
+        frame: frame(kind, Some(position), at, data)?,
+    })
 }
 
 /// A conversation and who is in it, with the last message that was there before each joined.
@@ -116,30 +116,25 @@ impl Frames {
         occurrence: &Occurrence,
         circle: Option<&Circle>,
         audience: Vec<UserId>,
-    ) -> Result<Vec<(Frame, Vec<UserId>)>> {
+    ) -> Result<Vec<(Envelope, Vec<UserId>)>> {
         let Occurrence { position, at, happening, message } = occurrence;
         let event = &happening.event;
-        let frame = |data: &Data| frame(event.name(), Some(*position), *at, data);
-        match (event, circle, message) {
-            (Event::MessageCreated { .. }, Some(circle), Some(stored)) => {
-                let message = just_sent(stored, circle);
-                Ok(vec![(frame(&Data::Message(Box::new(message)))?, audience)])
-            }
-            (Event::MessageUpdated { message }, ..) => {
-                let shown = self.updated(*message, audience).await?;
-                let framed = shown
-                    .into_iter()
-                    .map(|(message, users)| Ok((frame(&Data::Message(Box::new(message)))?, users)));
-                framed.collect()
-            }
-            _ => {
-                let Some(first) = audience.first() else { return Ok(Vec::new()) };
-                let loaded = Loaded::load(self, *first, std::slice::from_ref(&event)).await?;
-                match loaded.data(event) {
-                    Some(data) => Ok(vec![(frame(&data)?, audience)]),
-                    None => Ok(Vec::new()),
-                }
-            }
+        let enveloped = |data: &Data| enveloped(*position, *at, event, data);
+        if let (Some(circle), Some(stored)) = (circle, message) {
+            let message = just_sent(stored, circle);
+            return Ok(vec![(enveloped(&Data::Message(Box::new(message)))?, audience)]);
+        }
+        if let Event::MessageUpdated { message } = event {
+            let shown = self.updated(*message, audience).await?.into_iter();
+            return shown
+                .map(|(message, users)| Ok((enveloped(&Data::Message(Box::new(message)))?, users)))
+                .collect();
+        }
+        let Some(first) = audience.first() else { return Ok(Vec::new()) };
+        let loaded = Loaded::load(self, *first, std::slice::from_ref(&event)).await?;
+        match loaded.data(event) {
+            Some(data) => Ok(vec![(enveloped(&data)?, audience)]),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -182,22 +177,17 @@ impl Frames {
 
     /// What a reader is sent of their past, as it now stands: what is gone, and what they may no
     /// longer see, is not in it.
-    pub async fn past(
-        &self,
-        reader: UserId,
-        past: &[Happened],
-    ) -> Result<Vec<(Position, Option<ConversationId>, Frame)>> {
+    pub async fn past(&self, reader: UserId, past: &[Happened]) -> Result<Vec<Envelope>> {
         let events: Vec<&Event> = past.iter().map(|happened| &happened.event).collect();
         let loaded = Loaded::load(self, reader, &events).await?;
         let seen = loaded.seen(self, reader, &events).await?;
-        let mut frames = Vec::with_capacity(past.len());
+        let mut envelopes = Vec::with_capacity(past.len());
         for Happened { position, at, event } in past.iter().filter(|it| seen.sees(&it.event)) {
             if let Some(data) = loaded.data(event) {
-                let frame = frame(event.name(), Some(*position), *at, &data)?;
-                frames.push((*position, event.conversation(), frame));
+                envelopes.push(enveloped(*position, *at, event, &data)?);
             }
         }
-        Ok(frames)
+        Ok(envelopes)
     }
 }
 

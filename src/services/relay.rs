@@ -25,7 +25,7 @@ use crate::bus::lease::Lease;
 use crate::bus::log::Content;
 use crate::bus::writer::{Delivery, Writer};
 use crate::domain::clock::Clock;
-use crate::domain::events::{Event, Position};
+use crate::domain::events::Position;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::metrics::RealtimeMetrics;
@@ -196,7 +196,7 @@ impl Relay {
         circles: &mut Circles,
     ) -> Result<Option<Delivery>> {
         let Occurrence { position, at, happening, .. } = occurrence;
-        if changes_circle(&happening.event) {
+        if happening.event.kind().changes_members() {
             circles.forget(&happening.event);
         }
         let audience = circles.audience(happening).await?;
@@ -206,14 +206,6 @@ impl Relay {
         Ok(Some(Delivery { position: *position, content, frames })
             .filter(|it| !it.frames.is_empty()))
     }
-}
-
-/// Whether others are in a conversation from this event on.
-fn changes_circle(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::MemberAdded { .. } | Event::MemberRemoved { .. } | Event::GroupDeleted { .. }
-    )
 }
 
 /// Keeps the lease as long as it is to be had.

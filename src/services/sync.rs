@@ -76,7 +76,7 @@ impl Sync {
         let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
         let frames = self.frames.past(user, &happened).await?;
         let raw = |text: &str| RawValue::from_string(text.to_owned()).map_err(Error::internal);
-        let events = frames.iter().map(|(_, _, frame)| raw(frame)).collect::<Result<_>>()?;
+        let events = frames.iter().map(|it| raw(&it.frame)).collect::<Result<_>>()?;
         Ok(SyncPage { events, next, recovered })
     }
 }

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::{Hub, Room};
 use crate::bus::Typing;
 use crate::bus::presence::News;
+use crate::domain::events::{Envelope, Frame, FrameKind};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::realtime::socket::Socket;
-use crate::services::frames::Frame;
 
 /// How long what was decided before may still be under way: deciding and telling are given up
 /// sooner.
@@ -74,7 +74,7 @@ impl Company {
     /// Tells a connection that has just come which friends are there, as the others were told.
     pub fn greet(&self, socket: &Socket) {
         for frame in self.friends.values().filter_map(|friend| friend.online.as_ref()) {
-            socket.pass(None, frame.clone());
+            socket.put(Envelope::unlogged(FrameKind::Presence, None, frame.clone()));
         }
     }
 }
@@ -86,7 +86,7 @@ impl Hub {
         let Some(room) = state.rooms.get_mut(&user) else { return };
         if room.company.hears(news.user, Instant::now()) && room.company.learn(news) {
             for socket in &room.sockets {
-                socket.pass(None, news.frame.clone());
+                socket.put(Envelope::unlogged(FrameKind::Presence, None, news.frame.clone()));
             }
         }
     }
@@ -97,8 +97,10 @@ impl Hub {
         let Some(Room { company, sockets, .. }) = state.rooms.get_mut(&user) else { return };
         let now = Instant::now();
         if company.is_in(typing.conversation, now) && company.hears(typing.user, now) {
+            let conversation = Some(typing.conversation);
             for socket in &*sockets {
-                socket.pass(Some(typing.conversation), typing.frame.clone());
+                let frame = typing.frame.clone();
+                socket.put(Envelope::unlogged(FrameKind::Typing, conversation, frame));
             }
         }
     }
@@ -167,6 +169,7 @@ mod tests {
         hub.bar(user, left, Position::default());
         hub.typing(user, &typing(left));
         hub.typing(user, &typing(stays));
-        assert_eq!(socket.next().await, Next::Frames(vec!["typing".into()]));
+        let told = Envelope::unlogged(FrameKind::Typing, Some(stays), "typing".into());
+        assert_eq!(socket.next().await, Next::Frames(vec![told]));
     }
 }

@@ -5,14 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Hub, Room};
-use crate::domain::events::Position;
+use crate::domain::events::{AudienceKind, Envelope, FrameKind, Position};
 use crate::domain::ids::{ConversationId, UserId};
-use crate::realtime::socket::{Socket, Waiting};
-use crate::services::frames::head;
+use crate::realtime::socket::Socket;
 
 /// How long a message may be under way that was let through before a block.
 const UNDER_WAY: Duration = Duration::from_mins(1);
@@ -36,18 +34,16 @@ struct Apart {
 
 impl Left {
     /// Whether the user is not to see a frame.
-    pub fn hides(&self, user: UserId, waiting: &Waiting) -> bool {
+    pub fn hides(&self, user: UserId, envelope: &Envelope) -> bool {
         if self.gone.is_empty() && self.apart.is_empty() {
             return false;
         }
-        let Waiting { position, conversation, frame } = waiting;
-        let until = |to: &Position| position.is_none_or(|it| it <= *to);
-        let Some(conversation) = conversation else {
-            let about = position.and_then(|_| notified_of(frame));
-            return about.and_then(|it| self.gone.get(&it)).is_some_and(until);
-        };
-        self.gone.get(conversation).is_some_and(|to| until(to) && !is_farewell(user, frame))
-            || self.apart.get(conversation).is_some_and(|it| until(&it.to) && is_new(frame))
+        let Some(conversation) = &envelope.conversation else { return false };
+        let until = |to: &Position| envelope.position.is_none_or(|it| it <= *to);
+        let is_gone = self.gone.get(conversation).is_some_and(until);
+        is_gone && !is_farewell(user, envelope)
+            || envelope.kind.stops_at_block()
+                && self.apart.get(conversation).is_some_and(|it| until(&it.to))
     }
 }
 
@@ -93,59 +89,47 @@ impl Hub {
         room.sockets.clone()
     }
 
-    /// With whom there was a block a moment ago, if this frame is something new from there: the
-    /// message may have been let through before the block.
+    /// With whom there was a block a moment ago, if this is something new from there: the message
+    /// may have been let through before the block.
     pub(in crate::realtime) fn parted_from(
         &self,
         user: UserId,
-        conversation: ConversationId,
-        frame: &str,
+        envelope: &Envelope,
     ) -> Option<UserId> {
         let state = self.state();
-        let apart = state.rooms.get(&user)?.left.apart.get(&conversation)?;
-        (apart.since.elapsed() < UNDER_WAY && is_new(frame)).then_some(apart.other)
+        let apart = state.rooms.get(&user)?.left.apart.get(&envelope.conversation?)?;
+        let is_stopped = apart.since.elapsed() < UNDER_WAY && envelope.kind.stops_at_block();
+        is_stopped.then_some(apart.other)
     }
 }
 
-/// The type of a frame of our own.
-pub(in crate::realtime) fn kind_of(frame: &str) -> &str {
-    head(frame).0
-}
-
-/// Whether it says that this very user, or everyone, is out of it.
-fn is_farewell(user: UserId, frame: &str) -> bool {
-    match kind_of(frame) {
-        "group.deleted" => true,
-        "group.member_removed" => data_of(frame)["user_id"] == user.to_string(),
-        _ => false,
+/// Whether the event says that the user, or everyone, is out of the conversation.
+fn is_farewell(user: UserId, envelope: &Envelope) -> bool {
+    let FrameKind::Event(kind) = envelope.kind else { return false };
+    match kind.audience() {
+        AudienceKind::FormerMembers => true,
+        AudienceKind::MembersAndSubject => envelope.subject == Some(user),
+        AudienceKind::Reader
+        | AudienceKind::Members
+        | AudienceKind::EarlierMembers
+        | AudienceKind::MarkReaders
+        | AudienceKind::SubjectAndFriends => false,
     }
-}
-
-/// Whether it is what a block stops.
-fn is_new(frame: &str) -> bool {
-    ["message.created", "message.updated", "reaction.added", "typing"].contains(&kind_of(frame))
-}
-
-/// The conversation that a notification is about.
-fn notified_of(frame: &str) -> Option<ConversationId> {
-    if kind_of(frame) != "notification.created" {
-        return None;
-    }
-    data_of(frame)["conversation_id"].as_str()?.parse().ok()
-}
-
-pub(in crate::realtime) fn data_of(frame: &str) -> Value {
-    let mut frame: Value = serde_json::from_str(frame).unwrap_or_default();
-    frame["data"].take()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::events::EventKind;
 
-    fn waiting(nth: u32, conversation: Option<ConversationId>, frame: &str) -> Waiting {
-        let position = Some(Position { commit: 1, nth });
-        Waiting { position, conversation, frame: frame.into() }
+    fn waiting(
+        nth: u32,
+        conversation: Option<ConversationId>,
+        kind: EventKind,
+        subject: Option<UserId>,
+    ) -> Envelope {
+        let (kind, position) = (FrameKind::Event(kind), Some(Position { commit: 1, nth }));
+        Envelope { kind, position, conversation, subject, frame: "{}".into() }
     }
 
     #[test]
@@ -154,18 +138,16 @@ mod tests {
         let group = ConversationId::direct(user, other);
         let mut left = Left::default();
         left.gone.insert(group, Position { commit: 1, nth: 5 });
-        let removed = |who: UserId| {
-            format!(r#"{{"type":"group.member_removed","data":{{"user_id":"{who}"}}}}"#)
-        };
-        let said = r#"{"type":"message.created","data":{}}"#;
-        assert!(left.hides(user, &waiting(5, Some(group), said)));
-        assert!(left.hides(user, &waiting(5, Some(group), &removed(other))));
-        assert!(!left.hides(user, &waiting(5, Some(group), &removed(user))));
-        assert!(!left.hides(user, &waiting(6, Some(group), said)), "in it again");
-        assert!(!left.hides(user, &waiting(5, None, said)));
-        let mention =
-            format!(r#"{{"type":"notification.created","data":{{"conversation_id":"{group}"}}}}"#);
-        assert!(left.hides(user, &waiting(5, None, &mention)));
+        let said = |nth, group| waiting(nth, group, EventKind::MessageCreated, None);
+        let removed = |who| waiting(5, Some(group), EventKind::MemberRemoved, Some(who));
+        assert!(left.hides(user, &said(5, Some(group))));
+        assert!(left.hides(user, &removed(other)));
+        assert!(!left.hides(user, &removed(user)));
+        assert!(!left.hides(user, &waiting(5, Some(group), EventKind::GroupDeleted, None)));
+        assert!(!left.hides(user, &said(6, Some(group))), "in it again");
+        assert!(!left.hides(user, &said(5, None)));
+        let mention = waiting(5, Some(group), EventKind::NotificationCreated, None);
+        assert!(left.hides(user, &mention));
     }
 
     #[test]
@@ -175,8 +157,9 @@ mod tests {
         let (to, since) = (Position { commit: 1, nth: 5 }, Instant::now());
         let mut left = Left::default();
         left.apart.insert(direct, Apart { other, to, since });
-        assert!(left.hides(user, &waiting(5, Some(direct), r#"{"type":"message.created"}"#)));
-        assert!(!left.hides(user, &waiting(5, Some(direct), r#"{"type":"message.deleted"}"#)));
-        assert!(!left.hides(user, &waiting(5, Some(direct), r#"{"type":"conversation.read"}"#)));
+        let hides = |kind| left.hides(user, &waiting(5, Some(direct), kind, None));
+        assert!(hides(EventKind::MessageCreated));
+        assert!(!hides(EventKind::MessageDeleted));
+        assert!(!hides(EventKind::Read));
     }
 }

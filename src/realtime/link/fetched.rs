@@ -3,9 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::bus::Bus;
-use crate::domain::events::Position;
+use crate::domain::events::{Frame, Position};
 use crate::error::Result;
-use crate::services::frames::Frame;
 
 /// How many are remembered.
 const FRAMES: usize = 256;

@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::Link;
+use crate::domain::events::{Envelope, Position};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
-use crate::realtime::hub::Telling;
 use crate::realtime::socket::Socket;
 
 /// How long connections have to send what they have taken: one that reads needs no time.
@@ -55,16 +55,15 @@ impl Link {
     }
 
     /// Hands an event out, but what was let through just before a block.
-    pub async fn tell(&self, user: UserId, telling: Telling) {
-        let Telling { position, conversation, frame } = &telling;
-        let parted = conversation.and_then(|it| self.hub.parted_from(user, it, frame));
-        let Some(other) = parted else { return self.hand_out(user, &telling) };
+    pub async fn tell(&self, user: UserId, position: Position, envelope: &Envelope) {
+        let hand_out = || self.hand_out(user, position, envelope);
+        let Some(other) = self.hub.parted_from(user, envelope) else { return hand_out() };
         match self.frames.are_apart(user, other).await {
-            Ok(false) => self.hand_out(user, &telling),
-            Ok(true) => self.hub.complete(user, *position, Some(*position)),
+            Ok(false) => hand_out(),
+            Ok(true) => self.hub.complete(user, position, Some(position)),
             Err(_) => {
                 self.hub.send_away(user);
-                self.hub.complete(user, *position, Some(*position));
+                self.hub.complete(user, position, Some(position));
             }
         }
     }

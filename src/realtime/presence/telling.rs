@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::rounds::{AGAIN, TOGETHER};
 use super::{GONE_FOR, Presence};
 use crate::bus::presence::{News, State};
+use crate::domain::events::FrameKind;
 use crate::domain::ids::UserId;
 use crate::domain::relations::Standing;
 use crate::error::{Error, Result};
@@ -110,7 +111,7 @@ impl Presence {
     fn news(&self, user: UserId, state: State) -> Result<News> {
         let State { online, seen, stamp, .. } = state;
         let data = data::Presence { user_id: user, online, last_seen_at: seen.filter(|_| !online) };
-        let frame = frame("presence", None, self.clock.now(), &data)?;
+        let frame = frame(FrameKind::Presence, None, self.clock.now(), &data)?;
         Ok(News { user, stamp, online, frame })
     }
 }

@@ -1,6 +1,6 @@
 //! How connections end.
 
-use crate::services::frames::Frame;
+use crate::domain::events::Envelope;
 
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Close {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     /// Sent before it is closed.
-    pub last: Option<Frame>,
+    pub last: Option<Envelope>,
     /// Why it is closed.
     pub close: Close,
 }

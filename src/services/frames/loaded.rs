@@ -8,7 +8,7 @@ use super::data::{
     NotificationRead, ProfileChange, ReactionChange,
 };
 use crate::domain::conversations::{Membership, Summary};
-use crate::domain::events::Event;
+use crate::domain::events::{AudienceKind, Event};
 use crate::domain::ids::{ConversationId, GroupId, MessageId, UserId};
 use crate::domain::messages::Message;
 use crate::domain::notifications::NotificationId;
@@ -226,11 +226,17 @@ impl Seen {
     /// Whether the reader may see an event of their past: one of a conversation only while they
     /// are in it, but for their own leaving and its end; another's profile, while they are friends.
     pub fn sees(&self, event: &Event) -> bool {
-        match event {
-            Event::MemberRemoved { user, .. } if *user == self.reader => true,
-            Event::GroupDeleted { .. } => true,
-            Event::ProfileUpdated { user } => *user == self.reader || self.friends.contains(user),
-            event => event.conversation().is_none_or(|it| self.places.contains(&it)),
+        let is_subject = event.subject() == Some(self.reader);
+        let is_member = || event.conversation().is_some_and(|it| self.places.contains(&it));
+        match event.kind().audience() {
+            AudienceKind::Reader | AudienceKind::FormerMembers => true,
+            AudienceKind::Members | AudienceKind::EarlierMembers | AudienceKind::MarkReaders => {
+                is_member()
+            }
+            AudienceKind::MembersAndSubject => is_subject || is_member(),
+            AudienceKind::SubjectAndFriends => {
+                is_subject || event.subject().is_some_and(|it| self.friends.contains(&it))
+            }
         }
     }
 }

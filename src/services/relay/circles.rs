@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::conversations::Kind;
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AudienceKind, Event, Happening};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::Repositories;
@@ -101,29 +101,17 @@ fn concerned<'a>(event: &'a Event, circle: &'a Circle) -> impl Iterator<Item = U
     circle
         .members
         .iter()
-        .filter(move |(user, joined)| match event {
-            // Whoever was added since finds it in the history, behind their mark.
-            Event::MessageCreated { message } => *joined < message.seq,
-            Event::Read { user: whose, .. } | Event::Delivered { user: whose, .. } => {
-                !is_large || whose == user
+        .filter(move |(user, joined)| match event.kind().audience() {
+            // A member who was added since finds the message in the history, behind their mark.
+            AudienceKind::EarlierMembers => {
+                !matches!(event, Event::MessageCreated { message } if *joined >= message.seq)
             }
-            Event::MessageUpdated { .. }
-            | Event::MessageDeleted { .. }
-            | Event::ReactionAdded { .. }
-            | Event::ReactionRemoved { .. }
-            | Event::Muted { .. }
-            | Event::FriendRequested { .. }
-            | Event::FriendAccepted { .. }
-            | Event::FriendRemoved { .. }
-            | Event::GroupCreated { .. }
-            | Event::GroupUpdated { .. }
-            | Event::GroupDeleted { .. }
-            | Event::MemberAdded { .. }
-            | Event::MemberUpdated { .. }
-            | Event::MemberRemoved { .. }
-            | Event::NotificationCreated { .. }
-            | Event::NotificationRead { .. }
-            | Event::ProfileUpdated { .. } => true,
+            AudienceKind::MarkReaders => !is_large || event.subject() == Some(*user),
+            AudienceKind::Reader
+            | AudienceKind::Members
+            | AudienceKind::MembersAndSubject
+            | AudienceKind::FormerMembers
+            | AudienceKind::SubjectAndFriends => true,
         })
         .map(|(user, _)| *user)
 }
