@@ -42,7 +42,7 @@ pub mod internals {
 
     pub mod domain {
         pub use crate::domain::clock::{Clock, Timestamp, random_bytes};
-        pub use crate::domain::events::{Audience, Event, Happening, Position};
+        pub use crate::domain::events::{AddressedEvent, Audience, Event, Position};
         pub use crate::domain::ids::{
             AttachmentId, ConversationId, GroupId, MessageId, SessionId, UserId,
         };
@@ -66,7 +66,7 @@ pub mod internals {
         pub use crate::repositories::Repositories;
         pub use crate::repositories::accounts::NewAccount;
         pub use crate::repositories::events::Events;
-        pub use crate::repositories::events::stream::Occurrence;
+        pub use crate::repositories::events::stream::SequencedEvent;
         pub use crate::repositories::indexing::{Batch, Indexed};
         pub use crate::repositories::messages::shard_of;
         pub use crate::repositories::password::SignIn;

@@ -6,7 +6,7 @@ mod position;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::audience::{Audience, Happening};
+pub use self::audience::{AddressedEvent, Audience};
 pub use self::envelope::{Envelope, Frame, FrameKind};
 pub use self::position::Position;
 use super::clock::Timestamp;

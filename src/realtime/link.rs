@@ -24,7 +24,7 @@ use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 use crate::metrics::RealtimeMetrics;
 use crate::repositories::events::Events;
-use crate::services::frames::{Frames, Happened};
+use crate::services::frames::{Frames, LoggedEvent};
 
 /// The wait before a connection that broke is opened again.
 const REOPEN: Duration = Duration::from_millis(250);
@@ -249,7 +249,7 @@ impl Link {
         }
         let last = past.entries.last().map_or(reached, |entry| entry.position);
         let to = past.end.max(last).max(reached);
-        let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
+        let happened: Vec<LoggedEvent> = past.entries.into_iter().map(Into::into).collect();
         for envelope in self.frames.past(user, &happened).await? {
             if let Some(position) = envelope.position {
                 self.tell(user, position, &envelope).await;

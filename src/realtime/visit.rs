@@ -16,7 +16,7 @@ use crate::domain::sessions::Pass;
 use crate::error::Result;
 use crate::metrics::Counted;
 use crate::services::frames::data::Ready;
-use crate::services::frames::{Happened, frame};
+use crate::services::frames::{LoggedEvent, frame};
 
 /// How long the log may take to say how far it is. Without it, what happens from now on is told
 /// as soon as Redis is back.
@@ -35,7 +35,7 @@ pub struct Visit {
     /// Up to where its client has everything once it has read that; `None` where what it has
     /// missed is still to come.
     pub after: Option<Position>,
-    missed: std::vec::IntoIter<Happened>,
+    missed: std::vec::IntoIter<LoggedEvent>,
     _stay: Stay,
     _present: Present,
 }
@@ -131,7 +131,7 @@ impl Realtime {
         user: UserId,
         since: &str,
         entered: Entered,
-    ) -> Option<(Position, Vec<Happened>)> {
+    ) -> Option<(Position, Vec<LoggedEvent>)> {
         let since: Position = since.parse().ok()?;
         let past = self.bus.past(user, Some(since), KEPT + 1, self.clock.now()).await.ok()?;
         // Where nobody could say how far the log was, it may not be as far as what comes live.
@@ -151,7 +151,7 @@ impl Visit {
     /// How the connection is to be closed where they are not to be had.
     pub async fn past(&mut self, realtime: &Realtime) -> Result<Option<Vec<Envelope>>, Close> {
         self.socket.is_sending(false);
-        let some: Vec<Happened> = self.missed.by_ref().take(TOGETHER).collect();
+        let some: Vec<LoggedEvent> = self.missed.by_ref().take(TOGETHER).collect();
         if some.is_empty() {
             return Ok(None);
         }

@@ -23,7 +23,7 @@ use super::turns::Turns;
 use super::unindexed::Unindexed;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Kind;
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Changed, message_deleted};
 use crate::domain::notifications::{Notification, NotificationId};
@@ -119,8 +119,8 @@ impl Revisions {
         event: Event,
         at: Timestamp,
     ) -> Result<()> {
-        let happening = Happening::among(message.conversation, event);
-        tx.events().add([happening], at).await
+        let addressed = AddressedEvent::among(message.conversation, event);
+        tx.events().add([addressed], at).await
     }
 
     /// Those newly mentioned are told, those no longer mentioned are not any more.

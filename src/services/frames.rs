@@ -22,7 +22,7 @@ use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Message, OthersMarks, StoredMessage};
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::events::stream::Occurrence;
+use crate::repositories::events::stream::SequencedEvent;
 use crate::repositories::reactions::Reacted;
 
 /// The JSON form of a frame.
@@ -68,7 +68,7 @@ pub struct Circle {
 
 /// An event of someone's past, to be shown as it now stands.
 #[derive(Debug, Clone)]
-pub struct Happened {
+pub struct LoggedEvent {
     /// Its place in the log.
     pub position: Position,
     /// When it happened.
@@ -77,7 +77,7 @@ pub struct Happened {
     pub event: Event,
 }
 
-impl From<Entry> for Happened {
+impl From<Entry> for LoggedEvent {
     fn from(entry: Entry) -> Self {
         let Content { at, event } = entry.content;
         Self { position: entry.position, at, event }
@@ -113,12 +113,12 @@ impl Frames {
     /// already. Most is the same for all and serialised once.
     pub async fn live(
         &self,
-        occurrence: &Occurrence,
+        sequenced: &SequencedEvent,
         circle: Option<&Circle>,
         audience: Vec<UserId>,
     ) -> Result<Vec<(Envelope, Vec<UserId>)>> {
-        let Occurrence { position, at, happening, message } = occurrence;
-        let event = &happening.event;
+        let SequencedEvent { position, at, addressed, message } = sequenced;
+        let event = &addressed.event;
         let enveloped = |data: &Data| enveloped(*position, *at, event, data);
         if let (Some(circle), Some(stored)) = (circle, message) {
             let message = just_sent(stored, circle);
@@ -177,12 +177,12 @@ impl Frames {
 
     /// What a reader is sent of their past, as it now stands: what is gone, and what they may no
     /// longer see, is not in it.
-    pub async fn past(&self, reader: UserId, past: &[Happened]) -> Result<Vec<Envelope>> {
+    pub async fn past(&self, reader: UserId, past: &[LoggedEvent]) -> Result<Vec<Envelope>> {
         let events: Vec<&Event> = past.iter().map(|happened| &happened.event).collect();
         let loaded = Loaded::load(self, reader, &events).await?;
         let seen = loaded.seen(self, reader, &events).await?;
         let mut envelopes = Vec::with_capacity(past.len());
-        for Happened { position, at, event } in past.iter().filter(|it| seen.sees(&it.event)) {
+        for LoggedEvent { position, at, event } in past.iter().filter(|it| seen.sees(&it.event)) {
             if let Some(data) = loaded.data(event) {
                 envelopes.push(enveloped(*position, *at, event, &data)?);
             }

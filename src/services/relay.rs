@@ -31,7 +31,7 @@ use crate::failpoint;
 use crate::metrics::RealtimeMetrics;
 use crate::repositories::Repositories;
 use crate::repositories::events::Events;
-use crate::repositories::events::stream::{EventStream, Occurrence};
+use crate::repositories::events::stream::{EventStream, SequencedEvent};
 
 /// How often an instance without the relay asks for it, and how soon after a failure.
 const ASK: Duration = Duration::from_millis(250);
@@ -166,20 +166,20 @@ impl Relay {
         writer: &mut Writer,
     ) -> Result<()> {
         let mut at = Position::default();
-        let mut occurrences = Vec::with_capacity(batch.len());
+        let mut events = Vec::with_capacity(batch.len());
         for heard in batch.drain(..) {
             match heard {
                 Heard::Nothing(position) => at = at.max(position),
-                Heard::Event(occurrence) => {
-                    at = occurrence.position;
-                    occurrences.push(occurrence);
+                Heard::Event(sequenced) => {
+                    at = sequenced.position;
+                    events.push(sequenced);
                 }
             }
         }
-        circles.load(&occurrences).await?;
-        let mut deliveries = Vec::with_capacity(occurrences.len());
-        for occurrence in occurrences {
-            deliveries.extend(self.delivery(&occurrence, circles).await?);
+        circles.load(&events).await?;
+        let mut deliveries = Vec::with_capacity(events.len());
+        for sequenced in events {
+            deliveries.extend(self.delivery(&sequenced, circles).await?);
         }
         failpoint::reach("relay.rendered");
         writer.write(&deliveries, at).await?;
@@ -192,17 +192,17 @@ impl Relay {
 
     async fn delivery(
         &self,
-        occurrence: &Occurrence,
+        sequenced: &SequencedEvent,
         circles: &mut Circles,
     ) -> Result<Option<Delivery>> {
-        let Occurrence { position, at, happening, .. } = occurrence;
-        if happening.event.kind().changes_members() {
-            circles.forget(&happening.event);
+        let SequencedEvent { position, at, addressed, .. } = sequenced;
+        if addressed.event.kind().changes_members() {
+            circles.forget(&addressed.event);
         }
-        let audience = circles.audience(happening).await?;
-        let circle = happening.audience.members.and_then(|id| circles.known(id));
-        let frames = self.frames.live(occurrence, circle, audience).await?;
-        let content = Content { at: *at, event: happening.event.clone() };
+        let audience = circles.audience(addressed).await?;
+        let circle = addressed.audience.members.and_then(|id| circles.known(id));
+        let frames = self.frames.live(sequenced, circle, audience).await?;
+        let content = Content { at: *at, event: addressed.event.clone() };
         Ok(Some(Delivery { position: *position, content, frames })
             .filter(|it| !it.frames.is_empty()))
     }

@@ -43,14 +43,14 @@ impl Audience {
 
 /// An event and whom it concerns, to be kept in the transaction that makes it happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happening {
+pub struct AddressedEvent {
     /// What.
     pub event: Event,
     /// To whom.
     pub audience: Audience,
 }
 
-impl Happening {
+impl AddressedEvent {
     /// Something that concerns everyone in a conversation.
     #[must_use]
     pub fn among(conversation: impl Into<ConversationId>, event: Event) -> Self {
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn each_of_two_is_told_of_the_other() {
         let (one, other) = (UserId::random(), UserId::random());
-        let told = Happening::between(one, other, |user| Event::FriendRemoved { user });
+        let told = AddressedEvent::between(one, other, |user| Event::FriendRemoved { user });
         let [first, second] = told.map(|it| (it.audience.users, it.event));
         assert_eq!(first, (vec![one], Event::FriendRemoved { user: other }));
         assert_eq!(second, (vec![other], Event::FriendRemoved { user: one }));

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Events;
 use crate::domain::clock::Timestamp;
-use crate::domain::events::{Event, Happening, Position};
+use crate::domain::events::{AddressedEvent, Event, Position};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::messages::StoredMessage;
 use crate::domain::notifications::Notification;
@@ -32,13 +32,13 @@ const LOST_CODES: [i32; 2] = [280, 286];
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Occurrence {
+pub struct SequencedEvent {
     /// Its place in the order of all.
     pub position: Position,
     /// When it happened.
     pub at: Timestamp,
     /// What, and whom it concerns.
-    pub happening: Happening,
+    pub addressed: AddressedEvent,
     /// Of a new message, the message.
     pub message: Option<StoredMessage>,
 }
@@ -103,7 +103,7 @@ impl EventStream {
     ///
     /// # Errors
     /// When the stream has ended or the store is away: it is to be followed anew.
-    pub async fn next(&mut self) -> Result<Option<Occurrence>> {
+    pub async fn next(&mut self) -> Result<Option<SequencedEvent>> {
         loop {
             let Some(change) = within(&self.background, self.stream.next_if_any()).await? else {
                 return if self.stream.is_alive() { Ok(None) } else { Err(Error::unavailable()) };
@@ -113,11 +113,11 @@ impl EventStream {
             let nth = if self.last.commit == commit { self.last.nth + 1 } else { 1 };
             self.last = Position { commit, nth };
             match read(change) {
-                Ok(Some(Told { happening, at, message })) => {
+                Ok(Some(Told { addressed, at, message })) => {
                     // A mark's own time where it has one, else that of its commit.
                     let at = at.unwrap_or_else(|| committed_at(commit));
                     let position = self.last;
-                    return Ok(Some(Occurrence { position, at, happening, message }));
+                    return Ok(Some(SequencedEvent { position, at, addressed, message }));
                 }
                 Ok(None) => {}
                 // One that cannot be read must not stop all that come after it.
@@ -172,14 +172,14 @@ fn wanted() -> Document {
 }
 
 struct Told {
-    happening: Happening,
+    addressed: AddressedEvent,
     at: Option<Timestamp>,
     message: Option<StoredMessage>,
 }
 
 impl Told {
-    fn new(happening: Happening, at: Option<Timestamp>) -> Self {
-        Self { happening, at, message: None }
+    fn new(addressed: AddressedEvent, at: Option<Timestamp>) -> Self {
+        Self { addressed, at, message: None }
     }
 }
 
@@ -200,20 +200,20 @@ fn read(change: ChangeStreamEvent<Document>) -> Result<Option<Told>> {
         (_, Some(row), "events") => {
             let row = parsed::<Row>(row)?;
             let at = row.at;
-            Ok(Some(Told::new(row.happening(), Some(at))))
+            Ok(Some(Told::new(row.addressed(), Some(at))))
         }
         (_, Some(row), "notifications") => {
             let told: Notification = parsed::<NotificationRow>(row)?.into();
             let event = Event::NotificationCreated { notification: told.id };
-            let happening = Happening::for_users([told.id.user()], event);
-            Ok(Some(Told::new(happening, Some(told.at))))
+            let addressed = AddressedEvent::for_users([told.id.user()], event);
+            Ok(Some(Told::new(addressed, Some(told.at))))
         }
         (_, Some(row), _) => {
             let message: StoredMessage = parsed::<MessageRow>(row)?.into();
             let (id, at) = (message.id, Some(message.at));
-            let happening =
-                Happening::among(id.conversation, Event::MessageCreated { message: id });
-            Ok(Some(Told { happening, at, message: Some(message) }))
+            let addressed =
+                AddressedEvent::among(id.conversation, Event::MessageCreated { message: id });
+            Ok(Some(Told { addressed, at, message: Some(message) }))
         }
         _ => Ok(None),
     }
@@ -233,9 +233,9 @@ fn marked(key: &[u8], fields: &Document) -> Result<Told> {
     let is_hidden = fields.contains_key("hidden_moves");
     let told = |event| {
         if is_hidden {
-            Happening::for_users([user], event)
+            AddressedEvent::for_users([user], event)
         } else {
-            Happening::among(conversation, event)
+            AddressedEvent::among(conversation, event)
         }
     };
     if let Some(seq) = seq("read_seq") {
@@ -247,7 +247,7 @@ fn marked(key: &[u8], fields: &Document) -> Result<Told> {
         return Ok(Told::new(told(event), time("delivered_at")));
     }
     let event = Event::Muted { conversation, until: time("muted_until") };
-    Ok(Told::new(Happening::for_users([user], event), None))
+    Ok(Told::new(AddressedEvent::for_users([user], event), None))
 }
 
 fn parsed<T: DeserializeOwned>(row: Document) -> Result<T> {

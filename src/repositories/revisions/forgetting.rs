@@ -6,7 +6,7 @@ use mongodb::bson::doc;
 use super::reacting::one_less;
 use super::{Revisions, stored};
 use crate::domain::clock::Timestamp;
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::messages::ReactionCount;
 use crate::error::Result;
@@ -52,7 +52,7 @@ impl Revisions {
                         continue;
                     }
                     if is_there && let Some(event) = this.uncount(tx, user, own).await? {
-                        told.push(Happening::among(conversation, event));
+                        told.push(AddressedEvent::among(conversation, event));
                     }
                 }
                 if !told.is_empty() {

@@ -4,11 +4,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::conversations::Kind;
-use crate::domain::events::{AudienceKind, Event, Happening};
+use crate::domain::events::{AddressedEvent, AudienceKind, Event};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::Repositories;
-use crate::repositories::events::stream::Occurrence;
+use crate::repositories::events::stream::SequencedEvent;
 use crate::services::frames::Circle;
 
 /// Members of conversations known at most; past that all are forgotten.
@@ -35,8 +35,8 @@ impl Circles {
     }
 
     /// Reads the conversations of these events that are not known yet, together.
-    pub async fn load(&mut self, occurrences: &[Box<Occurrence>]) -> Result<()> {
-        let named = occurrences.iter().filter_map(|it| it.happening.audience.members);
+    pub async fn load(&mut self, events: &[Box<SequencedEvent>]) -> Result<()> {
+        let named = events.iter().filter_map(|it| it.addressed.audience.members);
         let missing: HashSet<ConversationId> =
             named.filter(|id| !self.known.contains_key(id)).collect();
         self.read(missing.into_iter().collect()).await
@@ -69,17 +69,17 @@ impl Circles {
     }
 
     /// Whom something concerns, each once.
-    pub async fn audience(&mut self, happening: &Happening) -> Result<Vec<UserId>> {
-        let mut users = happening.audience.users.clone();
-        if let Some(id) = happening.audience.members {
+    pub async fn audience(&mut self, addressed: &AddressedEvent) -> Result<Vec<UserId>> {
+        let mut users = addressed.audience.users.clone();
+        if let Some(id) = addressed.audience.members {
             if !self.known.contains_key(&id) {
                 self.read(vec![id]).await?;
             }
             if let Some(circle) = self.known.get(&id) {
-                users.extend(concerned(&happening.event, circle));
+                users.extend(concerned(&addressed.event, circle));
             }
         }
-        if let Some(user) = happening.audience.friends_of {
+        if let Some(user) = addressed.audience.friends_of {
             users.extend(self.repositories.store.relations().friends_of(user, FRIENDS_TOLD).await?);
         }
         let mut seen = HashSet::new();

@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use crate::domain::events::Position;
 use crate::error::Result;
-use crate::repositories::events::stream::{EventStream, Occurrence};
+use crate::repositories::events::stream::{EventStream, SequencedEvent};
 
 /// How often it is written down that nothing has happened.
 const NOTE_NOTHING: Duration = Duration::from_secs(5);
 
 /// What the stream has said.
 pub(super) enum Heard {
-    Event(Box<Occurrence>),
+    Event(Box<SequencedEvent>),
     /// Nothing else has happened before this.
     Nothing(Position),
 }
@@ -23,8 +23,8 @@ pub(super) enum Heard {
 pub(super) async fn listen(mut stream: EventStream, heard: mpsc::Sender<Heard>) -> Result<()> {
     let mut noted = Instant::now();
     loop {
-        let next = if let Some(occurrence) = stream.next().await? {
-            Heard::Event(Box::new(occurrence))
+        let next = if let Some(sequenced) = stream.next().await? {
+            Heard::Event(Box::new(sequenced))
         } else {
             if noted.elapsed() < NOTE_NOTHING {
                 continue;
