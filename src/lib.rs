@@ -79,10 +79,10 @@ pub mod internals {
         pub use crate::services::access::Access;
         pub use crate::services::attachments::Attachments;
         pub use crate::services::budget::UnreadAnswers;
-        pub use crate::services::live::LiveSessions;
         pub use crate::services::mail_rules::MailRules;
         pub use crate::services::seed::load::Made;
         pub use crate::services::seed::population::{PASSWORD, Populated, Progress, address};
+        pub use crate::services::session_cache::SessionCache;
     }
 }
 

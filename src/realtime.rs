@@ -36,7 +36,7 @@ use crate::services::Services;
 use crate::services::access::Access;
 use crate::services::deliveries::Deliveries;
 use crate::services::frames::Frames;
-use crate::services::live::LiveSessions;
+use crate::services::session_cache::SessionCache;
 use crate::services::typing::Typing;
 
 pub use self::socket::Close;
@@ -46,7 +46,7 @@ pub struct Realtime {
     hub: Arc<Hub>,
     changes: Mutex<Option<mpsc::UnboundedReceiver<UserId>>>,
     access: Arc<Access>,
-    live: Arc<LiveSessions>,
+    live: Arc<SessionCache>,
     frames: Arc<Frames>,
     presence: Arc<Presence>,
     typists: Typists,

@@ -1,6 +1,7 @@
 //! The rules: who may, what must hold, what changes, who is told. No queries, no HTTP.
 
 pub mod access;
+pub mod access_revocation;
 pub mod accounts;
 pub mod attachments;
 pub mod blocks;
@@ -17,7 +18,6 @@ pub mod groups;
 pub mod guesses;
 pub mod inbox;
 pub mod indexer;
-pub mod live;
 pub mod mail_rules;
 pub mod messages;
 pub mod networks;
@@ -31,8 +31,8 @@ pub mod profiles;
 pub mod relay;
 pub mod search;
 pub mod seed;
+pub mod session_cache;
 pub mod sessions;
-pub mod silence;
 pub mod sync;
 pub mod tokens;
 pub mod typing;
@@ -59,7 +59,6 @@ use ground::Hashers;
 use groups::Groups;
 use inbox::Inbox;
 use indexer::Indexer;
-use live::LiveSessions;
 use messages::Messages;
 use notifications::Notifications;
 use outbox::Outbox;
@@ -68,6 +67,7 @@ use password::PasswordChanges;
 use profile::Profile;
 use profiles::Profiles;
 use search::Search;
+use session_cache::SessionCache;
 use sessions::Sessions;
 use sync::Sync;
 
@@ -114,7 +114,7 @@ pub struct Services {
     /// What users are told of.
     pub notifications: Arc<Notifications>,
     /// Which sessions stand; its task is to be run.
-    pub live: Arc<LiveSessions>,
+    pub live: Arc<SessionCache>,
     /// Mails on their way; its task is to be run.
     pub outbox: Arc<Outbox>,
     /// Another password.
@@ -166,7 +166,7 @@ impl Services {
     #[expect(clippy::too_many_lines, reason = "a line for each service")]
     pub fn new(ground: Ground<'_>) -> Result<(Self, Dispatch)> {
         let Ground { clock, repositories, redis, unread, .. } = ground;
-        let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
+        let live = Arc::new(SessionCache::new(repositories.sessions.clone(), clock));
         let (access, outbox) = (Arc::new(ground.access(&live)?), Arc::new(ground.outbox()?));
         let sessions = Arc::new(ground.sessions(&access, &live));
         let hashers = Hashers::new(&ground);

@@ -12,7 +12,7 @@ use super::socket::{Close, Ending, Next, Socket};
 use super::visit::Visit;
 use super::wire::{Gone, Said, Wire};
 use crate::domain::events::{Envelope, FrameKind};
-use crate::domain::sessions::Pass;
+use crate::domain::sessions::AuthenticatedSession;
 use crate::error::Kind;
 use crate::filters::handshake::WebSocket;
 use crate::services::frames::frame;
@@ -28,9 +28,9 @@ const SLOW_READS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Someone at the door.
 #[derive(Debug, Clone)]
-pub struct Entrance {
+pub struct ConnectRequest {
     /// Who it is, where a header said so.
-    pub pass: Option<Pass>,
+    pub pass: Option<AuthenticatedSession>,
     /// The last event id that they have.
     pub since: Option<String>,
     /// Where they are.
@@ -45,9 +45,9 @@ struct Connection<'a> {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, entrance: Entrance) {
+pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, request: ConnectRequest) {
     let wire = Wire::new(ws);
-    let _arrival = match realtime.hub.arrive(entrance.addr) {
+    let _arrival = match realtime.hub.arrive(request.addr) {
         Ok(arrival) => arrival,
         Err(close) => {
             realtime.metrics.closed(close.code().0);
@@ -55,7 +55,7 @@ pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, entrance: Entrance) {
         }
     };
     let mut connection = Connection { realtime: &realtime, wire, heard: Instant::now() };
-    match connection.run(entrance).await {
+    match connection.run(request).await {
         Ok(()) => connection.wire.finish().await,
         Err(ending) => connection.close(ending).await,
     }
@@ -63,9 +63,9 @@ pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, entrance: Entrance) {
 
 impl Connection<'_> {
     /// `Ok` where the client has gone.
-    async fn run(&mut self, mut entrance: Entrance) -> Result<(), Ending> {
-        let Some(pass) = self.introduced(&mut entrance).await? else { return Ok(()) };
-        let since = entrance.since.as_deref();
+    async fn run(&mut self, mut request: ConnectRequest) -> Result<(), Ending> {
+        let Some(pass) = self.introduced(&mut request).await? else { return Ok(()) };
+        let since = request.since.as_deref();
         let mut visit = self.realtime.admit(pass, since).await?;
         let (ready, socket) = (visit.ready.clone(), visit.socket.clone());
         self.send(&socket, &[ready]).await?;
@@ -76,9 +76,12 @@ impl Connection<'_> {
     }
 
     /// Who it is, by the header or by the first frame; `None` where the client goes.
-    async fn introduced(&mut self, entrance: &mut Entrance) -> Result<Option<Pass>, Ending> {
-        if entrance.pass.is_some() {
-            return Ok(entrance.pass);
+    async fn introduced(
+        &mut self,
+        request: &mut ConnectRequest,
+    ) -> Result<Option<AuthenticatedSession>, Ending> {
+        if request.pass.is_some() {
+            return Ok(request.pass);
         }
         let closing = self.realtime.shutdown.closing();
         let shown = tokio::select! {
@@ -87,12 +90,12 @@ impl Connection<'_> {
         };
         let Some(shown) = shown else { return Ok(None) };
         let (pass, since) = shown?;
-        entrance.since = since.or(entrance.since.take());
+        request.since = since.or(request.since.take());
         Ok(Some(pass))
     }
 
     /// The token of the first frame that has one; `None` where the client goes.
-    async fn token(&mut self) -> Option<Result<(Pass, Option<String>), Ending>> {
+    async fn token(&mut self) -> Option<Result<(AuthenticatedSession, Option<String>), Ending>> {
         loop {
             match self.read().await? {
                 Err(ending) => return Some(Err(ending)),
@@ -223,7 +226,7 @@ async fn within_time(written: impl Future<Output = Result<(), Gone>>) -> Result<
     }
 }
 
-async fn check(realtime: &Realtime, token: &str) -> Result<Pass, Ending> {
+async fn check(realtime: &Realtime, token: &str) -> Result<AuthenticatedSession, Ending> {
     let checked = realtime.access.check(token).await;
     checked.map_err(|error| match error.kind() {
         Kind::Unauthenticated => Close::Unauthenticated.into(),

@@ -11,10 +11,10 @@ use super::Realtime;
 use super::socket::Close;
 use crate::domain::events::{Envelope, FrameKind};
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::sessions::{ACCESS_LIFETIME, Pass};
+use crate::domain::sessions::{ACCESS_LIFETIME, AuthenticatedSession};
 use crate::services::frames::data::SessionEnded;
 use crate::services::frames::frame;
-use crate::services::live::Ended;
+use crate::services::session_cache::Ended;
 
 /// How often tokens are looked at, and sessions of which the store did not say.
 const LOOK: Duration = Duration::from_millis(500);
@@ -71,7 +71,11 @@ impl Realtime {
             let here = self.hub.sockets().into_iter().filter(|it| it.session == session);
             let held: Vec<_> = here.map(|socket| (socket.holds(), socket)).collect();
             // As good as issued now: nothing read before counts.
-            let pass = Pass { user, session, expires_at: self.clock.now().plus(ACCESS_LIFETIME) };
+            let pass = AuthenticatedSession {
+                user,
+                session,
+                expires_at: self.clock.now().plus(ACCESS_LIFETIME),
+            };
             match self.live.is_alive(pass).await {
                 Ok(true) => held.iter().for_each(|(holds, socket)| socket.release(*holds)),
                 Ok(false) => {

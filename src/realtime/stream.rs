@@ -16,7 +16,7 @@ use super::hub::Arrival;
 use super::socket::{Close, Ending, Next, Socket};
 use super::visit::Visit;
 use crate::domain::events::{Envelope, Position};
-use crate::domain::sessions::Pass;
+use crate::domain::sessions::AuthenticatedSession;
 
 /// After how long a client whose stream ended comes back by itself.
 const COME_BACK: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ struct Stream<'a> {
 /// How a WebSocket would be closed instead.
 pub async fn open(
     realtime: Arc<Realtime>,
-    pass: Pass,
+    pass: AuthenticatedSession,
     addr: IpAddr,
     since: Option<&str>,
 ) -> Result<mpsc::Receiver<Bytes>, Close> {

@@ -12,7 +12,7 @@ use super::socket::{Close, Socket};
 use crate::bus::log::KEPT;
 use crate::domain::events::{Envelope, FrameKind, Position};
 use crate::domain::ids::UserId;
-use crate::domain::sessions::Pass;
+use crate::domain::sessions::AuthenticatedSession;
 use crate::error::Result;
 use crate::metrics::Counted;
 use crate::services::frames::data::Ready;
@@ -58,7 +58,11 @@ impl Realtime {
     ///
     /// # Errors
     /// How it is to be closed instead.
-    pub async fn admit(&self, pass: Pass, since: Option<&str>) -> Result<Visit, Close> {
+    pub async fn admit(
+        &self,
+        pass: AuthenticatedSession,
+        since: Option<&str>,
+    ) -> Result<Visit, Close> {
         let socket = Arc::new(Socket::new(pass.user, pass.session, pass.expires_at));
         let known = self.hub.expect(&socket)?;
         let (hub, counted) = (self.hub.clone(), self.metrics.connected());
@@ -101,7 +105,7 @@ impl Realtime {
 
     /// Whether the session still stands: its end was not told to a connection that was not yet one
     /// of the hub's.
-    async fn stands(&self, pass: Pass) -> Result<(), Close> {
+    async fn stands(&self, pass: AuthenticatedSession) -> Result<(), Close> {
         match self.live.is_alive(pass).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Close::Unauthenticated),

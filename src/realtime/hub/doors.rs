@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Hub;
 use crate::domain::clients::subscriber;
 use crate::realtime::socket::Close;
-use crate::services::live::Ended;
+use crate::services::session_cache::Ended;
 
 /// A connection's place among those from its address; dropping it gives the place back.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use super::bounded::BoundedMap;
 use crate::admission::for_all;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::sessions::{ACCESS_LIFETIME, Pass};
+use crate::domain::sessions::{ACCESS_LIFETIME, AuthenticatedSession};
 use crate::error::Result;
 use crate::repositories::session_ends::Ends;
 use crate::repositories::sessions::{Sessions, Standing};
@@ -58,7 +58,7 @@ pub enum Ended {
 }
 
 /// The sessions that stand, as this instance knows.
-pub struct LiveSessions {
+pub struct SessionCache {
     rows: Sessions,
     clock: Clock,
     known: Mutex<Known>,
@@ -125,14 +125,14 @@ fn note_use(standing: &mut Standing, now: Timestamp) -> bool {
     worth
 }
 
-impl fmt::Debug for LiveSessions {
+impl fmt::Debug for SessionCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LiveSessions")
+        f.write_str("SessionCache")
     }
 }
 
-impl LiveSessions {
-    /// Copies of these sessions; none, until [`LiveSessions::run`] runs.
+impl SessionCache {
+    /// Copies of these sessions; none, until [`SessionCache::run`] runs.
     #[must_use]
     pub fn new(rows: Sessions, clock: &Clock) -> Self {
         let (ends, _) = broadcast::channel(ENDS);
@@ -155,7 +155,7 @@ impl LiveSessions {
     ///
     /// # Errors
     /// When the store is away and the copy cannot be trusted.
-    pub async fn is_alive(&self, session: Pass) -> Result<bool> {
+    pub async fn is_alive(&self, session: AuthenticatedSession) -> Result<bool> {
         let now = self.clock.now();
         let lookup = {
             let mut known = self.known();
@@ -184,7 +184,11 @@ impl LiveSessions {
         self.known().ended.get(&session).is_some()
     }
 
-    async fn read(&self, session: Pass, forgotten: u64) -> Result<Option<Standing>> {
+    async fn read(
+        &self,
+        session: AuthenticatedSession,
+        forgotten: u64,
+    ) -> Result<Option<Standing>> {
         let now = self.clock.now();
         let issued = session.expires_at.minus(ACCESS_LIFETIME);
         let found = {

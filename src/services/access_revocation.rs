@@ -15,25 +15,25 @@ const WITHIN: Duration = Duration::from_secs(1);
 
 /// Keeps devices from hearing what their user is to see no more.
 #[derive(Debug, Clone)]
-pub struct Silence {
+pub struct AccessRevocation {
     bus: Bus,
     events: Events,
 }
 
-impl Silence {
-    /// Silence over this bus, in the order of these events.
+impl AccessRevocation {
+    /// AccessRevocation over this bus, in the order of these events.
     #[must_use]
     pub fn new(bus: &Bus, events: &Events) -> Self {
         Self { bus: bus.clone(), events: events.clone() }
     }
 
     /// A user is out of a conversation.
-    pub async fn of(&self, conversation: ConversationId, user: UserId) {
+    pub async fn of_member(&self, conversation: ConversationId, user: UserId) {
         kept(self.bus.leave(&[user], conversation, None)).await;
     }
 
     /// These users are out of a conversation that has ended.
-    pub async fn of_ended(&self, conversation: ConversationId, users: &[UserId]) {
+    pub async fn of_all_members(&self, conversation: ConversationId, users: &[UserId]) {
         kept(async {
             let now = self.events.now().await?;
             self.bus.leave(users, conversation, Some(now)).await
