@@ -1,8 +1,8 @@
-//! Connections of this instance: their protocol, and the hub that hands out what happens.
+//! Connections of this instance: their protocol, and the hub that delivers events to them.
 
 pub mod connection;
+pub mod socket_session;
 pub mod stream;
-pub mod visit;
 pub mod wire;
 
 mod client_frame;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::hub::Hub;
 use self::link::Link;
 use self::presence::Presence;
-use self::typing::Typists;
+use self::typing::TypingPublisher;
 use crate::bus::Bus;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
@@ -41,7 +41,7 @@ use crate::services::typing::Typing;
 
 pub use self::socket::Close;
 
-/// Everything that connections are served with.
+/// The services and the hub that connections use.
 pub struct Realtime {
     hub: Arc<Hub>,
     changes: Mutex<Option<mpsc::UnboundedReceiver<UserId>>>,
@@ -49,7 +49,7 @@ pub struct Realtime {
     live: Arc<SessionCache>,
     frames: Arc<Frames>,
     presence: Arc<Presence>,
-    typists: Typists,
+    typists: TypingPublisher,
     deliveries: Deliveries,
     events: Events,
     bus: Bus,
@@ -66,7 +66,7 @@ impl fmt::Debug for Realtime {
 }
 
 impl Realtime {
-    /// Connections over these services.
+    /// Real time over these services.
     #[must_use]
     pub fn new(
         settings: &Settings,
@@ -80,7 +80,7 @@ impl Realtime {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
         let presence = Presence::new(&hub, bus, &repositories.store, clock);
         let held = Arc::downgrade(&hub);
-        services.live.guard(move |ended| {
+        services.live.on_revoked(move |ended| {
             if let Some(hub) = held.upgrade() {
                 hub.hold(ended);
             }
@@ -92,7 +92,7 @@ impl Realtime {
             live: services.live.clone(),
             frames: services.frames.clone(),
             presence: Arc::new(presence),
-            typists: Typists::new(Typing::new(repositories), bus, clock),
+            typists: TypingPublisher::new(Typing::new(repositories), bus, clock),
             deliveries: Deliveries::new(repositories, clock),
             events: repositories.events.clone(),
             bus: bus.clone(),
@@ -103,7 +103,7 @@ impl Realtime {
         })
     }
 
-    /// Hands out what happens, and ends what is to end, until told to stop.
+    /// Delivers events and closes connections until `stop` is cancelled.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(changes) = changes else { return };

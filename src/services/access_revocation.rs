@@ -1,5 +1,5 @@
-//! That nothing more is told: before whoever ended something learns that it is over, no device
-//! hears any more of it.
+//! Revocation of access: before a request that removes access is answered, all instances stop sending
+//! what the user may no longer see.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
 use crate::repositories::events::Events;
 
-/// How long a request waits for that. Without Redis nothing is told anyway.
-const WITHIN: Duration = Duration::from_secs(1);
+/// How long a request waits for the instances. Without Redis they send nothing anyway.
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Keeps devices from hearing what their user is to see no more.
+/// Tells all instances that users lost access.
 #[derive(Debug, Clone)]
 pub struct AccessRevocation {
     bus: Bus,
@@ -21,36 +21,36 @@ pub struct AccessRevocation {
 }
 
 impl AccessRevocation {
-    /// AccessRevocation over this bus, in the order of these events.
+    /// Revocations over this bus, in the order of these events.
     #[must_use]
     pub fn new(bus: &Bus, events: &Events) -> Self {
         Self { bus: bus.clone(), events: events.clone() }
     }
 
-    /// A user is out of a conversation.
+    /// A user left a conversation.
     pub async fn of_member(&self, conversation: ConversationId, user: UserId) {
-        kept(self.bus.leave(&[user], conversation, None)).await;
+        within_timeout(self.bus.revoke_conversation(&[user], conversation, None)).await;
     }
 
-    /// These users are out of a conversation that has ended.
+    /// A conversation ended that had these members.
     pub async fn of_all_members(&self, conversation: ConversationId, users: &[UserId]) {
-        kept(async {
+        within_timeout(async {
             let now = self.events.now().await?;
-            self.bus.leave(users, conversation, Some(now)).await
+            self.bus.revoke_conversation(users, conversation, Some(now)).await
         })
         .await;
     }
 
-    /// One of these two has blocked the other.
+    /// One of the two users blocked the other.
     pub async fn between(&self, one: UserId, other: UserId) {
-        kept(self.bus.part(one, other)).await;
+        within_timeout(self.bus.revoke_pair(one, other)).await;
     }
 }
 
-/// What was done is done, whether or not this could be told.
-async fn kept(told: impl Future<Output = Result<()>>) {
-    let told = timeout(WITHIN, told).await;
-    if let Err(error) = told.unwrap_or_else(|_| Err(Error::unavailable())) {
-        tracing::debug!(event = "silence_untold", %error);
+/// The change is committed, so the request succeeds even if the instances did not answer.
+async fn within_timeout(revoked: impl Future<Output = Result<()>>) {
+    let revoked = timeout(REVOCATION_TIMEOUT, revoked).await;
+    if let Err(error) = revoked.unwrap_or_else(|_| Err(Error::unavailable())) {
+        tracing::debug!(event = "access_revocation_failed", %error, "instances not told");
     }
 }

@@ -1,4 +1,4 @@
-//! Frames: what clients are sent of what happened, live and when they come back.
+//! Frames of events, live and for clients that reconnect.
 
 pub mod data;
 mod loaded;
@@ -57,23 +57,23 @@ fn enveloped(position: Position, at: Timestamp, event: &Event, data: &Data) -> R
     })
 }
 
-/// A conversation and who is in it, with the last message that was there before each joined.
+/// A conversation with its members, each with the last message from before they joined.
 #[derive(Debug, Clone)]
-pub struct Circle {
+pub struct ConversationMembers {
     /// The conversation.
     pub summary: Summary,
-    /// Who is in it.
+    /// The members.
     pub members: Vec<(UserId, u64)>,
 }
 
-/// An event of someone's past, to be shown as it now stands.
+/// An event of a log. Its frame shows the present state.
 #[derive(Debug, Clone)]
 pub struct LoggedEvent {
-    /// Its place in the log.
+    /// The position.
     pub position: Position,
-    /// When it happened.
+    /// The time of the event.
     pub at: Timestamp,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
@@ -94,7 +94,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Frames of what these repositories hold.
+    /// Frames over these repositories.
     #[must_use]
     pub fn new(
         repositories: &Repositories,
@@ -109,19 +109,19 @@ impl Frames {
         }
     }
 
-    /// What each of an audience is sent of something that happens now; nothing of what is gone
-    /// already. Most is the same for all and serialised once.
+    /// The frames of a new event, each with its users; none if the subject of the event is gone. Most
+    /// frames are the same for all users and serialised once.
     pub async fn live(
         &self,
         sequenced: &SequencedEvent,
-        circle: Option<&Circle>,
+        members: Option<&ConversationMembers>,
         audience: Vec<UserId>,
     ) -> Result<Vec<(Envelope, Vec<UserId>)>> {
         let SequencedEvent { position, at, addressed, message } = sequenced;
         let event = &addressed.event;
         let enveloped = |data: &Data| enveloped(*position, *at, event, data);
-        if let (Some(circle), Some(stored)) = (circle, message) {
-            let message = just_sent(stored, circle);
+        if let (Some(members), Some(stored)) = (members, message) {
+            let message = just_sent(stored, members);
             return Ok(vec![(enveloped(&Data::Message(Box::new(message)))?, audience)]);
         }
         if let Event::MessageUpdated { message } = event {
@@ -138,7 +138,7 @@ impl Frames {
         }
     }
 
-    /// A message as it stands, the same for all but those who reacted to it.
+    /// A message in its present state: the same for all users except those who reacted.
     async fn updated(
         &self,
         id: MessageId,
@@ -164,25 +164,27 @@ impl Frames {
         Ok(frames)
     }
 
-    /// Whether someone is in a conversation.
+    /// Whether a user is a member of a conversation.
     pub async fn is_in(&self, reader: UserId, conversation: ConversationId) -> Result<bool> {
         let found = self.repositories.store.members().find(conversation, reader).await?;
         Ok(found.is_some())
     }
 
-    /// Whether one of two has blocked the other.
+    /// Whether one of two users has blocked the other.
     pub async fn are_apart(&self, one: UserId, other: UserId) -> Result<bool> {
         self.repositories.store.relations().blocked_between(one, other).await
     }
 
-    /// What a reader is sent of their past, as it now stands: what is gone, and what they may no
-    /// longer see, is not in it.
+    /// The frames of logged events for a reader, in their present state, without those that are gone or
+    /// that the reader may no longer see.
     pub async fn past(&self, reader: UserId, past: &[LoggedEvent]) -> Result<Vec<Envelope>> {
-        let events: Vec<&Event> = past.iter().map(|happened| &happened.event).collect();
+        let events: Vec<&Event> = past.iter().map(|logged| &logged.event).collect();
         let loaded = Loaded::load(self, reader, &events).await?;
-        let seen = loaded.seen(self, reader, &events).await?;
+        let visibility = loaded.visibility(self, reader, &events).await?;
         let mut envelopes = Vec::with_capacity(past.len());
-        for LoggedEvent { position, at, event } in past.iter().filter(|it| seen.sees(&it.event)) {
+        for LoggedEvent { position, at, event } in
+            past.iter().filter(|it| visibility.sees(&it.event))
+        {
             if let Some(data) = loaded.data(event) {
                 envelopes.push(enveloped(*position, *at, event, &data)?);
             }
@@ -191,15 +193,15 @@ impl Frames {
     }
 }
 
-/// A new message: nobody else has seen it yet, unless there is nobody else.
-fn just_sent(stored: &StoredMessage, circle: &Circle) -> Message {
-    let others = circle
+/// A new message, which no other member has read yet.
+fn just_sent(stored: &StoredMessage, members: &ConversationMembers) -> Message {
+    let others = members
         .members
         .iter()
         .filter(|(user, joined)| *user != stored.sender && *joined < stored.id.seq);
     let unseen = others.map(|(user, _)| (*user, 0)).next();
     let marks = OthersMarks { read: [unseen, None], delivered: [unseen, None] };
-    let mut summary = circle.summary.clone();
+    let mut summary = members.summary.clone();
     summary.pins.clear();
     sent(stored, &summary, &marks)
 }

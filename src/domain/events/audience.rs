@@ -3,37 +3,37 @@
 use super::Event;
 use crate::domain::ids::{ConversationId, UserId};
 
-/// Whom an event concerns.
+/// The users who receive an event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Audience {
-    /// Everyone who is in this conversation.
+    /// The members of this conversation.
     pub members: Option<ConversationId>,
-    /// These, members or not.
+    /// These users, members or not.
     pub users: Vec<UserId>,
-    /// Everyone who is a friend of this one when it is told.
+    /// The friends of this user when the relay reads the event.
     pub friends_of: Option<UserId>,
 }
 
 impl Audience {
-    /// Everyone who is in a conversation.
+    /// The members of a conversation.
     #[must_use]
     pub fn members(conversation: impl Into<ConversationId>) -> Self {
         Self { members: Some(conversation.into()), ..Self::default() }
     }
 
-    /// These people.
+    /// These users.
     #[must_use]
     pub fn users(users: impl Into<Vec<UserId>>) -> Self {
         Self { users: users.into(), ..Self::default() }
     }
 
-    /// Someone and their friends.
+    /// A user and their friends.
     #[must_use]
     pub fn with_friends(user: UserId) -> Self {
         Self { users: vec![user], friends_of: Some(user), ..Self::default() }
     }
 
-    /// The same, and one more.
+    /// The same with one more user.
     #[must_use]
     pub fn and(mut self, user: UserId) -> Self {
         self.users.push(user);
@@ -41,29 +41,29 @@ impl Audience {
     }
 }
 
-/// An event and whom it concerns, to be kept in the transaction that makes it happen.
+/// An event with its audience, written in the transaction of its change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressedEvent {
-    /// What.
+    /// The event.
     pub event: Event,
-    /// To whom.
+    /// The audience.
     pub audience: Audience,
 }
 
 impl AddressedEvent {
-    /// Something that concerns everyone in a conversation.
+    /// An event for the members of a conversation.
     #[must_use]
     pub fn among(conversation: impl Into<ConversationId>, event: Event) -> Self {
         Self { event, audience: Audience::members(conversation) }
     }
 
-    /// Something that concerns these people.
+    /// An event for these users.
     #[must_use]
     pub fn for_users(users: impl Into<Vec<UserId>>, event: Event) -> Self {
         Self { event, audience: Audience::users(users) }
     }
 
-    /// Something between two, as each of them is told of the other; the first is told first.
+    /// An event between two users: each receives the event about the other, `one` first.
     #[must_use]
     pub fn between(one: UserId, other: UserId, of: impl Fn(UserId) -> Event) -> [Self; 2] {
         [Self::for_users([one], of(other)), Self::for_users([other], of(one))]

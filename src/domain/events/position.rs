@@ -7,26 +7,26 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::ids::InvalidId;
 
-/// Where an event stands among all events there are: the moment of its commit in the store's own
-/// order, then its place among those of the same commit. It is the same wherever it is asked for,
-/// so an event that is taken up twice is recognised, and one order holds for everyone.
+/// The position of an event among all events: the time of its commit in the order of the store, then
+/// its place in that commit. Every reader computes the same position, so an event that is read twice
+/// is recognised, and one order holds for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position {
     /// Seconds since the epoch, by the store's clock, then the ordinal of the commit within the
     /// second, as one number: seconds in the upper 32 bits.
     pub commit: u64,
-    /// Its place among the events of that commit, from 1; 0 is before all of them.
+    /// The place in that commit, from 1; 0 is before all events of the commit.
     pub nth: u32,
 }
 
 impl Position {
-    /// Just before the first event of a commit, or after the last of the one before.
+    /// The position before the first event of a commit.
     #[must_use]
     pub fn before(commit: u64) -> Self {
         Self { commit, nth: 0 }
     }
 
-    /// The place right after it.
+    /// The next position.
     #[must_use]
     pub fn next(self) -> Self {
         match self.nth.checked_add(1) {
@@ -35,14 +35,14 @@ impl Position {
         }
     }
 
-    /// Seconds since the epoch of its commit.
+    /// The time of its commit, in seconds since the epoch.
     #[must_use]
     pub fn seconds(self) -> u64 {
         self.commit >> 32
     }
 }
 
-/// As text, 24 hexadecimal digits: what clients know as an event's id.
+/// As text, 24 hexadecimal digits: the id of the event for clients.
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}{:08x}", self.commit, self.nth)

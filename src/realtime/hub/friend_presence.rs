@@ -1,42 +1,41 @@
-//! What one user is told of others beside the log: which friends are there, and who is typing.
+//! Presence of friends and typing indicators, which no log keeps.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Hub, Room};
+use super::{Hub, UserConnections};
 use crate::bus::Typing;
-use crate::bus::presence::News;
+use crate::bus::presence::PresenceUpdate;
 use crate::domain::events::{Envelope, Frame, FrameKind};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::realtime::socket::Socket;
 
-/// How long what was decided before may still be under way: deciding and telling are given up
-/// sooner.
-const UNDER_WAY: Duration = Duration::from_secs(5);
+/// For how long a presence or typing frame may be in flight; its sender gives up sooner.
+const IN_FLIGHT_FOR: Duration = Duration::from_secs(5);
 
-/// What a user was told of others.
+/// The presence of friends, as the connections of one user know it.
 #[derive(Debug, Default)]
-pub(super) struct Company {
-    /// Friends of whom anything was told.
+pub(super) struct FriendPresence {
+    /// Friends whose presence was delivered.
     friends: HashMap<UserId, Friend>,
-    /// Who is a friend no more, lately: what is under way of them is not told.
+    /// Users who stopped being friends lately: the hub drops their frames in flight.
     parted: HashMap<UserId, Instant>,
-    /// Conversations that the user is out of, lately: the same of who is typing there.
+    /// Conversations that the user left lately: the hub drops their typing frames in flight.
     left: HashMap<ConversationId, Instant>,
 }
 
 #[derive(Debug)]
 struct Friend {
     stamp: u64,
-    /// What says that they are there; `None` where they are not.
+    /// The frame that says that the friend is online; `None` while offline.
     online: Option<Frame>,
 }
 
-impl Company {
-    /// Whether this is new to the user. Who was never told of is taken not to be there.
-    fn learn(&mut self, news: &News) -> bool {
+impl FriendPresence {
+    /// Records an update; whether it is new to the user. A friend without an update is offline.
+    fn learn(&mut self, news: &PresenceUpdate) -> bool {
         let known = self.friends.get(&news.user);
         if known.is_some_and(|friend| friend.stamp >= news.stamp) {
             return false;
@@ -50,28 +49,28 @@ impl Company {
         was_online != news.online
     }
 
-    /// The user is out of a conversation.
+    /// Drops typing frames of a conversation that the user left.
     pub fn leave(&mut self, conversation: ConversationId) {
         self.left.insert(conversation, Instant::now());
     }
 
-    /// Nothing more of how another is.
+    /// Drops the presence of another user.
     pub fn part(&mut self, other: UserId) {
         self.friends.remove(&other);
         self.parted.insert(other, Instant::now());
     }
 
     fn is_in(&mut self, conversation: ConversationId, now: Instant) -> bool {
-        self.left.retain(|_, at| now.duration_since(*at) < UNDER_WAY);
+        self.left.retain(|_, at| now.duration_since(*at) < IN_FLIGHT_FOR);
         !self.left.contains_key(&conversation)
     }
 
     fn hears(&mut self, user: UserId, now: Instant) -> bool {
-        self.parted.retain(|_, at| now.duration_since(*at) < UNDER_WAY);
+        self.parted.retain(|_, at| now.duration_since(*at) < IN_FLIGHT_FOR);
         !self.parted.contains_key(&user)
     }
 
-    /// Tells a connection that has just come which friends are there, as the others were told.
+    /// Sends the friends who are online to a new connection.
     pub fn greet(&self, socket: &Socket) {
         for frame in self.friends.values().filter_map(|friend| friend.online.as_ref()) {
             socket.put(Envelope::unlogged(FrameKind::Presence, None, frame.clone()));
@@ -80,23 +79,25 @@ impl Company {
 }
 
 impl Hub {
-    /// Tells a user that a friend came or went, unless they know, or know better.
-    pub(in crate::realtime) fn meet(&self, user: UserId, news: &News) {
+    /// Delivers the presence of a friend, unless the user has the same or a newer state.
+    pub(in crate::realtime) fn meet(&self, user: UserId, news: &PresenceUpdate) {
         let mut state = self.state();
-        let Some(room) = state.rooms.get_mut(&user) else { return };
-        if room.company.hears(news.user, Instant::now()) && room.company.learn(news) {
-            for socket in &room.sockets {
+        let Some(connections) = state.users.get_mut(&user) else { return };
+        if connections.friends.hears(news.user, Instant::now()) && connections.friends.learn(news) {
+            for socket in &connections.sockets {
                 socket.put(Envelope::unlogged(FrameKind::Presence, None, news.frame.clone()));
             }
         }
     }
 
-    /// Tells a user that someone is typing, but of a conversation that they are out of.
+    /// Delivers a typing indicator, unless the user left the conversation.
     pub(in crate::realtime) fn typing(&self, user: UserId, typing: &Typing) {
         let mut state = self.state();
-        let Some(Room { company, sockets, .. }) = state.rooms.get_mut(&user) else { return };
+        let Some(UserConnections { friends, sockets, .. }) = state.users.get_mut(&user) else {
+            return;
+        };
         let now = Instant::now();
-        if company.is_in(typing.conversation, now) && company.hears(typing.user, now) {
+        if friends.is_in(typing.conversation, now) && friends.hears(typing.user, now) {
             let conversation = Some(typing.conversation);
             for socket in &*sockets {
                 let frame = typing.frame.clone();
@@ -105,17 +106,17 @@ impl Hub {
         }
     }
 
-    /// Two are friends no more: nothing more of how the other is.
+    /// The two users stopped being friends: drops the presence of the other.
     pub(in crate::realtime) fn part(&self, user: UserId, other: UserId) {
-        if let Some(room) = self.state().rooms.get_mut(&user) {
-            room.company.part(other);
+        if let Some(connections) = self.state().users.get_mut(&user) {
+            connections.friends.part(other);
         }
     }
 
-    /// Two are friends now.
+    /// The two users became friends.
     pub(in crate::realtime) fn join(&self, user: UserId, other: UserId) {
-        if let Some(room) = self.state().rooms.get_mut(&user) {
-            room.company.parted.remove(&other);
+        if let Some(connections) = self.state().users.get_mut(&user) {
+            connections.friends.parted.remove(&other);
         }
     }
 }
@@ -130,28 +131,29 @@ mod tests {
     use crate::domain::ids::SessionId;
     use crate::realtime::socket::Next;
 
-    fn news(user: UserId, stamp: u64, online: bool) -> News {
-        News { user, stamp, online, frame: format!("{online}").into() }
+    fn news(user: UserId, stamp: u64, online: bool) -> PresenceUpdate {
+        PresenceUpdate { user, stamp, online, frame: format!("{online}").into() }
     }
 
     #[test]
     fn only_what_is_new_is_told() {
-        let (mut company, friend) = (Company::default(), UserId::random());
-        assert!(!company.learn(&news(friend, 1, false)), "nobody thought otherwise");
-        assert!(company.learn(&news(friend, 2, true)));
-        assert!(!company.learn(&news(friend, 3, true)), "again");
-        assert!(company.learn(&news(friend, 5, false)));
-        assert!(!company.learn(&news(friend, 4, true)), "from before");
-        assert!(company.learn(&news(friend, 6, true)));
+        let (mut friends, friend) = (FriendPresence::default(), UserId::random());
+        assert!(!friends.learn(&news(friend, 1, false)), "nobody thought otherwise");
+        assert!(friends.learn(&news(friend, 2, true)));
+        assert!(!friends.learn(&news(friend, 3, true)), "again");
+        assert!(friends.learn(&news(friend, 5, false)));
+        assert!(!friends.learn(&news(friend, 4, true)), "from before");
+        assert!(friends.learn(&news(friend, 6, true)));
     }
 
     #[test]
     fn what_is_under_way_of_one_who_left_is_not_told() {
-        let (mut company, friend, now) = (Company::default(), UserId::random(), Instant::now());
-        assert!(company.hears(friend, now));
-        company.parted.insert(friend, now);
-        assert!(!company.hears(friend, now));
-        assert!(company.hears(friend, now + UNDER_WAY));
+        let (mut friends, friend, now) =
+            (FriendPresence::default(), UserId::random(), Instant::now());
+        assert!(friends.hears(friend, now));
+        friends.parted.insert(friend, now);
+        assert!(!friends.hears(friend, now));
+        assert!(friends.hears(friend, now + IN_FLIGHT_FOR));
     }
 
     #[tokio::test]
@@ -160,13 +162,13 @@ mod tests {
         let (user, typist) = (UserId::random(), UserId::random());
         let socket = Socket::new(user, SessionId::random(), Timestamp::from_millis(0));
         let socket = Arc::new(socket);
-        hub.expect(&socket).expect("room");
+        hub.expect(&socket).expect("connections");
         hub.assume(user, Position::default());
         assert!(hub.enter(&socket).is_some());
         let [left, stays] = [user, typist].map(|it| ConversationId::direct(it, typist));
         let typing = |conversation| Typing { conversation, user: typist, frame: "typing".into() };
         hub.typing(user, &typing(left));
-        hub.bar(user, left, Position::default());
+        hub.revoke(user, left, Position::default());
         hub.typing(user, &typing(left));
         hub.typing(user, &typing(stays));
         let told = Envelope::unlogged(FrameKind::Typing, Some(stays), "typing".into());

@@ -1,5 +1,5 @@
-//! Who is in the conversations that events are of, as the relay knows. It sees everyone come and
-//! go in the order in which that happens, and forgets a conversation then.
+//! The members of conversations, cached by the relay. It reads changes of membership in the order of
+//! commits, and drops a conversation from the cache then.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,32 +9,32 @@ use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::Repositories;
 use crate::repositories::events::stream::SequencedEvent;
-use crate::services::frames::Circle;
+use crate::services::frames::ConversationMembers;
 
-/// Members of conversations known at most; past that all are forgotten.
-const MOST: usize = 500_000;
+/// Members in the cache; above that the relay empties it.
+const MAX_CACHED_MEMBERS: usize = 500_000;
 
-/// Friends who are told of one change of a profile, those of the latest friendships: what one change
-/// makes natter write is bounded, as a group's size bounds it for a message.
-const FRIENDS_TOLD: usize = 5_000;
+/// Friends who receive a change of a profile, the newest friendships. It bounds the writes of one
+/// change, as the size of a group does for a message.
+const MAX_FRIENDS_TOLD: usize = 5_000;
 
-/// Above this many members, how far each of them is concerns only themselves: a thousand marks for
-/// each message, each told to a thousand, would be a million.
-const TELLS_MARKS: usize = 100;
+/// Above this many members a member receives only their own marks: a thousand marks for each message,
+/// each sent to a thousand members, would be a million.
+const MAX_MEMBERS_TOLD_OF_MARKS: usize = 100;
 
 #[derive(Debug)]
-pub(super) struct Circles {
+pub(super) struct AudienceCache {
     repositories: Repositories,
-    known: HashMap<ConversationId, Circle>,
+    known: HashMap<ConversationId, ConversationMembers>,
     members: usize,
 }
 
-impl Circles {
+impl AudienceCache {
     pub fn new(repositories: &Repositories) -> Self {
         Self { repositories: repositories.clone(), known: HashMap::new(), members: 0 }
     }
 
-    /// Reads the conversations of these events that are not known yet, together.
+    /// Reads the conversations of these events that the cache lacks, together.
     pub async fn load(&mut self, events: &[Box<SequencedEvent>]) -> Result<()> {
         let named = events.iter().filter_map(|it| it.addressed.audience.members);
         let missing: HashSet<ConversationId> =
@@ -46,7 +46,7 @@ impl Circles {
         if ids.is_empty() {
             return Ok(());
         }
-        if self.members > MOST {
+        if self.members > MAX_CACHED_MEMBERS {
             (self.known, self.members) = Default::default();
         }
         for summary in self.repositories.conversations.many(&ids).await? {
@@ -58,47 +58,52 @@ impl Circles {
                 }
             };
             self.members += members.len();
-            self.known.insert(summary.id, Circle { summary, members });
+            self.known.insert(summary.id, ConversationMembers { summary, members });
         }
         Ok(())
     }
 
-    /// A conversation, if it is known and still there.
-    pub fn known(&self, id: ConversationId) -> Option<&Circle> {
+    /// A conversation, if the cache has it.
+    pub fn known(&self, id: ConversationId) -> Option<&ConversationMembers> {
         self.known.get(&id)
     }
 
-    /// Whom something concerns, each once.
+    /// The users who receive an event, each once.
     pub async fn audience(&mut self, addressed: &AddressedEvent) -> Result<Vec<UserId>> {
         let mut users = addressed.audience.users.clone();
         if let Some(id) = addressed.audience.members {
             if !self.known.contains_key(&id) {
                 self.read(vec![id]).await?;
             }
-            if let Some(circle) = self.known.get(&id) {
-                users.extend(concerned(&addressed.event, circle));
+            if let Some(members) = self.known.get(&id) {
+                users.extend(concerned(&addressed.event, members));
             }
         }
         if let Some(user) = addressed.audience.friends_of {
-            users.extend(self.repositories.store.relations().friends_of(user, FRIENDS_TOLD).await?);
+            users.extend(
+                self.repositories.store.relations().friends_of(user, MAX_FRIENDS_TOLD).await?,
+            );
         }
         let mut seen = HashSet::new();
         users.retain(|user| seen.insert(*user));
         Ok(users)
     }
 
-    /// Others are in this event's conversation from now on.
+    /// Drops the conversation of an event that changes its members.
     pub fn forget(&mut self, event: &Event) {
         if let Some(conversation) = event.conversation() {
             let gone = self.known.remove(&conversation);
-            self.members -= gone.map_or(0, |circle| circle.members.len());
+            self.members -= gone.map_or(0, |members| members.members.len());
         }
     }
 }
 
-fn concerned<'a>(event: &'a Event, circle: &'a Circle) -> impl Iterator<Item = UserId> + 'a {
-    let is_large = circle.members.len() > TELLS_MARKS;
-    circle
+fn concerned<'a>(
+    event: &'a Event,
+    members: &'a ConversationMembers,
+) -> impl Iterator<Item = UserId> + 'a {
+    let is_large = members.members.len() > MAX_MEMBERS_TOLD_OF_MARKS;
+    members
         .members
         .iter()
         .filter(move |(user, joined)| match event.kind().audience() {
