@@ -1,6 +1,6 @@
-//! Redis between instances: each user's event log, and the channels on which what happens is
-//! told. Keys and channels of one user have the user's id in braces, so that a cluster keeps them
-//! in one place and its sharded channels would do.
+//! Redis between instances: the event log of each user, and the channels that carry events to
+//! instances. Keys and channels of a user have the user's id in braces, so that a Redis cluster keeps
+//! them in one slot.
 
 mod bounds;
 pub mod lease;
@@ -9,7 +9,7 @@ pub mod presence;
 pub mod subscriber;
 pub mod writer;
 
-mod leaving;
+mod revocation;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -20,30 +20,35 @@ use redis::{Client, FromRedisValue, Pipeline, RedisError};
 use tokio::time::Instant;
 
 pub use self::bounds::{Bounds, Epoch};
-use self::presence::News;
+use self::presence::PresenceUpdate;
 use crate::admission::Admission;
 use crate::domain::clock::random_bytes;
-use crate::domain::events::Position;
+use crate::domain::events::{Envelope, Frame, Position};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
 use crate::metrics::PoolsMetrics;
 
-/// How many questions may be under way on the one connection for commands.
+/// Commands in flight on the one connection for commands.
 const IN_FLIGHT: u32 = 64;
 
-/// How long a connection may take to come about, and again a command to be answered.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time limit to connect, and for the answer to a command.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The way to other instances.
+/// Begins the name of every instance that reads `E2`, the present form of events on the bus.
+/// Instances that do not have it in their names read `E` only, so they go on relaying until the
+/// last of them has stopped; see [`Lease::take`](lease::Lease::take).
+const EVENT_FORMAT: &str = "2-";
+
+/// The connection to other instances.
 #[derive(Clone)]
 pub struct Bus {
     client: Client,
     commands: ConnectionManager,
     admission: Admission,
     names: Names,
-    /// What this instance is to others.
+    /// The name of this instance.
     holder: Arc<str>,
-    /// How far it knows the logs to be written.
+    /// The position up to which the relay has written the logs, as far as this instance knows.
     reached: Arc<Mutex<Option<Position>>>,
 }
 
@@ -53,7 +58,7 @@ impl fmt::Debug for Bus {
     }
 }
 
-/// What keys and channels are called.
+/// The names of keys and channels.
 #[derive(Debug, Clone)]
 struct Names {
     prefix: Arc<str>,
@@ -73,12 +78,12 @@ impl Names {
         name.strip_prefix("to:{")?.strip_suffix('}')?.parse().ok()
     }
 
-    /// What all logs have in common.
+    /// The metadata of all logs.
     fn logs(&self) -> String {
         format!("{}logs", self.prefix)
     }
 
-    /// Where all instances are told how far the logs are written.
+    /// The channel of the position up to which the relay has written the logs.
     fn progress(&self) -> String {
         format!("{}progress", self.prefix)
     }
@@ -112,61 +117,63 @@ impl Names {
     }
 }
 
-/// What is heard.
+/// A message of the subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// This user is told something.
-    Of(UserId, Told),
-    /// All that is in the logs of this epoch up to here was told before.
+pub enum BusEvent {
+    /// A message on the channel of a user.
+    Message(UserId, BusMessage),
+    /// The relay has published all events of this epoch up to here.
     Progress(Epoch, Position),
 }
 
-/// What is told on a user's channel.
+/// A message on the channel of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// An event, now in the user's log.
+pub enum BusMessage {
+    /// An event, which the log of the user has too.
     Event {
-        /// Its place.
+        /// The position of the event.
         position: Position,
-        /// The place of the one before it in the same log; `None` where that is not known.
+        /// The position of the event before it in the same log; `None` where it is unknown.
         previous: Option<Position>,
-        /// The conversation that it belongs to.
-        conversation: Option<ConversationId>,
-        /// The whole frame; `None` where it is to be [fetched](Bus::frame), as of an event that
-        /// concerns many.
-        frame: Option<Arc<str>>,
+        /// The event. The frame is missing if the instance must [fetch](Bus::frame) it.
+        envelope: Envelope<Option<Frame>>,
     },
-    /// A friend came or went.
-    Presence(News),
-    /// Someone is typing.
+    /// An event that an instance of an earlier version relays: only the log says what it is.
+    Unnamed {
+        /// The position of the event.
+        position: Position,
+    },
+    /// A friend came online or went offline.
+    Presence(PresenceUpdate),
+    /// A member of a conversation is typing.
     Typing(Typing),
-    /// Nothing more of what this conversation was until now; to be [confirmed](Bus::confirm).
-    Left {
-        /// Which.
+    /// The user lost access to a conversation. The instance [confirms](Bus::confirm) it.
+    ConversationRevoked {
+        /// The conversation.
         conversation: ConversationId,
-        /// Until when; `None` where the user may be in it again by now.
+        /// The last position to withhold; `None` if the user may be a member again.
         until: Option<Position>,
-        /// What to confirm it under.
+        /// The token of the confirmation.
         token: Arc<str>,
     },
-    /// Nothing new of what is between the two; to be [confirmed](Bus::confirm).
-    Parted {
-        /// The other of the two.
+    /// One of two users blocked the other. The instance [confirms](Bus::confirm) it.
+    PairRevoked {
+        /// The other user.
         other: UserId,
-        /// What to confirm it under.
+        /// The token of the confirmation.
         token: Arc<str>,
     },
 }
 
-/// That someone is typing.
+/// A typing indicator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Typing {
-    /// Where.
+    /// The conversation.
     pub conversation: ConversationId,
-    /// Who.
+    /// The member who is typing.
     pub user: UserId,
-    /// The whole frame.
-    pub frame: Arc<str>,
+    /// The frame.
+    pub frame: Frame,
 }
 
 impl Bus {
@@ -181,19 +188,19 @@ impl Bus {
         metrics: &PoolsMetrics,
     ) -> std::result::Result<Self, RedisError> {
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
+            .set_connection_timeout(Some(REDIS_TIMEOUT))
+            .set_response_timeout(Some(REDIS_TIMEOUT))
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(500));
         let commands = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
-        let holder = u128::from_be_bytes(random_bytes()).to_string().into();
+        let holder = format!("{EVENT_FORMAT}{}", u128::from_be_bytes(random_bytes())).into();
         let names = Names { prefix: prefix.into() };
         let admission = Admission::new(IN_FLIGHT, metrics.pool("redis_bus"));
         Ok(Self { client, commands, admission, names, holder, reached: Arc::default() })
     }
 
-    /// Whether a user may be told of as typing now: not so soon after the last time. Over all
-    /// instances, one of two at once may.
+    /// Whether an instance may publish a typing indicator of a user now: at most one in `not_before`,
+    /// over all instances.
     pub async fn may_type(
         &self,
         user: UserId,
@@ -207,10 +214,10 @@ impl Bus {
         Ok(set.is_some())
     }
 
-    /// Tells these users' devices that someone is typing.
+    /// Publishes a typing indicator to these users.
     ///
     /// # Errors
-    /// When Redis is away: it is not told then.
+    /// When Redis is away: the indicator is lost.
     pub async fn tell_typing(&self, typing: &Typing, users: &[UserId]) -> Result<()> {
         let Typing { conversation, user, frame } = typing;
         let text: Arc<str> = format!("T\n{conversation}\n{user}\n{frame}").into();
@@ -218,8 +225,8 @@ impl Bus {
         self.publish(&tellings).await
     }
 
-    /// The frame of an event that concerns many.
-    pub async fn frame(&self, position: Position) -> Result<Option<Arc<str>>> {
+    /// The frame of an event with a large audience; `None` after it expired.
+    pub async fn frame(&self, position: Position) -> Result<Option<Frame>> {
         let mut commands = redis::pipe();
         commands.get(self.names.frame(position));
         let (frame,): (Option<String>,) = self.ask(&commands).await?;
@@ -227,7 +234,7 @@ impl Bus {
     }
 
     async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T> {
-        let _place = self.admission.place(Instant::now() + PATIENCE).await?;
+        let _place = self.admission.place(Instant::now() + REDIS_TIMEOUT).await?;
         commands.query_async(&mut self.commands.clone()).await.map_err(away)
     }
 }

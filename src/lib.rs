@@ -44,7 +44,7 @@ pub mod internals {
 
     pub mod domain {
         pub use crate::domain::clock::{Clock, Timestamp, random_bytes};
-        pub use crate::domain::events::{Audience, Event, Happening, Position};
+        pub use crate::domain::events::{AddressedEvent, Audience, Event, Position};
         pub use crate::domain::ids::{
             AttachmentId, ConversationId, GroupId, JobId, MessageId, SessionId, UserId,
         };
@@ -69,7 +69,7 @@ pub mod internals {
         pub use crate::repositories::Repositories;
         pub use crate::repositories::accounts::NewAccount;
         pub use crate::repositories::events::Events;
-        pub use crate::repositories::events::stream::Occurrence;
+        pub use crate::repositories::events::stream::SequencedEvent;
         pub use crate::repositories::indexing::{Batch, Indexed};
         pub use crate::repositories::messages::shard_of;
         pub use crate::repositories::password::SignIn;
@@ -82,10 +82,10 @@ pub mod internals {
         pub use crate::services::access::Access;
         pub use crate::services::attachments::Attachments;
         pub use crate::services::budget::UnreadAnswers;
-        pub use crate::services::live::LiveSessions;
         pub use crate::services::mail_rules::MailRules;
         pub use crate::services::seed::load::Made;
         pub use crate::services::seed::population::{PASSWORD, Populated, Progress, address};
+        pub use crate::services::session_cache::SessionCache;
     }
 }
 

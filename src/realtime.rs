@@ -1,8 +1,8 @@
-//! Connections of this instance: their protocol, and the hub that hands out what happens.
+//! Connections of this instance: their protocol, and the hub that delivers events to them.
 
 pub mod connection;
+pub mod socket_session;
 pub mod stream;
-pub mod visit;
 pub mod wire;
 
 mod client_frame;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::hub::Hub;
 use self::link::Link;
 use self::presence::Presence;
-use self::typing::Typists;
+use self::typing::TypingPublisher;
 use crate::bus::Bus;
 use crate::config::Settings;
 use crate::domain::clock::Clock;
@@ -36,21 +36,21 @@ use crate::services::Services;
 use crate::services::access::Access;
 use crate::services::deliveries::Deliveries;
 use crate::services::frames::Frames;
-use crate::services::live::LiveSessions;
+use crate::services::session_cache::SessionCache;
 use crate::services::typing::Typing;
 
 pub use self::socket::Close;
 
-/// Everything that connections are served with.
+/// The services and the hub that connections use.
 pub struct Realtime {
     hub: Arc<Hub>,
     /// Held by the task that follows them.
     changes: Mutex<mpsc::UnboundedReceiver<UserId>>,
     access: Arc<Access>,
-    live: Arc<LiveSessions>,
+    live: Arc<SessionCache>,
     frames: Arc<Frames>,
     presence: Arc<Presence>,
-    typists: Typists,
+    typists: TypingPublisher,
     deliveries: Deliveries,
     events: Events,
     bus: Bus,
@@ -67,7 +67,7 @@ impl fmt::Debug for Realtime {
 }
 
 impl Realtime {
-    /// Connections over these services.
+    /// Real time over these services.
     #[must_use]
     pub fn new(
         settings: &Settings,
@@ -81,7 +81,7 @@ impl Realtime {
         let (hub, changes) = Hub::new(settings.realtime.sockets_per_address);
         let presence = Presence::new(&hub, bus, &repositories.store, clock);
         let held = Arc::downgrade(&hub);
-        services.live.guard(move |ended| {
+        services.live.on_revoked(move |ended| {
             if let Some(hub) = held.upgrade() {
                 hub.hold(ended);
             }
@@ -93,7 +93,7 @@ impl Realtime {
             live: services.live.clone(),
             frames: services.frames.clone(),
             presence: Arc::new(presence),
-            typists: Typists::new(Typing::new(repositories), bus, clock),
+            typists: TypingPublisher::new(Typing::new(repositories), bus, clock),
             deliveries: Deliveries::new(repositories, clock),
             events: repositories.events.clone(),
             bus: bus.clone(),
@@ -104,7 +104,7 @@ impl Realtime {
         })
     }
 
-    /// Hands out what happens, and ends what is to end, until told to stop.
+    /// Delivers events and closes connections until `stop` is cancelled.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut changes = self.changes.lock().await;
         let link = Link {

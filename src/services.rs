@@ -1,6 +1,7 @@
 //! The rules: who may, what must hold, what changes, who is told. No queries, no HTTP.
 
 pub mod access;
+pub mod access_revocation;
 pub mod accounts;
 pub mod attachments;
 pub mod blocks;
@@ -18,7 +19,6 @@ pub mod guesses;
 pub mod inbox;
 pub mod indexer;
 pub mod jobs;
-pub mod live;
 pub mod mail_rules;
 pub mod messages;
 pub mod networks;
@@ -31,8 +31,8 @@ pub mod profiles;
 pub mod relay;
 pub mod search;
 pub mod seed;
+pub mod session_cache;
 pub mod sessions;
-pub mod silence;
 pub mod sync;
 pub mod tokens;
 pub mod typing;
@@ -61,7 +61,6 @@ use groups::Groups;
 use inbox::Inbox;
 use indexer::Indexer;
 use jobs::JobDeps;
-use live::LiveSessions;
 use messages::Messages;
 use notifications::Notifications;
 use outgoing::Dispatch;
@@ -69,6 +68,7 @@ use password::PasswordChanges;
 use profile::Profile;
 use profiles::Profiles;
 use search::Search;
+use session_cache::SessionCache;
 use sessions::Sessions;
 use sync::Sync;
 
@@ -117,7 +117,7 @@ pub struct Services {
     /// What users are told of.
     pub notifications: Arc<Notifications>,
     /// Which sessions stand; its task is to be run.
-    pub live: Arc<LiveSessions>,
+    pub live: Arc<SessionCache>,
     /// Another password.
     pub passwords: Arc<PasswordChanges>,
     /// Whether a password to be may not be one of the most common.
@@ -167,7 +167,7 @@ impl Services {
     #[expect(clippy::too_many_lines, reason = "a line for each service")]
     pub fn new(ground: Ground<'_>) -> Result<(Self, Dispatch)> {
         let Ground { clock, repositories, redis, unread, .. } = ground;
-        let live = Arc::new(LiveSessions::new(repositories.sessions.clone(), clock));
+        let live = Arc::new(SessionCache::new(repositories.sessions.clone(), clock));
         let access = Arc::new(ground.access(&live)?);
         let sessions = Arc::new(ground.sessions(&access, &live));
         let hashers = Hashers::new(&ground);

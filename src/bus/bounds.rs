@@ -1,8 +1,8 @@
-//! What all logs have in common: their epoch, and between which positions they are complete.
+//! The metadata of all logs: their epoch, and the positions between which they are complete.
 //!
-//! A server that has lost its keys has lost these too, so whoever finds none begins a new epoch.
-//! Logs carry the epoch in their names: what is written for an old one is read by nobody, and no
-//! log of a new one begins with a hole.
+//! A Redis server that lost its keys lost the metadata too, and the relay begins a new epoch then. The
+//! names of logs contain the epoch: no instance reads logs of an old epoch, and no log of a new epoch
+//! begins with a gap.
 
 use std::sync::PoisonError;
 
@@ -12,18 +12,18 @@ use super::{Bus, Names};
 use crate::domain::clock::random_bytes;
 use crate::domain::events::Position;
 
-/// Which logs: another number after each loss.
+/// The epoch of the logs: a new number after each loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epoch(u64);
 
-/// Between which positions the logs of an epoch are complete.
+/// The positions between which the logs of an epoch are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Which logs.
+    /// The epoch.
     pub epoch: Epoch,
-    /// Nothing before this is in them.
+    /// The logs have no events before this.
     pub from: Position,
-    /// All up to this is.
+    /// The logs have all events up to here.
     pub at: Position,
 }
 
@@ -75,14 +75,14 @@ impl Epoch {
     }
 }
 
-/// What the server says of the logs, and what of it makes them doubtful.
-pub(super) struct Found {
+/// The metadata of the logs, as Redis has it.
+pub(super) struct LogMetadata {
     epoch: Option<String>,
     from: Option<String>,
     at: Option<String>,
 }
 
-impl Found {
+impl LogMetadata {
     pub fn ask(names: &Names, commands: &mut Pipeline) {
         commands.cmd("HMGET").arg(names.logs()).arg(&["epoch", "from", "at"]);
     }
@@ -91,7 +91,7 @@ impl Found {
         Self { epoch, from, at }
     }
 
-    /// The epoch as it is written, whatever it is.
+    /// The epoch as Redis has it.
     pub fn written(&self) -> &str {
         self.epoch.as_deref().unwrap_or_default()
     }
@@ -105,17 +105,16 @@ impl Found {
     }
 }
 
-/// What is asked after logs were read: whether they were those of the epoch until then.
-pub(super) struct Doubt;
+/// The check after logs were read: whether the epoch is the same, and Redis has evicted no keys.
+pub(super) struct EvictionCheck;
 
-impl Doubt {
+impl EvictionCheck {
     pub fn ask(names: &Names, commands: &mut Pipeline) {
         commands.cmd("HMGET").arg(names.logs()).arg(&["epoch", "evicted"]);
         commands.cmd("EVAL").arg(EVICTED_KEYS).arg(0);
     }
 
-    /// Whether the server has evicted keys since the epoch began, logs maybe among them; `None`
-    /// where it is another epoch by now.
+    /// Whether Redis has evicted keys since the epoch began, perhaps logs; `None` in another epoch.
     pub fn evicted(
         epoch: Epoch,
         (now, evicted): (Option<String>, Option<String>),
@@ -129,7 +128,7 @@ impl Doubt {
 }
 
 impl Bus {
-    /// How far this instance knows the logs to be written, if they were ever.
+    /// The position up to which the relay has written the logs, as far as this instance knows.
     #[must_use]
     pub fn reached(&self) -> Option<Position> {
         *self.reached.lock().unwrap_or_else(PoisonError::into_inner)

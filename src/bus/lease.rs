@@ -1,4 +1,4 @@
-//! Which instance has the relay.
+//! The lease of the relay.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 
 use super::bounds::{EVICTED, EVICTED_KEYS};
-use super::{Bus, away};
+use super::{Bus, EVENT_FORMAT, away};
 use crate::error::Result;
 
-/// How long an instance that is gone may still hold the relay.
-const HELD: Duration = Duration::from_secs(2);
+/// The duration of the lease; after a crash it expires.
+const LEASE_DURATION: Duration = Duration::from_secs(2);
 
 /// Takes the relay, if no other has it: lease; holder, milliseconds.
 const TAKE: &str = r"
@@ -32,7 +32,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
 ";
 
-/// The right to relay, by which no two instances do the same work. Two at once would do no harm.
+/// The lease of the relay. It saves work only: two relays at once write the same logs.
 pub struct Lease {
     connection: MultiplexedConnection,
     bus: Bus,
@@ -50,20 +50,22 @@ impl Lease {
         Self { connection, bus, evicted: None }
     }
 
-    /// Takes the relay for two seconds; `false` while another instance has it.
+    /// Takes the relay for two seconds; `false` while another instance has it, or while an instance
+    /// of an earlier version lives: that one relays in a form that both can read.
     pub async fn take(&mut self) -> Result<bool> {
-        self.run(TAKE).await
+        let (alive, _) = self.bus.alive().await?;
+        let is_mixed = alive.iter().any(|instance| !instance.starts_with(EVENT_FORMAT));
+        Ok(!is_mixed && self.run(TAKE).await?)
     }
 
-    /// Keeps it for two more seconds; `false` where it is lost, or the server has forgotten it:
-    /// then it may have forgotten more.
+    /// Renews the lease for two seconds; `false` if another instance has it, or Redis lost it.
     pub async fn keep(&mut self) -> Result<bool> {
         let kept = self.run(KEEP).await?;
         self.note_evicted().await?;
         Ok(kept)
     }
 
-    /// Gives it up. Where this does not arrive, it ends by itself.
+    /// Releases the lease; after a failure it expires.
     pub async fn release(mut self) {
         let _ = self.run(RELEASE).await;
     }
@@ -71,13 +73,12 @@ impl Lease {
     async fn run(&mut self, script: &str) -> Result<bool> {
         let mut command = redis::cmd("EVAL");
         command.arg(script).arg(1).arg(self.bus.names.relay());
-        command.arg(&*self.bus.holder).arg(HELD.as_millis().to_string());
+        command.arg(&*self.bus.holder).arg(LEASE_DURATION.as_millis().to_string());
         let done: u8 = command.query_async(&mut self.connection).await.map_err(away)?;
         Ok(done == 1)
     }
 
-    /// The server counts what it evicts, but not across restarts: what happened is kept with the
-    /// logs.
+    /// Notes evictions in the metadata of the logs: Redis counts them, but not across restarts.
     async fn note_evicted(&mut self) -> Result<()> {
         let mut command = redis::cmd("EVAL");
         let evicted = command.arg(EVICTED_KEYS).arg(0);

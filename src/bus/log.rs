@@ -1,8 +1,8 @@
-//! Each user's event log: `log:{user}`, a capped stream whose entry ids are the events' positions,
-//! so that Redis itself refuses what is not newer than what is there.
+//! The event log of each user: `log:{user}`, a capped Redis stream whose entry ids are positions, so
+//! that Redis refuses an entry that is not newer than the last.
 //!
-//! All logs are complete between two positions, which say whether anything may be missing between
-//! what a client has and now; see [`Bounds`].
+//! All logs are complete between two positions, the [`Bounds`]. They decide whether a client that
+//! reconnects can receive every event.
 
 use std::time::Duration;
 
@@ -10,53 +10,53 @@ use redis::Pipeline;
 use redis::streams::{StreamId, StreamRangeReply};
 use serde::{Deserialize, Serialize};
 
-use super::bounds::{Doubt, Found};
+use super::bounds::{EvictionCheck, LogMetadata};
 use super::{Bounds, Bus, Epoch};
 use crate::domain::clock::Timestamp;
 use crate::domain::events::{Event, Position};
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 
-/// How many events a log keeps.
-pub const KEPT: usize = 1000;
+/// Events in a log.
+pub const MAX_LOG_ENTRIES: usize = 1000;
 
-/// For how long it keeps them.
-pub const KEPT_FOR: Duration = Duration::from_hours(24);
+/// How long a log keeps events.
+pub const LOG_RETENTION: Duration = Duration::from_hours(24);
 
 /// An event in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place.
+    /// The position.
     pub position: Position,
-    /// What and when.
+    /// The event and its time.
     pub content: Content,
 }
 
-/// What is kept of an event.
+/// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// When it happened.
+    /// The time of the event.
     pub at: Timestamp,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
-/// What a log has after some position.
+/// The events of a log after a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Past {
-    /// The events after it, the oldest first.
+    /// The events, oldest first.
     pub entries: Vec<Entry>,
-    /// Whether these are all there were, up to `end` or as many as were asked for.
+    /// Whether no event is missing, up to `end` or the requested count.
     pub is_whole: bool,
-    /// The last event that was looked at, whether or not it is in `entries`.
+    /// The last event that was read, whether or not it is in `entries`.
     pub read_to: Option<Position>,
-    /// The last event of this log, whatever was asked for.
+    /// The last event of the log.
     pub last: Option<Position>,
-    /// Of which logs it is.
+    /// The epoch of the log.
     pub epoch: Epoch,
-    /// From where logs are complete.
+    /// The position from which logs are complete.
     pub from: Position,
-    /// How far this log is written, at least: a position to go on from.
+    /// A position up to which the relay has written the log.
     pub end: Position,
 }
 
@@ -64,7 +64,7 @@ impl Bus {
     /// Up to `count` events of a user's log after `since`, or of its whole length.
     ///
     /// # Errors
-    /// When Redis is away, or has lost its logs and nothing is written to new ones yet.
+    /// When Redis is away, or lost its logs and the relay has not begun new ones.
     pub async fn past(
         &self,
         user: UserId,
@@ -86,18 +86,18 @@ impl Bus {
         count: usize,
         now: Timestamp,
     ) -> Result<Vec<Past>> {
-        // The bounds before all: what is written in between is then after them.
+        // The bounds first: entries that are written meanwhile are after them.
         let mut first = redis::pipe();
-        Found::ask(&self.names, &mut first);
+        LogMetadata::ask(&self.names, &mut first);
         let (found,) = self.ask(&first).await?;
-        let bounds = Found::new(found).bounds().ok_or_else(Error::unavailable)?;
+        let bounds = LogMetadata::new(found).bounds().ok_or_else(Error::unavailable)?;
         let mut commands = self.ranges(bounds.epoch, wanted, count);
-        // And after all once more: what was lost before is not taken for nothing.
-        Doubt::ask(&self.names, &mut commands);
+        // The check last: it finds a loss that happened meanwhile.
+        EvictionCheck::ask(&self.names, &mut commands);
         let mut found: Vec<redis::Value> = self.ask(&commands).await?;
         let now_evicted: String = parsed(&found.pop().ok_or_else(Error::unavailable)?)?;
         let stands = parsed(&found.pop().ok_or_else(Error::unavailable)?)?;
-        let evicted = Doubt::evicted(bounds.epoch, stands, &now_evicted);
+        let evicted = EvictionCheck::evicted(bounds.epoch, stands, &now_evicted);
         let evicted = evicted.ok_or_else(Error::unavailable)?;
         let known = Known { bounds, evicted, now };
         let logs = found.chunks_exact(4).zip(wanted);
@@ -114,8 +114,8 @@ impl Bus {
         for (user, since) in wanted {
             let key = self.names.log(epoch, *user);
             let after = since.map_or("-".to_owned(), |since| format!("({}", stream_id(since)));
-            // In this order: what is written in between is after the last, and what is trimmed
-            // in between shows in the first.
+            // In this order: entries that are written meanwhile are after the last, and entries that
+            // are trimmed meanwhile show in the first.
             ranges.xrevrange_count(&key, "+", "-", 1);
             ranges.xrange_count(&key, after, "+", count);
             ranges.xrange_count(&key, "-", "+", 1);
@@ -125,10 +125,10 @@ impl Bus {
     }
 }
 
-/// What is known of all logs, and the time.
+/// The state of all logs, and the time.
 struct Known {
     bounds: Bounds,
-    /// Whether the server may have thrown away some.
+    /// Whether Redis may have evicted logs.
     evicted: bool,
     now: Timestamp,
 }
@@ -162,16 +162,16 @@ impl Log {
         let Bounds { epoch, from, at } = known.bounds;
         let last = self.last;
         let end = last.unwrap_or_default().max(at);
-        let oldest = known.now.minus(KEPT_FOR);
+        let oldest = known.now.minus(LOG_RETENTION);
         let young = |entry: &Entry| entry.content.at >= oldest;
         let read_to = self.entries.last().map(|entry| entry.position);
-        // One more than is kept stays, so that whoever has seen that one has missed nothing.
+        // A log has one entry more than it keeps: a client that has that entry missed nothing.
         let Some(since) = since else {
-            let spare = self.first.filter(|_| self.length > KEPT).unwrap_or_default();
+            let spare = self.first.filter(|_| self.length > MAX_LOG_ENTRIES).unwrap_or_default();
             self.entries.retain(|entry| young(entry) && entry.position > spare.max(from));
             return Past { entries: self.entries, is_whole: true, read_to, last, epoch, from, end };
         };
-        let may_lack = self.length > KEPT || known.evicted;
+        let may_lack = self.length > MAX_LOG_ENTRIES || known.evicted;
         let trimmed = may_lack && self.first.is_none_or(|first| first > since);
         let reached = (from..=end).contains(&since);
         let is_young = i64::try_from(since.seconds()).is_ok_and(|at| at >= oldest.seconds());

@@ -1,9 +1,9 @@
-//! Who is connected, over all instances: `online:{user}`, a sorted set with a member for each
-//! connection, which expires unless its instance renews it; `seen:{user}`, when the last of them
-//! was there; `instances`, which instances live.
+//! Connections over all instances: `online:{user}`, a sorted set with a member for each connection,
+//! which expires unless its instance renews it; `seen:{user}`, the time of the last connection;
+//! `instances`, the running instances.
 //!
-//! Times at which something expires are Redis' own, as instances may differ about the time; what
-//! is shown to people comes from the instances' clock, as all other times do.
+//! Expiry uses the clock of Redis, because the clocks of instances differ. Times that clients see come
+//! from the clock of the instance, as all other times do.
 
 mod scripts;
 
@@ -11,34 +11,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::scripts::{ASKING, BEATING, JOINING, LISTING, RENEWING};
-use super::{Bus, Told};
+use super::{Bus, BusMessage};
 use crate::domain::clock::Timestamp;
+use crate::domain::events::Frame;
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 
-/// For how long a connection counts without being renewed.
-pub const LASTS: Duration = Duration::from_secs(20);
+/// How long a connection counts without renewal.
+pub const CONNECTION_TTL: Duration = Duration::from_secs(20);
 
-/// For how long an instance does without saying so, which it does every second: longer than its
-/// connections, so that they are gone when it is.
-const LIVES: Duration = Duration::from_secs(24);
+/// How long an instance counts without a heartbeat, which it sends every second: longer than its
+/// connections, which have expired by then.
+const INSTANCE_TTL: Duration = Duration::from_secs(24);
 
-/// For how long it is known when someone was last there.
-const SEEN_KEPT: Duration = Duration::from_hours(90 * 24);
+/// How long Redis keeps the time of the last connection.
+const LAST_SEEN_TTL: Duration = Duration::from_hours(90 * 24);
 
-/// How many commands go together.
-const TOGETHER: usize = 1000;
+/// Commands of one pipeline.
+const COMMAND_BATCH: usize = 1000;
 
-/// What an instance has of one user.
+/// The connections of a user to an instance.
 #[derive(Debug, Clone)]
 pub struct Own {
-    /// Whose connections.
+    /// The user.
     pub user: UserId,
-    /// Those that count.
+    /// Connections that count.
     pub connections: Vec<u64>,
-    /// Those that are about to be let in or not.
+    /// Connections that are not yet admitted or refused.
     pub expected: Vec<u64>,
-    /// When the user was last there.
+    /// When the user was last connected.
     pub seen: Timestamp,
 }
 
@@ -51,16 +52,16 @@ pub struct Count {
     pub after: usize,
 }
 
-/// How someone is.
+/// The presence of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// Whether any of their devices is connected.
     pub online: bool,
-    /// When they were last known to be there.
+    /// When the user was last connected.
     pub seen: Option<Timestamp>,
-    /// How long ago an instance last said that they are or were there.
+    /// How long ago an instance last renewed a connection of the user.
     pub heard_of: Duration,
-    /// Orders what is known of one user: microseconds, by Redis.
+    /// Orders the states of a user: microseconds, by the clock of Redis.
     pub stamp: u64,
 }
 
@@ -75,27 +76,27 @@ impl Bus {
     ) -> Result<Option<usize>> {
         let mut script = JOINING.script.prepare_invoke();
         script.key(self.names.online(user)).key(self.names.seen(user));
-        script.arg(self.member(connection)).arg(millis(LASTS)).arg(most);
-        script.arg(now.millis()).arg(SEEN_KEPT.as_secs());
+        script.arg(self.member(connection)).arg(millis(CONNECTION_TTL)).arg(most);
+        script.arg(now.millis()).arg(LAST_SEEN_TTL.as_secs());
         let before: i64 =
             script.invoke_async(&mut self.commands.clone()).await.map_err(super::away)?;
         Ok(usize::try_from(before).ok())
     }
 
-    /// Makes this instance's connections of these users what they are.
+    /// Replaces the connections of these users to this instance.
     ///
     /// # Errors
     /// When Redis is away: some may have been renewed.
     pub async fn renew(&self, owned: &[Own]) -> Result<Vec<Count>> {
         let mut counts = Vec::with_capacity(owned.len());
-        for some in owned.chunks(TOGETHER) {
+        for some in owned.chunks(COMMAND_BATCH) {
             let mut commands = redis::pipe();
             commands.cmd("SCRIPT").arg("LOAD").arg(&RENEWING.text).ignore();
             for own in some {
                 let renew = commands.cmd("EVALSHA").arg(RENEWING.script.get_hash()).arg(2);
                 renew.arg(self.names.online(own.user)).arg(self.names.seen(own.user));
-                renew.arg(self.member("")).arg(millis(LASTS));
-                renew.arg(own.seen.millis()).arg(SEEN_KEPT.as_secs());
+                renew.arg(self.member("")).arg(millis(CONNECTION_TTL));
+                renew.arg(own.seen.millis()).arg(LAST_SEEN_TTL.as_secs());
                 renew.arg(own.connections.len());
                 for connection in own.connections.iter().chain(&own.expected) {
                     renew.arg(self.member(connection));
@@ -107,16 +108,16 @@ impl Bus {
         Ok(counts)
     }
 
-    /// How these users are, in this order.
+    /// The presence of these users, in this order.
     pub async fn states(&self, users: &[UserId]) -> Result<Vec<State>> {
         let mut states = Vec::with_capacity(users.len());
-        for some in users.chunks(TOGETHER) {
+        for some in users.chunks(COMMAND_BATCH) {
             let mut commands = redis::pipe();
             commands.cmd("SCRIPT").arg("LOAD").arg(&ASKING.text).ignore();
             for user in some {
                 let ask = commands.cmd("EVALSHA").arg(ASKING.script.get_hash()).arg(2);
                 ask.arg(self.names.online(*user)).arg(self.names.seen(*user));
-                ask.arg(millis(SEEN_KEPT));
+                ask.arg(millis(LAST_SEEN_TTL));
             }
             let found: Vec<(usize, String, String, String)> = self.ask(&commands).await?;
             for (count, seen, stamp, ago) in found {
@@ -129,16 +130,15 @@ impl Bus {
         Ok(states)
     }
 
-    /// Says that this instance lives.
+    /// Sends a heartbeat of this instance.
     pub async fn beat(&self) -> Result<()> {
         let mut commands = redis::pipe();
         let beat = commands.cmd("EVAL").arg(&BEATING.text).arg(1).arg(self.names.instances());
-        beat.arg(&*self.holder).arg(millis(LIVES)).ignore();
+        beat.arg(&*self.holder).arg(millis(INSTANCE_TTL)).ignore();
         self.ask(&commands).await
     }
 
-    /// Which instances live, and whether this is one of them: it is not where Redis has lost
-    /// everything.
+    /// The running instances, and whether this is one of them; it is not after Redis lost its data.
     pub async fn alive(&self) -> Result<(Vec<String>, bool)> {
         let mut commands = redis::pipe();
         commands.cmd("EVAL").arg(&LISTING.text).arg(1).arg(self.names.instances());
@@ -147,23 +147,23 @@ impl Bus {
         Ok((alive, is_known))
     }
 
-    /// This instance lives no more.
+    /// Removes this instance.
     ///
     /// # Errors
-    /// When Redis is away: the others will see it in a while.
+    /// When Redis is away: the entry expires.
     pub async fn retire(&self) -> Result<()> {
         let mut commands = redis::pipe();
         commands.zrem(self.names.instances(), &*self.holder).ignore();
         self.ask(&commands).await
     }
 
-    /// Tells how people are, each to these others.
+    /// Publishes presence, each to its users.
     ///
     /// # Errors
-    /// When Redis is away: some may have been told.
-    pub async fn tell_presence(&self, news: &[(News, Vec<UserId>)]) -> Result<()> {
+    /// When Redis is away: some may be published.
+    pub async fn tell_presence(&self, news: &[(PresenceUpdate, Vec<UserId>)]) -> Result<()> {
         let mut tellings = Vec::new();
-        for (News { user, stamp, online, frame }, users) in news {
+        for (PresenceUpdate { user, stamp, online, frame }, users) in news {
             let text: Arc<str> =
                 format!("P\n{user}\n{stamp}\n{}\n{frame}", u8::from(*online)).into();
             tellings.extend(users.iter().map(|user| (*user, text.clone())));
@@ -173,7 +173,7 @@ impl Bus {
 
     /// Publishes on the channels of users.
     pub(super) async fn publish(&self, tellings: &[(UserId, Arc<str>)]) -> Result<()> {
-        for some in tellings.chunks(TOGETHER) {
+        for some in tellings.chunks(COMMAND_BATCH) {
             let mut commands = redis::pipe();
             for (user, text) in some {
                 commands.publish(self.names.channel(*user), &**text).ignore();
@@ -188,26 +188,26 @@ impl Bus {
     }
 }
 
-/// That someone is there now, or not any more.
+/// A user came online or went offline.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
-    /// Who.
+pub struct PresenceUpdate {
+    /// The user.
     pub user: UserId,
-    /// Orders the news of one user.
+    /// Orders the updates of a user.
     pub stamp: u64,
     /// Whether any of their devices is connected.
     pub online: bool,
-    /// The whole frame.
-    pub frame: Arc<str>,
+    /// The frame.
+    pub frame: Frame,
 }
 
 /// Reads what [`Bus::tell_presence`] wrote.
-pub(super) fn read(text: &str) -> Option<Told> {
+pub(super) fn read(text: &str) -> Option<BusMessage> {
     let mut parts = text.splitn(4, '\n');
     let mut part = || parts.next();
     let (user, stamp) = (part()?.parse().ok()?, part()?.parse().ok()?);
     let (online, frame) = (part()? == "1", part()?.into());
-    Some(Told::Presence(News { user, stamp, online, frame }))
+    Some(BusMessage::Presence(PresenceUpdate { user, stamp, online, frame }))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,31 +1,31 @@
-//! Writing the logs and telling of it, in the order of what happened.
+//! Writes the logs and publishes events, in the order of positions.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, Script};
 
-use super::bounds::{BEGIN, EVICTED_KEYS, Found, RAISE};
+use super::bounds::{BEGIN, EVICTED_KEYS, LogMetadata, RAISE};
 use super::lease::Lease;
-use super::log::{Content, KEPT, KEPT_FOR, stream_id};
-use super::{Bounds, Bus, Epoch, PATIENCE, away};
-use crate::domain::events::Position;
-use crate::domain::ids::{ConversationId, UserId};
+use super::log::{Content, LOG_RETENTION, MAX_LOG_ENTRIES, stream_id};
+use super::{Bounds, Bus, Epoch, REDIS_TIMEOUT, away};
+use crate::domain::events::{Envelope, Position};
+use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 use crate::failpoint;
 
-/// For how many users a frame goes with each telling; for more it is kept once, to be fetched.
-const INLINE: usize = 8;
+/// The largest audience whose messages contain the frame; for more users Redis keeps the frame once.
+const MAX_INLINE_RECIPIENTS: usize = 8;
 
-/// How many commands go out together: far fewer than take as long as an answer may.
-const TOGETHER: usize = 2000;
+/// Commands of one pipeline: far fewer than take as long as the time limit.
+const COMMAND_BATCH: usize = 2000;
 
-/// For how long it is kept then, in seconds.
-const FRAME_KEPT: u64 = 60;
+/// How long Redis keeps the frame, in seconds.
+const FRAME_TTL_SECONDS: u64 = 60;
 
-/// Appends one event to one log, unless it is there, and tells of it: log, channel; id, entry, how
-/// many to keep, for how many seconds, conversation, frame.
+/// Appends one event to one log, unless the log has it, and publishes it. Keys: log, channel.
+/// Arguments: id, entry, how many entries to keep, for how many seconds, the [head](head), frame.
 const APPEND: &str = r"
 local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local last = top[1] and top[1][1] or ''
@@ -35,25 +35,25 @@ if type(added) == 'table' and added.err then
   return added
 end
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('PUBLISH', KEYS[2], 'E\n' .. ARGV[1] .. '\n' .. last .. '\n' .. ARGV[5] .. '\n' .. ARGV[6])
+redis.call('PUBLISH', KEYS[2], 'E2\n' .. ARGV[1] .. '\n' .. last .. '\n' .. ARGV[5] .. '\n' .. ARGV[6])
 return 1
 ";
 
 static APPENDING: LazyLock<Script> = LazyLock::new(|| Script::new(APPEND));
 
-/// An event on its way to the logs of those whom it concerns.
+/// An event for the logs of its audience.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// Its place.
+    /// The position.
     pub position: Position,
-    /// What is kept.
+    /// The content of the entries.
     pub content: Content,
-    /// What their devices are sent: a frame, and who gets it.
-    pub frames: Vec<(Arc<str>, Vec<UserId>)>,
+    /// The frames, each with the users who receive it.
+    pub frames: Vec<(Envelope, Vec<UserId>)>,
 }
 
-/// One connection to write over. What is written before it breaks may be lost with a server that
-/// forgets, so each new one begins by looking at [how far](Writer::bounds) the logs are.
+/// A connection of the relay. Redis may lose entries with its memory when the connection breaks, so
+/// each new one begins by reading the [bounds](Writer::bounds).
 pub struct Writer {
     connection: MultiplexedConnection,
     bus: Bus,
@@ -67,11 +67,11 @@ impl fmt::Debug for Writer {
 }
 
 impl Bus {
-    /// A new connection to write over.
+    /// A new connection of the relay.
     pub async fn writer(&self) -> Result<Writer> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
+            .set_connection_timeout(Some(REDIS_TIMEOUT))
+            .set_response_timeout(Some(REDIS_TIMEOUT));
         let connection = self.client.get_multiplexed_async_connection_with_config(&config);
         let connection = connection.await.map_err(away)?;
         Ok(Writer { connection, bus: self.clone(), epoch: None })
@@ -79,30 +79,30 @@ impl Bus {
 }
 
 impl Writer {
-    /// The right to use it.
+    /// The lease of the relay, on this connection.
     #[must_use]
     pub fn lease(&self) -> Lease {
         Lease::new(self.connection.clone(), self.bus.clone())
     }
 
-    /// What is written from now on goes to the logs that there are; `None` where there are none.
+    /// Continues the present epoch; `None` if there are no logs.
     pub async fn bounds(&mut self) -> Result<Option<Bounds>> {
         let bounds = self.found().await?.bounds();
         self.epoch = bounds.map(|bounds| bounds.epoch);
         Ok(bounds)
     }
 
-    async fn found(&mut self) -> Result<Found> {
+    async fn found(&mut self) -> Result<LogMetadata> {
         let mut commands = redis::pipe();
-        Found::ask(&self.bus.names, &mut commands);
+        LogMetadata::ask(&self.bus.names, &mut commands);
         let (found,) = self.ask(&commands).await?;
-        Ok(Found::new(found))
+        Ok(LogMetadata::new(found))
     }
 
-    /// Begins new logs, and writes to them from now on: nothing before this position is in them.
+    /// Begins an epoch: its logs have no events before this position.
     ///
     /// # Errors
-    /// When Redis is away, or another instance has begun them.
+    /// When Redis is away, or another instance has begun an epoch.
     pub async fn begin(&mut self, from: Position) -> Result<()> {
         let found = self.found().await?;
         let mut commands = redis::pipe();
@@ -117,7 +117,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A script on what all logs have in common.
+    /// A script on the metadata of the logs.
     fn common(&self, script: &str) -> Pipeline {
         let mut commands = redis::pipe();
         let names = &self.bus.names;
@@ -130,18 +130,18 @@ impl Writer {
         if done == 1 { Ok(()) } else { Err(Error::unavailable()) }
     }
 
-    /// Writes events to the logs of those whom they concern, in this order, and tells them; what
-    /// was written before is passed over. All logs are complete up to `at` then.
+    /// Appends events to the logs of their audience in this order, and publishes them. Redis skips
+    /// entries that a log has. After that all logs are complete up to `at`.
     ///
     /// # Errors
-    /// When Redis is away or has lost these logs; some may be written then.
+    /// When Redis is away or lost these logs; some entries may be written.
     pub async fn write(&mut self, deliveries: &[Delivery], at: Position) -> Result<()> {
         let epoch = self.epoch.ok_or_else(|| Error::internal("logs that were not looked at"))?;
         let mut commands = begun();
         for delivery in deliveries {
             self.put(&mut commands, delivery, epoch).await?;
         }
-        // Only when all of it was answered: of what goes out together some may fail.
+        // Only after every answer: some commands of a pipeline may fail.
         self.ask::<()>(&commands).await?;
         failpoint::reach("relay.appended");
         let mut raise = self.common(RAISE);
@@ -159,22 +159,21 @@ impl Writer {
     ) -> Result<()> {
         let Delivery { position, content, frames } = delivery;
         let entry = serde_json::to_string(content).map_err(Error::internal)?;
-        let conversation = content.event.conversation();
-        let conversation = conversation.as_ref().map(ConversationId::to_string).unwrap_or_default();
         let is_shared = frames.len() == 1;
-        for (frame, users) in frames {
-            let is_fetched = is_shared && users.len() > INLINE;
+        for (envelope, users) in frames {
+            let (head, frame) = (head(envelope), &envelope.frame);
+            let is_fetched = is_shared && users.len() > MAX_INLINE_RECIPIENTS;
             if is_fetched {
                 let key = self.bus.names.frame(*position);
-                commands.set_ex(key, &**frame, FRAME_KEPT).ignore();
+                commands.set_ex(key, &**frame, FRAME_TTL_SECONDS).ignore();
             }
             for user in users {
                 let append = commands.cmd("EVALSHA").arg(APPENDING.get_hash()).arg(2);
                 append.arg(self.bus.names.log(epoch, *user)).arg(self.bus.names.channel(*user));
                 append.arg(stream_id(*position)).arg(&entry);
-                append.arg(KEPT + 1).arg(KEPT_FOR.as_secs()).arg(&conversation);
+                append.arg(MAX_LOG_ENTRIES + 1).arg(LOG_RETENTION.as_secs()).arg(&head);
                 append.arg(if is_fetched { "" } else { &**frame }).ignore();
-                if commands.len() >= TOGETHER {
+                if commands.len() >= COMMAND_BATCH {
                     let full = std::mem::replace(commands, begun());
                     self.ask::<()>(&full).await?;
                 }
@@ -188,7 +187,16 @@ impl Writer {
     }
 }
 
-/// The beginning of commands that append.
+/// The part of a message that says what its frame is; [`Messages`](super::subscriber::Messages)
+/// reads it.
+fn head(envelope: &Envelope) -> String {
+    let Envelope { kind, conversation, subject, .. } = envelope;
+    let conversation = conversation.map(|it| it.to_string()).unwrap_or_default();
+    let subject = subject.map(|it| it.to_string()).unwrap_or_default();
+    format!("{conversation}\n{}\n{subject}", kind.name())
+}
+
+/// The first command of a pipeline that appends.
 fn begun() -> Pipeline {
     let mut commands = redis::pipe();
     commands.cmd("SCRIPT").arg("LOAD").arg(APPEND).ignore();

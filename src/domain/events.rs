@@ -1,287 +1,218 @@
-//! What happened, for everyone whom it concerns: the events of real time.
+//! Events: everything that real time tells clients. One table holds what is known of each kind.
 
-use std::fmt;
-use std::str::FromStr;
+mod audience;
+mod envelope;
+mod position;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+pub use self::audience::{AddressedEvent, Audience};
+pub use self::envelope::{Envelope, Frame, FrameKind};
+pub use self::position::Position;
 use super::clock::Timestamp;
-use super::ids::{ConversationId, GroupId, InvalidId, MessageId, UserId};
+use super::ids::{ConversationId, GroupId, MessageId, UserId};
 use super::notifications::NotificationId;
 
-/// What happened, as it is kept: what it is about, never what that says. Whoever reads it later
-/// is shown the thing as it then stands, and nothing that they may no longer see.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type")]
-#[expect(missing_docs, reason = "the fields are what their types say")]
-pub enum Event {
-    /// A message was sent.
-    #[serde(rename = "message.created")]
-    MessageCreated { message: MessageId },
-    /// Its text was edited, or it was pinned or unpinned.
-    #[serde(rename = "message.updated")]
-    MessageUpdated { message: MessageId },
-    /// It was deleted.
-    #[serde(rename = "message.deleted")]
-    MessageDeleted { message: MessageId, at: Timestamp },
-    /// A member reacted; so many now did with this emoji.
-    #[serde(rename = "reaction.added")]
-    ReactionAdded { message: MessageId, user: UserId, emoji: String, count: u64 },
-    /// A member took a reaction back; so many are left.
-    #[serde(rename = "reaction.removed")]
-    ReactionRemoved { message: MessageId, user: UserId, emoji: String, count: u64 },
-    /// A member has read up to a message.
-    #[serde(rename = "conversation.read")]
-    Read { conversation: ConversationId, user: UserId, seq: u64 },
-    /// What was sent up to a message has come to a member's devices.
-    #[serde(rename = "conversation.delivered")]
-    Delivered { conversation: ConversationId, user: UserId, seq: u64 },
-    /// Someone muted a conversation for themselves, or ended that.
-    #[serde(rename = "conversation.muted")]
-    Muted { conversation: ConversationId, until: Option<Timestamp> },
-    /// `user` asks the reader to be friends.
-    #[serde(rename = "friend.requested")]
-    FriendRequested { user: UserId },
-    /// The reader and `user` are friends now.
-    #[serde(rename = "friend.accepted")]
-    FriendAccepted { user: UserId },
-    /// The friendship or request between the reader and `user` is over.
-    #[serde(rename = "friend.removed")]
-    FriendRemoved { user: UserId },
-    /// A group was made.
-    #[serde(rename = "group.created")]
-    GroupCreated { group: GroupId },
-    /// Its name, picture or owner changed.
-    #[serde(rename = "group.updated")]
-    GroupUpdated { group: GroupId },
-    /// It has ended.
-    #[serde(rename = "group.deleted")]
-    GroupDeleted { group: GroupId },
-    /// Someone is in it now.
-    #[serde(rename = "group.member_added")]
-    MemberAdded { group: GroupId, user: UserId },
-    /// A member has another role.
-    #[serde(rename = "group.member_updated")]
-    MemberUpdated { group: GroupId, user: UserId },
-    /// Someone is not in it any more.
-    #[serde(rename = "group.member_removed")]
-    MemberRemoved { group: GroupId, user: UserId },
-    /// The reader is told of something.
-    #[serde(rename = "notification.created")]
-    NotificationCreated { notification: NotificationId },
-    /// The reader marked these notifications as read, or all that there were.
-    #[serde(rename = "notification.read")]
-    NotificationRead { ids: Vec<NotificationId>, all: bool },
-    /// `user`, the reader or a friend, has another name or picture.
-    #[serde(rename = "profile.updated")]
-    ProfileUpdated { user: UserId },
+/// Who may see an event, among the users that it is addressed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AudienceKind {
+    /// The addressed user.
+    Reader,
+    /// The members of the conversation, as long as they are members.
+    Members,
+    /// The members who had joined before the message was sent.
+    EarlierMembers,
+    /// The members; in a large conversation only the subject, whose mark moved.
+    MarkReaders,
+    /// The members, and the subject after leaving.
+    MembersAndSubject,
+    /// The members, also after the conversation ended.
+    FormerMembers,
+    /// The subject and their friends.
+    SubjectAndFriends,
 }
 
-impl Event {
-    /// Its type, as clients know it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::MessageCreated { .. } => "message.created",
-            Self::MessageUpdated { .. } => "message.updated",
-            Self::MessageDeleted { .. } => "message.deleted",
-            Self::ReactionAdded { .. } => "reaction.added",
-            Self::ReactionRemoved { .. } => "reaction.removed",
-            Self::Read { .. } => "conversation.read",
-            Self::Delivered { .. } => "conversation.delivered",
-            Self::Muted { .. } => "conversation.muted",
-            Self::FriendRequested { .. } => "friend.requested",
-            Self::FriendAccepted { .. } => "friend.accepted",
-            Self::FriendRemoved { .. } => "friend.removed",
-            Self::GroupCreated { .. } => "group.created",
-            Self::GroupUpdated { .. } => "group.updated",
-            Self::GroupDeleted { .. } => "group.deleted",
-            Self::MemberAdded { .. } => "group.member_added",
-            Self::MemberUpdated { .. } => "group.member_updated",
-            Self::MemberRemoved { .. } => "group.member_removed",
-            Self::NotificationCreated { .. } => "notification.created",
-            Self::NotificationRead { .. } => "notification.read",
-            Self::ProfileUpdated { .. } => "profile.updated",
+/// Makes [`Event`] and [`EventKind`] of the table of events. A row has, in this order: the variant
+/// with its fields; the type of the frame; its description for clients; the conversation that the
+/// event belongs to; the user that it is about; who may see it; whether a block between two users
+/// stops it on its way (`stops`) or not (`passes`); whether it changes who is a member (`moves`)
+/// or not (`stays`).
+macro_rules! events {
+    ($(
+        $variant:ident { $($field:ident: $type:ty),+ }
+            = $name:tt, $description:tt,
+            in $conversation:expr, about $subject:expr,
+            to $audience:ident, block $block:ident, membership $membership:ident;
+    )+) => {
+        /// What happened, as the log keeps it: ids only. The state is read when a frame is made, so
+        /// the frame shows nothing that its reader may no longer see.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "type")]
+        #[expect(missing_docs, reason = "the types of the fields say what they are")]
+        pub enum Event {
+            $(
+                #[doc = $description]
+                #[serde(rename = $name)]
+                $variant { $($field: $type),+ },
+            )+
         }
-    }
 
-    /// The conversation that it belongs to: who has left that sees it no more.
-    #[must_use]
-    pub fn conversation(&self) -> Option<ConversationId> {
-        match self {
-            Self::MessageCreated { message }
-            | Self::MessageUpdated { message }
-            | Self::MessageDeleted { message, .. }
-            | Self::ReactionAdded { message, .. }
-            | Self::ReactionRemoved { message, .. } => Some(message.conversation),
-            Self::Read { conversation, .. }
-            | Self::Delivered { conversation, .. }
-            | Self::Muted { conversation, .. } => Some(*conversation),
-            Self::GroupCreated { group }
-            | Self::GroupUpdated { group }
-            | Self::GroupDeleted { group }
-            | Self::MemberAdded { group, .. }
-            | Self::MemberUpdated { group, .. }
-            | Self::MemberRemoved { group, .. } => Some((*group).into()),
-            Self::FriendRequested { .. }
-            | Self::FriendAccepted { .. }
-            | Self::FriendRemoved { .. }
-            | Self::NotificationCreated { .. }
-            | Self::NotificationRead { .. }
-            | Self::ProfileUpdated { .. } => None,
+        /// The kind of an event: a row of the table.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum EventKind {
+            $(#[doc = $description] $variant,)+
         }
-    }
-}
 
-/// Whom an event concerns.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Audience {
-    /// Everyone who is in this conversation.
-    pub members: Option<ConversationId>,
-    /// These, members or not.
-    pub users: Vec<UserId>,
-    /// Everyone who is a friend of this one when it is told.
-    pub friends_of: Option<UserId>,
-}
+        impl EventKind {
+            /// Every kind, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-impl Audience {
-    /// Everyone who is in a conversation.
-    #[must_use]
-    pub fn members(conversation: impl Into<ConversationId>) -> Self {
-        Self { members: Some(conversation.into()), ..Self::default() }
-    }
+            /// The type of the frame, as clients know it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
 
-    /// These people.
-    #[must_use]
-    pub fn users(users: impl Into<Vec<UserId>>) -> Self {
-        Self { users: users.into(), ..Self::default() }
-    }
+            /// The kind with this name.
+            pub fn named(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
 
-    /// Someone and their friends.
-    #[must_use]
-    pub fn with_friends(user: UserId) -> Self {
-        Self { users: vec![user], friends_of: Some(user), ..Self::default() }
-    }
+            /// The description for clients.
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$variant => $description),+ }
+            }
 
-    /// The same, and one more.
-    #[must_use]
-    pub fn and(mut self, user: UserId) -> Self {
-        self.users.push(user);
-        self
-    }
-}
+            /// Who may see an event of this kind.
+            pub fn audience(self) -> AudienceKind {
+                match self { $(Self::$variant => AudienceKind::$audience),+ }
+            }
 
-/// An event and whom it concerns, to be kept in the transaction that makes it happen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happening {
-    /// What.
-    pub event: Event,
-    /// To whom.
-    pub audience: Audience,
-}
+            /// Whether a block between the two members of a direct conversation stops the event on
+            /// its way.
+            pub fn stops_at_block(self) -> bool {
+                match self { $(Self::$variant => events!(@block $block)),+ }
+            }
 
-impl Happening {
-    /// Something that concerns everyone in a conversation.
-    #[must_use]
-    pub fn among(conversation: impl Into<ConversationId>, event: Event) -> Self {
-        Self { event, audience: Audience::members(conversation) }
-    }
-
-    /// Something that concerns these people.
-    #[must_use]
-    pub fn for_users(users: impl Into<Vec<UserId>>, event: Event) -> Self {
-        Self { event, audience: Audience::users(users) }
-    }
-
-    /// Something between two, as each of them is told of the other; the first is told first.
-    #[must_use]
-    pub fn between(one: UserId, other: UserId, of: impl Fn(UserId) -> Event) -> [Self; 2] {
-        [Self::for_users([one], of(other)), Self::for_users([other], of(one))]
-    }
-}
-
-/// Where an event stands among all events there are: the moment of its commit in the store's own
-/// order, then its place among those of the same commit. It is the same wherever it is asked for,
-/// so an event that is taken up twice is recognised, and one order holds for everyone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Position {
-    /// Seconds since the epoch, by the store's clock, then the ordinal of the commit within the
-    /// second, as one number: seconds in the upper 32 bits.
-    pub commit: u64,
-    /// Its place among the events of that commit, from 1; 0 is before all of them.
-    pub nth: u32,
-}
-
-impl Position {
-    /// Just before the first event of a commit, or after the last of the one before.
-    #[must_use]
-    pub fn before(commit: u64) -> Self {
-        Self { commit, nth: 0 }
-    }
-
-    /// The place right after it.
-    #[must_use]
-    pub fn next(self) -> Self {
-        match self.nth.checked_add(1) {
-            Some(nth) => Self { nth, ..self },
-            None => Self::before(self.commit.saturating_add(1)),
+            /// Whether the conversation has other members after the event.
+            pub fn changes_members(self) -> bool {
+                match self { $(Self::$variant => events!(@membership $membership)),+ }
+            }
         }
-    }
 
-    /// Seconds since the epoch of its commit.
-    #[must_use]
-    pub fn seconds(self) -> u64 {
-        self.commit >> 32
-    }
-}
+        impl Event {
+            /// The kind of the event.
+            #[must_use]
+            pub fn kind(&self) -> EventKind {
+                match self { $(Self::$variant { .. } => EventKind::$variant),+ }
+            }
 
-/// As text, 24 hexadecimal digits: what clients know as an event's id.
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:08x}", self.commit, self.nth)
-    }
-}
+            /// The conversation that the event belongs to.
+            #[must_use]
+            #[expect(unused_variables, reason = "a row names all fields of its event")]
+            pub fn conversation(&self) -> Option<ConversationId> {
+                match self { $(Self::$variant { $($field),+ } => $conversation),+ }
+            }
 
-impl FromStr for Position {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let is_ours = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() != 24 || !text.bytes().all(is_ours) {
-            return Err(InvalidId);
+            /// The user that the event is about.
+            #[must_use]
+            #[expect(unused_variables, reason = "a row names all fields of its event")]
+            pub fn subject(&self) -> Option<UserId> {
+                match self { $(Self::$variant { $($field),+ } => $subject),+ }
+            }
         }
-        let commit = u64::from_str_radix(&text[..16], 16).map_err(|_| InvalidId)?;
-        let nth = u32::from_str_radix(&text[16..], 16).map_err(|_| InvalidId)?;
-        Ok(Self { commit, nth })
-    }
+    };
+    (@block stops) => { true };
+    (@block passes) => { false };
+    (@membership moves) => { true };
+    (@membership stays) => { false };
 }
 
-impl Serialize for Position {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Position {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
+events! {
+    MessageCreated { message: MessageId }
+        = "message.created", "A message was sent.",
+        in Some(message.conversation), about None,
+        to EarlierMembers, block stops, membership stays;
+    MessageUpdated { message: MessageId }
+        = "message.updated", "It was edited, pinned or unpinned.",
+        in Some(message.conversation), about None,
+        to Members, block stops, membership stays;
+    MessageDeleted { message: MessageId, at: Timestamp }
+        = "message.deleted", "It was deleted.",
+        in Some(message.conversation), about None,
+        to Members, block passes, membership stays;
+    ReactionAdded { message: MessageId, user: UserId, emoji: String, count: u64 }
+        = "reaction.added", "A member reacted.",
+        in Some(message.conversation), about Some(*user),
+        to Members, block stops, membership stays;
+    ReactionRemoved { message: MessageId, user: UserId, emoji: String, count: u64 }
+        = "reaction.removed", "A member took that back.",
+        in Some(message.conversation), about Some(*user),
+        to Members, block passes, membership stays;
+    Read { conversation: ConversationId, user: UserId, seq: u64 }
+        = "conversation.read", "A member has read up to here.",
+        in Some(*conversation), about Some(*user),
+        to MarkReaders, block passes, membership stays;
+    Delivered { conversation: ConversationId, user: UserId, seq: u64 }
+        = "conversation.delivered", "What was sent up to here has come to a member's devices.",
+        in Some(*conversation), about Some(*user),
+        to MarkReaders, block passes, membership stays;
+    Muted { conversation: ConversationId, until: Option<Timestamp> }
+        = "conversation.muted", "One has muted it, or ended that; to one's own devices.",
+        in Some(*conversation), about None,
+        to Members, block passes, membership stays;
+    FriendRequested { user: UserId }
+        = "friend.requested", "They ask to be friends.",
+        in None, about Some(*user),
+        to Reader, block passes, membership stays;
+    FriendAccepted { user: UserId }
+        = "friend.accepted", "One is friends with them now.",
+        in None, about Some(*user),
+        to Reader, block passes, membership stays;
+    FriendRemoved { user: UserId }
+        = "friend.removed", "The friendship or request with them is over.",
+        in None, about Some(*user),
+        to Reader, block passes, membership stays;
+    GroupCreated { group: GroupId }
+        = "group.created", "A group was made.",
+        in Some((*group).into()), about None,
+        to Members, block passes, membership stays;
+    GroupUpdated { group: GroupId }
+        = "group.updated", "Its name, picture or owner changed.",
+        in Some((*group).into()), about None,
+        to Members, block passes, membership stays;
+    GroupDeleted { group: GroupId }
+        = "group.deleted", "It has ended.",
+        in Some((*group).into()), about None,
+        to FormerMembers, block passes, membership moves;
+    MemberAdded { group: GroupId, user: UserId }
+        = "group.member_added", "Someone is in it now.",
+        in Some((*group).into()), about Some(*user),
+        to Members, block passes, membership moves;
+    MemberUpdated { group: GroupId, user: UserId }
+        = "group.member_updated", "A member has another role.",
+        in Some((*group).into()), about Some(*user),
+        to Members, block passes, membership stays;
+    MemberRemoved { group: GroupId, user: UserId }
+        = "group.member_removed", "Someone is in it no more; also to them.",
+        in Some((*group).into()), about Some(*user),
+        to MembersAndSubject, block passes, membership moves;
+    NotificationCreated { notification: NotificationId }
+        = "notification.created", "One is told of something; never of type `message`.",
+        in None, about None,
+        to Reader, block passes, membership stays;
+    NotificationRead { ids: Vec<NotificationId>, all: bool }
+        = "notification.read", "One has marked notifications as read; to one's own devices.",
+        in None, about None,
+        to Reader, block passes, membership stays;
+    ProfileUpdated { user: UserId }
+        = "profile.updated", "One has, or a friend has, another name or picture.",
+        in None, about Some(*user),
+        to SubjectAndFriends, block passes, membership stays;
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn each_of_two_is_told_of_the_other() {
-        let (one, other) = (UserId::random(), UserId::random());
-        let told = Happening::between(one, other, |user| Event::FriendRemoved { user });
-        let [first, second] = told.map(|it| (it.audience.users, it.event));
-        assert_eq!(first, (vec![one], Event::FriendRemoved { user: other }));
-        assert_eq!(second, (vec![other], Event::FriendRemoved { user: one }));
-    }
 
     #[test]
     fn an_event_is_kept_under_its_name() {
@@ -291,24 +222,14 @@ mod tests {
         let event = Event::ReactionAdded { message, user, emoji: "👍".to_owned(), count: 1 };
         for event in [event, Event::Read { conversation, user, seq: 1 }] {
             let kept = serde_json::to_value(&event).expect("JSON");
-            assert_eq!(kept["type"], event.name());
+            assert_eq!(kept["type"], event.kind().name());
         }
     }
 
-    proptest! {
-        #[test]
-        fn ids_sort_as_positions_do(one: (u64, u32), other: (u64, u32)) {
-            let position = |(commit, nth)| Position { commit, nth };
-            let (one, other) = (position(one), position(other));
-            prop_assert_eq!(one.cmp(&other), one.to_string().cmp(&other.to_string()));
-            prop_assert_eq!(one.to_string().parse(), Ok(one));
-        }
-
-        #[test]
-        fn no_other_text_is_an_id(text in "\\PC{0,40}") {
-            if let Ok(position) = text.parse::<Position>() {
-                prop_assert_eq!(position.to_string(), text);
-            }
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::named(kind.name()), Some(*kind));
         }
     }
 }

@@ -69,7 +69,7 @@ pub struct Session {
 
 /// The claims of a token that was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pass {
+pub struct AuthenticatedSession {
     /// Whose it is.
     pub user: UserId,
     /// The session that it belongs to.

@@ -17,7 +17,7 @@ use super::path::PathParams;
 use super::rate_limit::{RateLimits, Subject};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::sessions::Pass;
+use crate::domain::sessions::AuthenticatedSession;
 use crate::error::{Error, Kind, Result};
 use crate::services::access::Access as AccessTokens;
 
@@ -144,7 +144,7 @@ impl Guards {
             Err(error) => Err(error),
         };
         match checked {
-            Ok(Pass { user, session, expires_at }) => {
+            Ok(AuthenticatedSession { user, session, expires_at }) => {
                 let _ = context.user.set(user);
                 charge(&self.limits, class, Subject::Account(user), context).await?;
                 Ok(Caller { user, session, expires_at, client })

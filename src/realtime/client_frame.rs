@@ -1,4 +1,4 @@
-//! What clients send.
+//! Frames of clients.
 
 use serde_json::{Map, Value};
 
@@ -8,20 +8,20 @@ use crate::filters::json::parse;
 /// A frame of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientFrame {
-    /// A token, and what the client has seen last.
+    /// An access token, and the last event that the client has.
     Auth {
         /// The access token.
         token: String,
         /// The last event id that it has.
         since: Option<String>,
     },
-    /// It wants a pong.
+    /// The client asks for a pong.
     Ping,
-    /// Its user is typing.
+    /// The user is typing.
     Typing(ConversationId),
-    /// Messages up to this number have come to it.
+    /// The client has the messages up to this number.
     Delivered(ConversationId, u64),
-    /// Something that is to be ignored: another type, or an id that is none.
+    /// A frame to ignore: another type, or an invalid id.
     Other,
 }
 
@@ -59,14 +59,14 @@ fn text_of<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<Option<&'a 
     }
 }
 
-/// A whole number, however it is written; the greatest that there is for all that are greater.
+/// A whole number in any notation; `u64::MAX` for greater ones.
 fn number(value: &Value) -> Option<u64> {
     let whole = |it: &f64| *it >= 0.0 && it.fract() == 0.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     value.as_u64().or_else(|| value.as_f64().filter(whole).map(|it| it as u64))
 }
 
-/// `None` for a text that no conversation can have as its id.
+/// `None` for a text that is not an id.
 fn conversation(fields: &Map<String, Value>) -> Result<Option<ConversationId>, Malformed> {
     Ok(text_of(fields, "conversation_id")?.ok_or(Malformed)?.parse().ok())
 }

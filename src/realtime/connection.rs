@@ -9,30 +9,31 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Realtime;
 use super::client_frame::{ClientFrame, Malformed};
 use super::socket::{Close, Ending, Next, Socket};
-use super::visit::Visit;
-use super::wire::{Gone, Said, Wire};
-use crate::domain::sessions::Pass;
+use super::socket_session::SocketSession;
+use super::wire::{Disconnected, Wire, WireMessage};
+use crate::domain::events::{Envelope, FrameKind};
+use crate::domain::sessions::AuthenticatedSession;
 use crate::error::Kind;
 use crate::filters::handshake::WebSocket;
-use crate::services::frames::{Frame, frame};
+use crate::services::frames::frame;
 
 /// How long a client has to show its token.
-const TOKEN_WITHIN: Duration = Duration::from_secs(5);
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read what is sent to it.
-pub(super) const READ_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one that was too slow may take to read on, and that it was.
-const SLOW_READS_WITHIN: Duration = Duration::from_secs(30);
+/// How long a client that was too slow may take to read the rest and the close frame.
+const SLOW_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Someone at the door.
+/// A request for a connection.
 #[derive(Debug, Clone)]
-pub struct Entrance {
-    /// Who it is, where a header said so.
-    pub pass: Option<Pass>,
-    /// The last event id that they have.
+pub struct ConnectRequest {
+    /// The session, if a header had its token.
+    pub pass: Option<AuthenticatedSession>,
+    /// The last event id that the client has.
     pub since: Option<String>,
-    /// Where they are.
+    /// The address of the client.
     pub addr: IpAddr,
 }
 
@@ -44,54 +45,57 @@ struct Connection<'a> {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, entrance: Entrance) {
+pub async fn serve(realtime: Arc<Realtime>, ws: WebSocket, request: ConnectRequest) {
     let wire = Wire::new(ws);
-    let _arrival = match realtime.hub.arrive(entrance.addr) {
-        Ok(arrival) => arrival,
+    let _arrival = match realtime.hub.arrive(request.addr) {
+        Ok(permit) => permit,
         Err(close) => {
             realtime.metrics.closed(close.code().0);
-            return wire.close(close, READ_WITHIN).await;
+            return wire.close(close, READ_TIMEOUT).await;
         }
     };
     let mut connection = Connection { realtime: &realtime, wire, heard: Instant::now() };
-    match connection.run(entrance).await {
+    match connection.run(request).await {
         Ok(()) => connection.wire.finish().await,
         Err(ending) => connection.close(ending).await,
     }
 }
 
 impl Connection<'_> {
-    /// `Ok` where the client has gone.
-    async fn run(&mut self, mut entrance: Entrance) -> Result<(), Ending> {
-        let Some(pass) = self.introduced(&mut entrance).await? else { return Ok(()) };
-        let since = entrance.since.as_deref();
-        let mut visit = self.realtime.admit(pass, since).await?;
-        let (ready, socket) = (visit.ready.clone(), visit.socket.clone());
+    /// `Ok` after the client disconnected.
+    async fn run(&mut self, mut request: ConnectRequest) -> Result<(), Ending> {
+        let Some(pass) = self.introduced(&mut request).await? else { return Ok(()) };
+        let since = request.since.as_deref();
+        let mut socket_session = self.realtime.admit(pass, since).await?;
+        let (ready, socket) = (socket_session.ready.clone(), socket_session.socket.clone());
         self.send(&socket, &[ready]).await?;
-        while let Some(frames) = visit.past(self.realtime).await? {
+        while let Some(frames) = socket_session.past(self.realtime).await? {
             self.send(&socket, &frames).await?;
         }
-        self.stay(&visit).await
+        self.stay(&socket_session).await
     }
 
-    /// Who it is, by the header or by the first frame; `None` where the client goes.
-    async fn introduced(&mut self, entrance: &mut Entrance) -> Result<Option<Pass>, Ending> {
-        if entrance.pass.is_some() {
-            return Ok(entrance.pass);
+    /// The session, from the header or the first frame; `None` if the client disconnects.
+    async fn introduced(
+        &mut self,
+        request: &mut ConnectRequest,
+    ) -> Result<Option<AuthenticatedSession>, Ending> {
+        if request.pass.is_some() {
+            return Ok(request.pass);
         }
         let closing = self.realtime.shutdown.closing();
         let shown = tokio::select! {
-            shown = timeout(TOKEN_WITHIN, self.token()) => shown.map_err(|_| Close::NoToken)?,
+            shown = timeout(TOKEN_TIMEOUT, self.token()) => shown.map_err(|_| Close::NoToken)?,
             () = closing.cancelled() => return Err(Close::Leaving.into()),
         };
         let Some(shown) = shown else { return Ok(None) };
         let (pass, since) = shown?;
-        entrance.since = since.or(entrance.since.take());
+        request.since = since.or(request.since.take());
         Ok(Some(pass))
     }
 
-    /// The token of the first frame that has one; `None` where the client goes.
-    async fn token(&mut self) -> Option<Result<(Pass, Option<String>), Ending>> {
+    /// The session and `since` of the first `auth` frame; `None` if the client disconnects.
+    async fn token(&mut self) -> Option<Result<(AuthenticatedSession, Option<String>), Ending>> {
         loop {
             match self.read().await? {
                 Err(ending) => return Some(Err(ending)),
@@ -103,22 +107,22 @@ impl Connection<'_> {
         }
     }
 
-    async fn stay(&mut self, visit: &Visit) -> Result<(), Ending> {
+    async fn stay(&mut self, socket_session: &SocketSession) -> Result<(), Ending> {
         let heartbeat = self.realtime.heartbeat;
         let mut beat = Instant::now() + heartbeat;
         loop {
             tokio::select! {
-                next = visit.socket.next() => match next {
-                    Next::Frames(frames) => self.send(&visit.socket, &frames).await?,
+                next = socket_session.socket.next() => match next {
+                    Next::Frames(frames) => self.send(&socket_session.socket, &frames).await?,
                     Next::End(ending) => return Err(ending),
                 },
                 read = self.read() => match read {
                     None => return Ok(()),
-                    Some(read) => self.answer(visit, read?).await?,
+                    Some(read) => self.answer(socket_session, read?).await?,
                 },
                 () = sleep_until(beat) => {
-                    // Two answers missed: nobody is there.
-                    if self.heard.elapsed() > 2 * heartbeat + READ_WITHIN {
+                    // The client missed two answers.
+                    if self.heard.elapsed() > 2 * heartbeat + READ_TIMEOUT {
                         return Ok(());
                     }
                     beat = Instant::now() + heartbeat;
@@ -128,34 +132,42 @@ impl Connection<'_> {
         }
     }
 
-    async fn answer(&mut self, visit: &Visit, said: ClientFrame) -> Result<(), Ending> {
+    async fn answer(
+        &mut self,
+        socket_session: &SocketSession,
+        said: ClientFrame,
+    ) -> Result<(), Ending> {
         match said {
             ClientFrame::Ping => {
                 let now = self.realtime.clock.now();
-                let pong = frame("pong", None, now, &serde_json::Map::new());
-                self.send(&visit.socket, &[pong.map_err(|_| Close::Leaving)?]).await
+                let pong = frame(FrameKind::Pong, None, now, &serde_json::Map::new());
+                let pong = pong.map_err(|_| Close::Leaving)?;
+                let pong = Envelope::unlogged(FrameKind::Pong, None, pong);
+                self.send(&socket_session.socket, &[pong]).await
             }
             ClientFrame::Auth { token, .. } => {
                 let pass = check(self.realtime, &token).await?;
-                if (pass.user, pass.session) != (visit.socket.user, visit.socket.session) {
+                if (pass.user, pass.session)
+                    != (socket_session.socket.user, socket_session.socket.session)
+                {
                     return Err(Close::Unauthenticated.into());
                 }
-                visit.socket.renew(pass.expires_at);
+                socket_session.socket.renew(pass.expires_at);
                 Ok(())
             }
             ClientFrame::Typing(conversation) => {
-                self.realtime.typists.types(visit.socket.user, conversation);
+                self.realtime.typists.types(socket_session.socket.user, conversation);
                 Ok(())
             }
             ClientFrame::Delivered(conversation, seq) => {
-                self.realtime.deliveries.note(visit.socket.user, conversation, seq);
+                self.realtime.deliveries.note(socket_session.socket.user, conversation, seq);
                 Ok(())
             }
             ClientFrame::Other => Ok(()),
         }
     }
 
-    /// What the client says next; `None` where it goes, or is gone.
+    /// The next frame of the client; `None` if it disconnects.
     async fn read(&mut self) -> Option<Result<ClientFrame, Ending>> {
         loop {
             let said = match self.wire.next().await? {
@@ -164,18 +176,17 @@ impl Connection<'_> {
             };
             self.heard = Instant::now();
             let frame = match said {
-                Said::Beat => continue,
-                Said::Binary => Err(Malformed),
-                Said::Text(text) => ClientFrame::parse(&text),
+                WireMessage::Heartbeat => continue,
+                WireMessage::Binary => Err(Malformed),
+                WireMessage::Text(text) => ClientFrame::parse(&text),
             };
             return Some(frame.map_err(|Malformed| Close::Malformed.into()));
         }
     }
 
-    /// Sends frames, as long as the connection is not to end, and fails where the client does not
-    /// read.
-    async fn send(&mut self, socket: &Socket, frames: &[Frame]) -> Result<(), Ending> {
-        for frame in frames {
+    /// Sends frames until the connection must end; fails if the client does not read.
+    async fn send(&mut self, socket: &Socket, frames: &[Envelope]) -> Result<(), Ending> {
+        for Envelope { frame, .. } in frames {
             if let Some(ending) = socket.clearance().await {
                 return Err(ending);
             }
@@ -190,11 +201,11 @@ impl Connection<'_> {
         }
     }
 
-    /// Says why, with the last frame if there is one.
+    /// Sends the last frame, if there is one, and the close frame.
     async fn close(mut self, ending: Ending) {
         self.realtime.metrics.closed(ending.close.code().0);
         let within = match ending.close {
-            Close::TooSlow => SLOW_READS_WITHIN,
+            Close::TooSlow => SLOW_READ_TIMEOUT,
             Close::Leaving
             | Close::Protocol
             | Close::NotText
@@ -202,29 +213,30 @@ impl Connection<'_> {
             | Close::Malformed
             | Close::Unauthenticated
             | Close::NoToken
-            | Close::TooMany => READ_WITHIN,
+            | Close::TooMany => READ_TIMEOUT,
         };
         if let Some(last) = &ending.last {
-            let _ = timeout(within, self.wire.feed(last)).await;
+            let _ = timeout(within, self.wire.feed(&last.frame)).await;
         }
         self.wire.close(ending.close, within).await;
     }
 }
 
-/// The client is too slow where it does not read in time. Where it is gone, what the end is called
-/// makes no difference.
-async fn within_time(written: impl Future<Output = Result<(), Gone>>) -> Result<(), Ending> {
-    match timeout(READ_WITHIN, written).await {
-        Ok(written) => written.map_err(|Gone| Close::Leaving.into()),
+/// A client that does not read in time is too slow. After it disconnected no one reads the reason.
+async fn within_time(
+    written: impl Future<Output = Result<(), Disconnected>>,
+) -> Result<(), Ending> {
+    match timeout(READ_TIMEOUT, written).await {
+        Ok(written) => written.map_err(|Disconnected| Close::Leaving.into()),
         Err(_) => Err(Close::TooSlow.into()),
     }
 }
 
-async fn check(realtime: &Realtime, token: &str) -> Result<Pass, Ending> {
+async fn check(realtime: &Realtime, token: &str) -> Result<AuthenticatedSession, Ending> {
     let checked = realtime.access.check(token).await;
     checked.map_err(|error| match error.kind() {
         Kind::Unauthenticated => Close::Unauthenticated.into(),
-        // The store is away: another instance, or a moment, may help.
+        // The store is away: another instance may answer.
         _ => Close::Leaving.into(),
     })
 }

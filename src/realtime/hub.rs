@@ -1,11 +1,10 @@
-//! The hub: which users are connected to this instance, how far each was told, and their
-//! connections. It hands out what the [link](super::link) hears; nothing here waits for anyone.
+//! The hub: the users who are connected to this instance, their connections, and the position up
+//! to which each user has every event. It delivers events of the [link](super::link) and never waits.
 
-pub(super) mod left;
-
-mod company;
-mod doors;
+mod friend_presence;
+mod permits;
 mod progress;
+mod visibility;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,38 +12,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use self::company::Company;
-pub(super) use self::doors::Arrival;
-use self::left::Left;
-use super::socket::{Close, Ending, Socket, Waiting};
+use self::friend_presence::FriendPresence;
+pub(super) use self::permits::ConnectionPermit;
+use self::visibility::VisibilityFilter;
+use super::socket::{Close, Ending, Socket};
 use crate::domain::clock::Timestamp;
-use crate::domain::events::Position;
-use crate::domain::ids::{ConversationId, SessionId, UserId};
-use crate::services::frames::Frame;
+use crate::domain::events::{Envelope, Position};
+use crate::domain::ids::{SessionId, UserId};
 
-/// Connections that one account may have: over all instances, and where it is not known how many
-/// are elsewhere, at this one.
-pub(super) const PER_ACCOUNT: usize = 10;
+/// Connections that one account may have over all instances. While Redis is away the limit holds for
+/// each instance.
+pub(super) const MAX_CONNECTIONS_PER_ACCOUNT: usize = 10;
 
-/// What of one user is here.
+/// The connections of one user to this instance.
 #[derive(Debug, Default)]
-struct Room {
-    /// All events up to here were handed out; `None` until that is known.
+struct UserConnections {
+    /// The hub delivered all events up to here; `None` until the link has read the log.
     complete_to: Option<Position>,
     /// The last event in the log, if there is one.
     last: Option<Position>,
     sockets: Vec<Arc<Socket>>,
-    /// How many are about to come.
+    /// How many connections are reserved but not yet added.
     expected: usize,
-    /// Of what nothing more is told.
-    left: Left,
-    company: Company,
+    /// The conversations whose events the hub withholds.
+    filter: VisibilityFilter,
+    friends: FriendPresence,
     known: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    rooms: HashMap<UserId, Room>,
+    users: HashMap<UserId, UserConnections>,
     addresses: HashMap<IpAddr, usize>,
     closing: bool,
 }
@@ -53,144 +51,137 @@ struct State {
 #[derive(Debug)]
 pub struct Hub {
     state: Mutex<State>,
-    /// Users who came or went, for the link.
+    /// Users who connected or disconnected, for the link.
     changed: mpsc::UnboundedSender<UserId>,
     per_address: usize,
 }
 
-/// Where a connection was let in.
+/// Where a connection begins in the log of its user.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entered {
-    /// What comes after this goes into its queue.
+    /// Events after this position go into its queue.
     pub complete_to: Position,
-    /// The last event before that, if there is one.
+    /// The last event up to that position, if there is one.
     pub last: Option<Position>,
 }
 
-/// How far someone was told.
+/// Up to where the hub delivered the events of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// They are not here.
+    /// The user is not connected here.
     Absent,
-    /// Nobody has looked yet.
+    /// The link has not read the log yet.
     Unknown,
-    /// Everything up to here.
+    /// All events up to here.
     To(Position),
 }
 
-/// An event as it is handed out.
-#[derive(Debug, Clone)]
-pub(super) struct Telling {
-    pub position: Position,
-    pub conversation: Option<ConversationId>,
-    pub frame: Frame,
-}
-
 impl Hub {
-    /// An empty hub that takes so many connections from one address, and where it tells who came
-    /// or went.
+    /// An empty hub that accepts `per_address` connections from one address, and the channel of users
+    /// who connect and disconnect.
     #[must_use]
     pub fn new(per_address: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<UserId>) {
         let (changed, changes) = mpsc::unbounded_channel();
         (Arc::new(Self { state: Mutex::default(), changed, per_address }), changes)
     }
 
-    /// Announces a connection: from now on the link finds out how far its user's log is.
+    /// Reserves a connection. The link begins to read the log of its user.
     pub(super) fn expect(&self, socket: &Socket) -> Result<Arc<Notify>, Close> {
         let mut state = self.state();
         if state.closing {
             return Err(Close::Leaving);
         }
-        let room = state.rooms.entry(socket.user).or_default();
-        // Of all instances Redis counts them; this is what is left of that while it is away.
-        if room.sockets.len() + room.expected >= PER_ACCOUNT {
+        let connections = state.users.entry(socket.user).or_default();
+        // Redis counts the connections of all instances; this limit remains while Redis is away.
+        if connections.sockets.len() + connections.expected >= MAX_CONNECTIONS_PER_ACCOUNT {
             return Err(Close::TooMany);
         }
-        room.expected += 1;
-        let known = room.known.clone();
+        connections.expected += 1;
+        let known = connections.known.clone();
         let _ = self.changed.send(socket.user);
         Ok(known)
     }
 
-    /// Lets a connection in, if it is known how far its user was told: whatever comes after that
-    /// goes into its queue.
+    /// Adds a connection if the position of its user is known. Later events go into its queue.
     pub(super) fn enter(&self, socket: &Arc<Socket>) -> Option<Entered> {
         let mut state = self.state();
         let closing = state.closing;
-        let room = state.rooms.get_mut(&socket.user)?;
-        let complete_to = room.complete_to?;
-        room.expected = room.expected.saturating_sub(1);
-        room.company.greet(socket);
-        room.sockets.push(socket.clone());
+        let connections = state.users.get_mut(&socket.user)?;
+        let complete_to = connections.complete_to?;
+        connections.expected = connections.expected.saturating_sub(1);
+        connections.friends.greet(socket);
+        connections.sockets.push(socket.clone());
         if closing {
             socket.end(Close::Leaving);
         }
-        Some(Entered { complete_to, last: room.last })
+        Some(Entered { complete_to, last: connections.last })
     }
 
-    /// A connection is gone, whether or not it was let in.
+    /// Removes a connection, added or only reserved.
     pub(super) fn leave(&self, socket: &Arc<Socket>) {
         let mut state = self.state();
-        let Some(room) = state.rooms.get_mut(&socket.user) else { return };
-        let before = room.sockets.len();
-        room.sockets.retain(|other| !Arc::ptr_eq(other, socket));
-        if room.sockets.len() == before {
-            room.expected = room.expected.saturating_sub(1);
+        let Some(connections) = state.users.get_mut(&socket.user) else { return };
+        let before = connections.sockets.len();
+        connections.sockets.retain(|other| !Arc::ptr_eq(other, socket));
+        if connections.sockets.len() == before {
+            connections.expected = connections.expected.saturating_sub(1);
         }
-        if room.sockets.is_empty() && room.expected == 0 {
-            state.rooms.remove(&socket.user);
+        if connections.sockets.is_empty() && connections.expected == 0 {
+            state.users.remove(&socket.user);
             let _ = self.changed.send(socket.user);
         }
     }
 
-    /// Everyone who is here, with how far they were told.
+    /// All connected users, each with the position up to which they have all events.
     pub(super) fn users(&self) -> Vec<(UserId, Option<Position>)> {
-        self.state().rooms.iter().map(|(user, room)| (*user, room.complete_to)).collect()
+        self.state()
+            .users
+            .iter()
+            .map(|(user, connections)| (*user, connections.complete_to))
+            .collect()
     }
 
-    /// How far someone was told.
+    /// Up to where the hub delivered the events of a user.
     pub(super) fn reached(&self, user: UserId) -> Reached {
-        match self.state().rooms.get(&user).map(|room| room.complete_to) {
+        match self.state().users.get(&user).map(|connections| connections.complete_to) {
             None => Reached::Absent,
             Some(None) => Reached::Unknown,
             Some(Some(position)) => Reached::To(position),
         }
     }
 
-    /// Hands an event to all connections of a user, unless it was before.
-    pub(super) fn tell(&self, user: UserId, telling: &Telling) {
-        let Telling { position, conversation, frame } = telling;
+    /// Delivers an event to all connections of a user, unless the hub did so before.
+    pub(super) fn tell(&self, user: UserId, position: Position, envelope: &Envelope) {
         let mut state = self.state();
-        let Some(room) = state.rooms.get_mut(&user) else { return };
-        if room.complete_to.is_none_or(|to| *position <= to) {
+        let Some(connections) = state.users.get_mut(&user) else { return };
+        if connections.complete_to.is_none_or(|to| position <= to) {
             return;
         }
-        (room.complete_to, room.last) = (Some(*position), Some(*position));
-        let waiting = Waiting {
-            position: Some(*position),
-            conversation: *conversation,
-            frame: frame.clone(),
-        };
-        if room.left.hides(user, &waiting) {
+        (connections.complete_to, connections.last) = (Some(position), Some(position));
+        if connections.filter.hides(user, envelope) {
             return;
         }
-        for socket in &room.sockets {
-            socket.tell(*position, *conversation, frame.clone());
+        for socket in &connections.sockets {
+            socket.put(envelope.clone());
         }
     }
 
-    /// Closes all connections of a user, who may have missed something.
+    /// Closes all connections of a user, because events may be missing.
     pub(super) fn send_away(&self, user: UserId) {
-        if let Some(room) = self.state().rooms.get(&user) {
-            for socket in &room.sockets {
+        if let Some(connections) = self.state().users.get(&user) {
+            for socket in &connections.sockets {
                 socket.end(Close::Leaving);
             }
         }
     }
 
-    /// All connections that are let in.
+    /// All connections.
     pub(super) fn sockets(&self) -> Vec<Arc<Socket>> {
-        self.state().rooms.values().flat_map(|room| room.sockets.iter().cloned()).collect()
+        self.state()
+            .users
+            .values()
+            .flat_map(|connections| connections.sockets.iter().cloned())
+            .collect()
     }
 
     /// Closes connections whose token has expired.
@@ -203,18 +194,22 @@ impl Hub {
     }
 
     /// Closes the connections of a session with a last frame, made for where each is in its log.
-    pub(super) fn end_session(&self, session: SessionId, last: impl Fn(Position) -> Option<Frame>) {
+    pub(super) fn end_session(
+        &self,
+        session: SessionId,
+        last: impl Fn(Position) -> Option<Envelope>,
+    ) {
         let state = self.state();
-        for room in state.rooms.values() {
-            // In the order of ids it is after all that was told.
-            let id = room.complete_to.unwrap_or_default().next();
-            for socket in room.sockets.iter().filter(|socket| socket.session == session) {
+        for connections in state.users.values() {
+            // This id is greater than those of all delivered events.
+            let id = connections.complete_to.unwrap_or_default().next();
+            for socket in connections.sockets.iter().filter(|socket| socket.session == session) {
                 socket.end_with(Ending { last: last(id), close: Close::Unauthenticated });
             }
         }
     }
 
-    /// Lets nobody else in; who is to be closed.
+    /// Refuses new connections; returns those that remain to be closed.
     pub(super) fn close(&self) -> Vec<Arc<Socket>> {
         self.state().closing = true;
         self.sockets()

@@ -1,4 +1,4 @@
-//! Ends connections: of sessions that end, of tokens that expire, and when the server leaves.
+//! Closes connections when their session ends, their token expires or the server shuts down.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,21 +9,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::Realtime;
 use super::socket::Close;
+use crate::domain::events::{Envelope, FrameKind};
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::sessions::{ACCESS_LIFETIME, Pass};
+use crate::domain::sessions::{ACCESS_LIFETIME, AuthenticatedSession};
 use crate::services::frames::data::SessionEnded;
 use crate::services::frames::frame;
-use crate::services::live::Ended;
+use crate::services::session_cache::Ended;
 
-/// How often tokens are looked at, and sessions of which the store did not say.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often the instance checks the expiry of tokens, and sessions that the store did not answer for.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The part of the time to leave, in hundredths, over which connections are sent elsewhere; the
-/// rest is for them to go.
-const LEAVING: u32 = 60;
+/// The part of the shutdown time, in percent, over which the instance closes connections. The rest is
+/// for clients to finish.
+const CLOSE_SPREAD_PERCENT: u32 = 60;
 
-/// The longest pause between two of them: few are sent away soon.
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between two closes.
+const MAX_CLOSE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Realtime {
     pub(super) async fn keep(&self, stop: CancellationToken) {
@@ -39,8 +40,8 @@ impl Realtime {
 
     async fn watch(&self) {
         let mut ends = self.live.ends();
-        let mut look = interval(LOOK);
-        // Sessions that may have ended, until the store says.
+        let mut look = interval(POLL_INTERVAL);
+        // Sessions that may have ended, until the store answers.
         let mut suspects: HashSet<(SessionId, UserId)> = HashSet::new();
         loop {
             tokio::select! {
@@ -64,35 +65,45 @@ impl Realtime {
         }
     }
 
-    /// Asks of each whether it stands; those that do, and those that do not, are suspects no more.
+    /// Asks the store for each suspect, and closes or releases its connections.
     async fn end_ended(&self, suspects: &mut HashSet<(SessionId, UserId)>) {
         for (session, user) in suspects.clone() {
             let here = self.hub.sockets().into_iter().filter(|it| it.session == session);
             let held: Vec<_> = here.map(|socket| (socket.holds(), socket)).collect();
-            // As good as issued now: nothing read before counts.
-            let pass = Pass { user, session, expires_at: self.clock.now().plus(ACCESS_LIFETIME) };
+            // As if issued now: an answer from before does not count.
+            let pass = AuthenticatedSession {
+                user,
+                session,
+                expires_at: self.clock.now().plus(ACCESS_LIFETIME),
+            };
             match self.live.is_alive(pass).await {
                 Ok(true) => held.iter().for_each(|(holds, socket)| socket.release(*holds)),
                 Ok(false) => {
                     let data = SessionEnded { session_id: session };
                     self.hub.end_session(session, |id| {
-                        frame("session.ended", Some(id), self.clock.now(), &data).ok()
+                        let kind = FrameKind::SessionEnded;
+                        let frame = frame(kind, Some(id), self.clock.now(), &data).ok()?;
+                        Some(Envelope {
+                            position: Some(id),
+                            ..Envelope::unlogged(kind, None, frame)
+                        })
                     });
                 }
-                // Asked again in a moment.
+                // The next tick asks again.
                 Err(_) => return,
             }
             suspects.remove(&(session, user));
         }
     }
 
-    /// Once the server leaves, sends connections elsewhere, one after the other, so that they do
-    /// not all come to the next instance at once.
+    /// Closes connections one after the other when the server shuts down, so that clients do not all
+    /// reconnect to the next instance at once.
     async fn send_away(&self) {
         self.shutdown.closing().cancelled().await;
         let sockets = self.hub.close();
         let count = u32::try_from(sockets.len()).unwrap_or(u32::MAX).max(1);
-        let pause = (self.shutdown.time_to_leave() * LEAVING / 100 / count).min(LONGEST_PAUSE);
+        let pause = (self.shutdown.time_to_leave() * CLOSE_SPREAD_PERCENT / 100 / count)
+            .min(MAX_CLOSE_PAUSE);
         for socket in sockets {
             socket.end(Close::Leaving);
             sleep(pause).await;

@@ -1,14 +1,13 @@
-//! Presence: which friends of those who are connected here are connected anywhere.
+//! Presence: which friends of the users of this instance are connected to any instance.
 //!
-//! An instance makes Redis know its connections and renews them; a user who came, or who went a
-//! moment ago and is nowhere else, is told to their friends. What is told carries the moment at
-//! which it was so, and is compared with what a receiver was told before: it may be told late,
-//! twice, or by two instances. Where something may not have been told, as by an instance that
-//! died, the others look how their users' friends are.
+//! An instance keeps its connections in Redis and renews them. It publishes to friends that a user
+//! came online, or went offline a moment ago. An update carries the time of its state, and a receiver
+//! drops older states: an update may come late, twice, or from two instances. If updates may be lost,
+//! for example with an instance that crashed, the others read the presence of their users' friends.
 
-mod rounds;
-mod telling;
-mod work;
+mod heartbeat;
+mod pending;
+mod publish;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -19,27 +18,26 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use self::work::Work;
-use super::hub::left::{data_of, kind_of};
-use super::hub::{Hub, PER_ACCOUNT};
+use self::pending::PendingUpdates;
+use super::hub::{Hub, MAX_CONNECTIONS_PER_ACCOUNT};
 use super::socket::Close;
 use crate::bus::Bus;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::events::{Envelope, EventKind, FrameKind};
 use crate::domain::ids::UserId;
 use crate::repositories::store::Store;
-use crate::services::frames::Frame;
 
 /// How long Redis may take to count a connection.
-const COUNT_WITHIN: Duration = Duration::from_secs(1);
+const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long someone may be gone without being told to be.
-const GONE_FOR: Duration = Duration::from_secs(2);
+/// How long a user may be disconnected before friends receive the update.
+const OFFLINE_DELAY: Duration = Duration::from_secs(2);
 
-/// How long after Redis or the way to it was lost everyone who is connected is known again: the
-/// time between two renewals, and a moment.
-const KNOWN_AGAIN: Duration = Duration::from_secs(10);
+/// How long after a loss of Redis all connections are in Redis again: the interval of renewals, and
+/// a margin.
+const RECOVERY_DELAY: Duration = Duration::from_secs(10);
 
-/// Who is connected here, and what is to be told of it.
+/// The connections of this instance as friends see them.
 pub struct Presence {
     hub: Arc<Hub>,
     bus: Bus,
@@ -54,20 +52,20 @@ pub struct Presence {
 struct State {
     /// The connections of each user; whether each was counted.
     here: HashMap<UserId, HashMap<u64, bool>>,
-    work: Work,
-    /// Redis did not answer: it is left to the rounds to find out when it does.
+    pending: PendingUpdates,
+    /// Redis did not answer; the heartbeat finds out when it does.
     is_away: bool,
 }
 
-/// A connection that counts for its user, until this is dropped.
+/// Counts a connection of a user until this is dropped.
 #[derive(Debug)]
-pub struct Present {
+pub struct CountedConnection {
     presence: Arc<Presence>,
     user: UserId,
     connection: u64,
 }
 
-impl Drop for Present {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.presence.leave(self.user, self.connection);
     }
@@ -80,7 +78,7 @@ impl fmt::Debug for Presence {
 }
 
 impl Presence {
-    /// The presence of those whom a hub has.
+    /// The presence of the users of a hub.
     pub(super) fn new(hub: &Arc<Hub>, bus: &Bus, store: &Store, clock: &Clock) -> Self {
         Self {
             hub: hub.clone(),
@@ -93,24 +91,25 @@ impl Presence {
         }
     }
 
-    /// Counts a connection of a user. While Redis is away it is counted here only.
+    /// Counts a connection of a user; while Redis is away, at this instance only.
     ///
     /// # Errors
-    /// [`Close::TooMany`] where the account has as many as it may, over all instances.
-    pub(super) async fn join(self: &Arc<Self>, user: UserId) -> Result<Present, Close> {
+    /// [`Close::TooMany`] if the account has the maximum over all instances.
+    pub(super) async fn join(self: &Arc<Self>, user: UserId) -> Result<CountedConnection, Close> {
         let connection = self.next.fetch_add(1, Ordering::Relaxed);
         let is_away = {
             let mut state = self.state();
             state.here.entry(user).or_default().insert(connection, false);
             state.is_away
         };
-        let present = Present { presence: self.clone(), user, connection };
+        let present = CountedConnection { presence: self.clone(), user, connection };
         let counted = async {
             if is_away {
                 return None;
             }
-            let counting = self.bus.join(user, connection, PER_ACCOUNT, self.clock.now());
-            timeout(COUNT_WITHIN, counting).await.ok()?.ok()
+            let counting =
+                self.bus.join(user, connection, MAX_CONNECTIONS_PER_ACCOUNT, self.clock.now());
+            timeout(COUNT_TIMEOUT, counting).await.ok()?.ok()
         };
         let counted = counted.await;
         if counted == Some(None) {
@@ -121,11 +120,11 @@ impl Presence {
             *counted = true;
         }
         match counted {
-            Some(Some(0)) => state.work.tell(user, Instant::now()),
+            Some(Some(0)) => state.pending.tell(user, Instant::now()),
             Some(_) => {}
             None => {
                 state.is_away = true;
-                state.work.changed(user, None);
+                state.pending.changed(user, None);
             }
         }
         drop(state);
@@ -141,40 +140,35 @@ impl Presence {
                 state.here.remove(&user);
             }
         }
-        state.work.changed(user, Some(self.clock.now()));
+        state.pending.changed(user, Some(self.clock.now()));
         drop(state);
         self.wake.notify_one();
     }
 
-    /// Looks how the friends of a user are, who is then told what is new to them.
+    /// Delivers the presence of all friends to a user.
     pub(super) fn look(&self, user: UserId) {
-        self.state().work.look(user);
+        self.state().pending.look(user);
         self.wake.notify_one();
     }
 
-    /// Looks how the friends of everyone here are, as soon as that is known again: what was told
-    /// meanwhile may not have been heard.
+    /// Delivers the presence of friends to all users once Redis has all connections again, because
+    /// updates may be lost.
     pub(super) fn look_again(&self) {
-        self.state().work.look_at_all(Instant::now() + KNOWN_AGAIN);
+        self.state().pending.look_at_all(Instant::now() + RECOVERY_DELAY);
     }
 
-    /// A user was sent this frame: it may say that they have a friend more or less.
-    pub(super) fn heard(&self, user: UserId, frame: &Frame) {
-        let kind = kind_of(frame);
-        if !matches!(kind, "friend.accepted" | "friend.removed") {
-            return;
-        }
-        let other = data_of(frame)["user"]["id"].as_str().and_then(|id| id.parse().ok());
-        let Some(other) = other else { return };
-        if kind == "friend.removed" {
+    /// Follows the friendships of a user by the events that the hub delivers.
+    pub(super) fn heard(&self, user: UserId, envelope: &Envelope) {
+        let Some(other) = envelope.subject else { return };
+        if envelope.kind == FrameKind::Event(EventKind::FriendRemoved) {
             self.hub.part(user, other);
-        } else {
+        } else if envelope.kind == FrameKind::Event(EventKind::FriendAccepted) {
             self.hub.join(user, other);
             self.look(user);
         }
     }
 
-    /// All users who are here.
+    /// All users of this instance.
     fn users(&self) -> HashSet<UserId> {
         self.state().here.keys().copied().collect()
     }

@@ -1,4 +1,4 @@
-//! What waits for one connection: shared frames in a bounded queue, and how it is to end.
+//! The queue of one connection: shared frames, bounded, and the reason why the connection ends.
 
 mod ending;
 
@@ -9,61 +9,52 @@ use tokio::sync::Notify;
 
 pub use self::ending::{Close, Ending};
 use crate::domain::clock::Timestamp;
-use crate::domain::events::Position;
-use crate::domain::ids::{ConversationId, SessionId, UserId};
-use crate::services::frames::Frame;
+use crate::domain::events::{Envelope, Position};
+use crate::domain::ids::{SessionId, UserId};
 
-/// How many frames may wait; a client that has more is too slow.
-const WAITING: usize = 1000;
+/// Frames in a queue; a client with more is too slow.
+const MAX_QUEUED_FRAMES: usize = 1000;
 
-/// How many frames are taken to be sent together; the others go on waiting.
-const TOGETHER: usize = 64;
-
-/// A frame in the queue, with its place in the log, if it has one, and what it belongs to.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub position: Option<Position>,
-    pub conversation: Option<ConversationId>,
-    pub frame: Frame,
-}
+/// Frames that a connection takes from its queue at once.
+const SEND_BATCH: usize = 64;
 
 #[derive(Debug)]
 struct State {
-    waiting: VecDeque<Waiting>,
-    /// The client has everything up to here.
+    waiting: VecDeque<Envelope>,
+    /// The client has all events up to here.
     after: Position,
     ending: Option<Ending>,
     expires_at: Timestamp,
-    /// Counts how often the session may have ended; what is told waits until that is known.
+    /// Counts the checks of the session; frames wait until the last check has its answer.
     holds: u64,
     is_held: bool,
-    /// Frames were taken, and are not yet sent.
+    /// The connection took frames and has not sent all of them.
     is_sending: bool,
 }
 
 /// One connection, as the hub sees it.
 #[derive(Debug)]
 pub struct Socket {
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// Of which session.
+    /// The session.
     pub session: SessionId,
     state: Mutex<State>,
     wake: Notify,
     rest: Notify,
 }
 
-/// What is to be done next for a connection.
+/// The next step of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Send these.
-    Frames(Vec<Frame>),
-    /// End it.
+    /// Send these frames.
+    Frames(Vec<Envelope>),
+    /// End the connection.
     End(Ending),
 }
 
 impl Socket {
-    /// A connection with a token that is good until `expires_at`.
+    /// A connection with a token that is valid until `expires_at`.
     pub fn new(user: UserId, session: SessionId, expires_at: Timestamp) -> Self {
         let (waiting, after, ending, holds) = Default::default();
         let (is_held, is_sending) = (false, false);
@@ -72,23 +63,13 @@ impl Socket {
         Self { user, session, state: Mutex::new(state), wake, rest }
     }
 
-    /// Puts an event into the queue, unless the client has it.
-    pub fn tell(&self, position: Position, conversation: Option<ConversationId>, frame: Frame) {
-        self.put(Waiting { position: Some(position), conversation, frame });
-    }
-
-    /// Puts a frame into the queue that is in no log.
-    pub fn pass(&self, conversation: Option<ConversationId>, frame: Frame) {
-        self.put(Waiting { position: None, conversation, frame });
-    }
-
-    /// One frame too many ends the connection, and all that waits goes.
-    fn put(&self, waiting: Waiting) {
+    /// Adds a frame to the queue, unless the client has it. A full queue ends the connection.
+    pub fn put(&self, waiting: Envelope) {
         let mut state = self.state();
         if state.ending.is_some() || waiting.position.is_some_and(|it| it <= state.after) {
             return;
         }
-        if state.waiting.len() >= WAITING {
+        if state.waiting.len() >= MAX_QUEUED_FRAMES {
             drop(state);
             return self.end(Close::TooSlow);
         }
@@ -97,19 +78,19 @@ impl Socket {
         self.wake.notify_one();
     }
 
-    /// The client has everything up to here.
+    /// The client has all events up to `position`.
     pub fn begin_after(&self, position: Position) {
         let mut state = self.state();
         state.after = position;
         state.waiting.retain(|it| it.position.is_none_or(|it| it > position));
     }
 
-    /// Takes back what waits and is not to be seen any more.
-    pub(super) fn take_back(&self, is_hidden: impl Fn(&Waiting) -> bool) {
+    /// Removes queued frames that the user may no longer see.
+    pub(super) fn take_back(&self, is_hidden: impl Fn(&Envelope) -> bool) {
         self.state().waiting.retain(|it| !is_hidden(it));
     }
 
-    /// Ends the connection now: what waits is not sent.
+    /// Ends the connection now, without the queued frames.
     pub fn end(&self, close: Close) {
         self.end_with(Ending { last: None, close });
     }
@@ -123,8 +104,7 @@ impl Socket {
         self.wake.notify_one();
     }
 
-    /// Waits for frames, as many as go together, or for the end. Asking for them says that those
-    /// from before are sent.
+    /// Waits for a batch of frames or the end. The call means that the previous batch is sent.
     pub async fn next(&self) -> Next {
         self.is_sending(false);
         loop {
@@ -135,15 +115,15 @@ impl Socket {
                 }
                 if !state.waiting.is_empty() && !state.is_held {
                     state.is_sending = true;
-                    let count = state.waiting.len().min(TOGETHER);
-                    return Next::Frames(state.waiting.drain(..count).map(|it| it.frame).collect());
+                    let count = state.waiting.len().min(SEND_BATCH);
+                    return Next::Frames(state.waiting.drain(..count).collect());
                 }
             }
             self.wake.notified().await;
         }
     }
 
-    /// Says whether there are frames on their way that [`next`](Self::next) did not give.
+    /// Marks frames in flight that [`next`](Self::next) did not return.
     pub(super) fn is_sending(&self, is_sending: bool) {
         self.state().is_sending = is_sending;
         if !is_sending {
@@ -151,7 +131,7 @@ impl Socket {
         }
     }
 
-    /// Waits until all that was taken is sent.
+    /// Waits until all taken frames are sent.
     pub(super) async fn sent(&self) {
         loop {
             let rested = self.rest.notified();
@@ -162,7 +142,7 @@ impl Socket {
         }
     }
 
-    /// Waits until the next frame may be sent; or gives how the connection ends instead.
+    /// Waits until the connection may send the next frame; returns the reason if it ends instead.
     pub async fn clearance(&self) -> Option<Ending> {
         loop {
             {
@@ -185,19 +165,19 @@ impl Socket {
         }
     }
 
-    /// Holds back what is told, until it is known whether the session stands.
+    /// Holds frames back until the session was checked.
     pub(super) fn hold(&self) {
         let mut state = self.state();
         state.holds += 1;
         state.is_held = true;
     }
 
-    /// How often it was held back.
+    /// How many checks of the session began.
     pub(super) fn holds(&self) -> u64 {
         self.state().holds
     }
 
-    /// Goes on, unless it was held back again since.
+    /// Releases the frames, unless another check began since.
     pub(super) fn release(&self, holds: u64) {
         let mut state = self.state();
         if state.holds == holds {
@@ -207,12 +187,12 @@ impl Socket {
         }
     }
 
-    /// From when on its token is refused.
+    /// When the token expires.
     pub fn expires_at(&self) -> Timestamp {
         self.state().expires_at
     }
 
-    /// A newer token is good until then.
+    /// The client has a newer token, valid until `expires_at`.
     pub fn renew(&self, expires_at: Timestamp) {
         let mut state = self.state();
         state.expires_at = state.expires_at.max(expires_at);
@@ -225,8 +205,17 @@ impl Socket {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
+    use crate::domain::events::FrameKind;
+    use crate::domain::ids::ConversationId;
+
+    fn passing(text: &str) -> Envelope {
+        Envelope::unlogged(FrameKind::Presence, None, text.into())
+    }
+
+    fn logged(nth: u64, text: &str) -> Envelope {
+        Envelope { position: Some(Position::before(nth)), ..passing(text) }
+    }
 
     fn socket() -> Socket {
         Socket::new(UserId::random(), SessionId::random(), Timestamp::from_millis(0))
@@ -235,20 +224,20 @@ mod tests {
     #[tokio::test]
     async fn a_thousand_frames_wait_and_one_more_is_too_slow() {
         let socket = socket();
-        for n in 0..WAITING {
-            socket.pass(None, n.to_string().into());
+        for n in 0..MAX_QUEUED_FRAMES {
+            socket.put(passing(&n.to_string()));
         }
         let mut seen = 0;
-        while seen < WAITING {
+        while seen < MAX_QUEUED_FRAMES {
             let Next::Frames(frames) = socket.next().await else { panic!("ended") };
-            assert!(frames.len() <= TOGETHER, "the others wait");
+            assert!(frames.len() <= SEND_BATCH, "the others wait");
             for frame in frames {
-                assert_eq!(*frame, seen.to_string());
+                assert_eq!(*frame.frame, seen.to_string());
                 seen += 1;
             }
         }
-        for _ in 0..=WAITING {
-            socket.pass(None, "again".into());
+        for _ in 0..=MAX_QUEUED_FRAMES {
+            socket.put(passing("again"));
         }
         let ending = Ending { last: None, close: Close::TooSlow };
         assert_eq!(socket.next().await, Next::End(ending));
@@ -259,21 +248,21 @@ mod tests {
         let socket = socket();
         let user = UserId::random();
         let left = ConversationId::direct(user, user);
-        socket.tell(Position::before(1), Some(left), "theirs".into());
-        socket.pass(Some(left), "typing".into());
-        socket.pass(None, "mine".into());
+        socket.put(Envelope { conversation: Some(left), ..logged(1, "theirs") });
+        socket.put(Envelope { conversation: Some(left), ..passing("typing") });
+        socket.put(passing("mine"));
         socket.take_back(|waiting| waiting.conversation == Some(left));
-        assert_eq!(socket.next().await, Next::Frames(vec!["mine".into()]));
+        assert_eq!(socket.next().await, Next::Frames(vec![passing("mine")]));
     }
 
     #[tokio::test]
     async fn what_the_client_has_is_not_told_again() {
         let socket = socket();
-        socket.tell(Position::before(1), None, "one".into());
-        socket.tell(Position::before(2), None, "two".into());
+        socket.put(logged(1, "one"));
+        socket.put(logged(2, "two"));
         socket.begin_after(Position::before(1));
-        socket.tell(Position::before(1), None, "one".into());
-        assert_eq!(socket.next().await, Next::Frames(vec!["two".into()]));
+        socket.put(logged(1, "one"));
+        assert_eq!(socket.next().await, Next::Frames(vec![logged(2, "two")]));
     }
 
     #[tokio::test]
@@ -281,7 +270,7 @@ mod tests {
         let socket = socket();
         socket.end(Close::Leaving);
         socket.end(Close::TooSlow);
-        socket.pass(None, "late".into());
+        socket.put(passing("late"));
         assert_eq!(socket.next().await, Next::End(Ending { last: None, close: Close::Leaving }));
     }
 
@@ -289,7 +278,7 @@ mod tests {
     async fn what_is_told_waits_while_it_is_not_known_whether_the_session_stands() {
         let socket = socket();
         socket.hold();
-        socket.pass(None, "one".into());
+        socket.put(passing("one"));
         let early = tokio::time::timeout(std::time::Duration::ZERO, socket.next()).await;
         assert!(early.is_err(), "{early:?}");
         let holds = socket.holds();
@@ -298,6 +287,6 @@ mod tests {
         let early = tokio::time::timeout(std::time::Duration::ZERO, socket.next()).await;
         assert!(early.is_err(), "{early:?}");
         socket.release(socket.holds());
-        assert_eq!(socket.next().await, Next::Frames(vec!["one".into()]));
+        assert_eq!(socket.next().await, Next::Frames(vec![passing("one")]));
     }
 }

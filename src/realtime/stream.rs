@@ -1,4 +1,4 @@
-//! What happens as server-sent events (WHATWG HTML, section 9.2), for clients without a WebSocket.
+//! Events as server-sent events (WHATWG HTML, section 9.2), for clients without a WebSocket.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -11,52 +11,51 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::Realtime;
-use super::connection::READ_WITHIN;
-use super::hub::Arrival;
+use super::connection::READ_TIMEOUT;
+use super::hub::ConnectionPermit;
 use super::socket::{Close, Ending, Next, Socket};
-use super::visit::Visit;
-use crate::domain::sessions::Pass;
-use crate::services::frames::{Frame, head};
+use super::socket_session::SocketSession;
+use crate::domain::events::{Envelope, Position};
+use crate::domain::sessions::AuthenticatedSession;
 
-/// After how long a client whose stream ended comes back by itself.
-const COME_BACK: Duration = Duration::from_secs(1);
+/// The wait of a client before it reconnects by itself.
+const CLIENT_RETRY: Duration = Duration::from_secs(1);
 
-/// Bytes that are handed over together, but for a frame that is longer by itself.
-const PIECE: usize = 16 * 1024;
+/// Bytes of one chunk. A longer frame is a chunk of its own.
+const CHUNK_BYTES: usize = 16 * 1024;
 
-/// A stream that is being told.
+/// A stream that is being served.
 struct Stream<'a> {
     realtime: &'a Realtime,
     pieces: &'a mpsc::Sender<Bytes>,
 }
 
-/// Lets a client in; what it is sent comes piece by piece, until the stream is to end. Dropping
-/// the receiver lets it go.
+/// Opens a stream, whose chunks come through the receiver. Dropping the receiver ends the stream.
 ///
 /// # Errors
 /// How a WebSocket would be closed instead.
 pub async fn open(
     realtime: Arc<Realtime>,
-    pass: Pass,
+    pass: AuthenticatedSession,
     addr: IpAddr,
     since: Option<&str>,
 ) -> Result<mpsc::Receiver<Bytes>, Close> {
-    let arrival = realtime.hub.arrive(addr)?;
-    let visit = realtime.admit(pass, since).await?;
+    let permit = realtime.hub.arrive(addr)?;
+    let socket_session = realtime.admit(pass, since).await?;
     let (pieces, told) = mpsc::channel(1);
-    tokio::spawn(serve(realtime, visit, arrival, pieces));
+    tokio::spawn(serve(realtime, socket_session, permit, pieces));
     Ok(told)
 }
 
 async fn serve(
     realtime: Arc<Realtime>,
-    mut visit: Visit,
-    _arrival: Arrival,
+    mut socket_session: SocketSession,
+    _arrival: ConnectionPermit,
     pieces: mpsc::Sender<Bytes>,
 ) {
     let stream = Stream { realtime: &realtime, pieces: &pieces };
     let ending = tokio::select! {
-        outcome = stream.tell(&mut visit) => match outcome {
+        outcome = stream.tell(&mut socket_session) => match outcome {
             Err(ending) => ending,
             Ok(never) => match never {},
         },
@@ -64,17 +63,17 @@ async fn serve(
     };
     realtime.metrics.closed(ending.close.code().0);
     if let Some(last) = ending.last {
-        // Whether it is read or not, this is the end.
+        // The stream ends, whether or not the client reads this.
         let _ = stream.send(event(&last, None)).await;
     }
 }
 
 impl Stream<'_> {
-    async fn tell(&self, visit: &mut Visit) -> Result<Infallible, Ending> {
-        let (after, socket) = (visit.after.map(|it| it.to_string()), visit.socket.clone());
-        let ready = event(&visit.ready, after.as_deref());
-        self.send(format!("retry: {}\n{ready}", COME_BACK.as_millis())).await?;
-        while let Some(frames) = visit.past(self.realtime).await? {
+    async fn tell(&self, socket_session: &mut SocketSession) -> Result<Infallible, Ending> {
+        let socket = socket_session.socket.clone();
+        let ready = event(&socket_session.ready, socket_session.after);
+        self.send(format!("retry: {}\n{ready}", CLIENT_RETRY.as_millis())).await?;
+        while let Some(frames) = socket_session.past(self.realtime).await? {
             self.send_all(&socket, &frames).await?;
         }
         loop {
@@ -89,12 +88,12 @@ impl Stream<'_> {
         }
     }
 
-    /// Sends frames, as long as the stream is not to end.
-    async fn send_all(&self, socket: &Socket, frames: &[Frame]) -> Result<(), Ending> {
+    /// Sends frames until the stream must end.
+    async fn send_all(&self, socket: &Socket, frames: &[Envelope]) -> Result<(), Ending> {
         let mut piece = String::new();
         for (n, frame) in frames.iter().enumerate() {
             piece.push_str(&event(frame, None));
-            if piece.len() < PIECE && n + 1 < frames.len() {
+            if piece.len() < CHUNK_BYTES && n + 1 < frames.len() {
                 continue;
             }
             if let Some(ending) = socket.clearance().await {
@@ -108,49 +107,49 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Sends a piece: waits until the connection has taken it, and fails where the client does not
-    /// read.
+    /// Sends a chunk: waits until the connection has taken it, and fails if the client does not read.
     async fn send(&self, piece: String) -> Result<(), Ending> {
         let sent = async {
             self.pieces.send(piece.into()).await.map_err(drop)?;
             self.pieces.reserve().await.map(drop).map_err(drop)
         };
-        match timeout(READ_WITHIN, sent).await {
+        match timeout(READ_TIMEOUT, sent).await {
             Ok(Ok(())) => Ok(()),
-            // The client is gone: what the end is called makes no difference.
+            // The client disconnected: no one reads the reason.
             Ok(Err(())) => Err(Close::Leaving.into()),
             Err(_) => Err(Close::TooSlow.into()),
         }
     }
 }
 
-/// A frame as an event: under its own id, if it is in the log, else under this one, if any.
-/// Without one, what a client says when it comes back stays as it is.
-fn event(frame: &str, id: Option<&str>) -> String {
-    let (kind, own) = head(frame);
-    let mut event = format!("event: {kind}\n");
-    if let Some(id) = own.or(id) {
+/// A frame as an event, with its own id or else with `id`. Without an id the client keeps the last
+/// id that it received.
+fn event(envelope: &Envelope, id: Option<Position>) -> String {
+    let mut event = format!("event: {}\n", envelope.kind.name());
+    if let Some(id) = envelope.position.or(id) {
         let _ = writeln!(event, "id: {id}");
     }
-    // JSON of ours is one line.
-    let _ = write!(event, "data: {frame}\n\n");
+    // A frame is one line.
+    let _ = write!(event, "data: {}\n\n", envelope.frame);
     event
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::events::{EventKind, FrameKind};
 
     #[test]
     fn events_have_the_ids_of_frames_that_have_one() {
-        let passing = r#"{"type":"typing","id":null,"at":"x","data":{}}"#;
-        let expected = format!("event: typing\ndata: {passing}\n\n");
-        assert_eq!(event(passing, None), expected);
-        let logged = r#"{"type":"group.deleted","id":"0a","at":"x","data":{}}"#;
-        let expected = format!("event: group.deleted\nid: 0a\ndata: {logged}\n\n");
-        assert_eq!(event(logged, None), expected);
-        let ready = r#"{"type":"ready","id":null,"at":"x","data":{}}"#;
-        let expected = format!("event: ready\nid: 0b\ndata: {ready}\n\n");
-        assert_eq!(event(ready, Some("0b")), expected);
+        let passing = |kind| Envelope::unlogged(kind, None, "{}".into());
+        let typing = passing(FrameKind::Typing);
+        assert_eq!(event(&typing, None), "event: typing\ndata: {}\n\n");
+        let [own, other] = [10, 11].map(|nth| Position { commit: 0, nth });
+        let kind = FrameKind::Event(EventKind::GroupDeleted);
+        let logged = Envelope { position: Some(own), ..passing(kind) };
+        let expected = format!("event: group.deleted\nid: {own}\ndata: {{}}\n\n");
+        assert_eq!(event(&logged, None), expected);
+        let expected = format!("event: ready\nid: {other}\ndata: {{}}\n\n");
+        assert_eq!(event(&passing(FrameKind::Ready), Some(other)), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Typing: from one client's frame to the devices of those who may see it.
+//! Typing indicators: from the frame of a client to the connections of the other members.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,72 +9,74 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Bus, Typing as Told};
+use crate::bus::{Bus, Typing as TypingMessage};
 use crate::domain::clock::Clock;
+use crate::domain::events::FrameKind;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::services::frames::{data, frame};
 use crate::services::typing::Typing;
 
-/// How long after one frame the next of the same user and conversation is told: soon enough after
-/// a message, which ends what the one before said.
-const NOT_BEFORE: Duration = Duration::from_secs(1);
+/// The interval between two indicators of a user in a conversation: short, because a message ends the
+/// indicator before it.
+const TYPING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long telling it may take: later it says nothing.
-const SOON: Duration = Duration::from_secs(2);
+/// The time limit to publish an indicator; a later one has no meaning.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many may wait; those that come then are dropped.
-const WAITING: usize = 256;
+/// Indicators in the queue; further ones are dropped.
+const MAX_QUEUED: usize = 256;
 
-/// How many are seen to at once.
-const AT_ONCE: usize = 8;
+/// Indicators that are published at the same time.
+const CONCURRENCY: usize = 8;
 
-/// Tells of people who are typing.
-pub(super) struct Typists {
-    teller: Teller,
+/// Publishes typing indicators.
+pub(super) struct TypingPublisher {
+    publisher: Publisher,
     queue: mpsc::Sender<(UserId, ConversationId)>,
     waiting: Mutex<Option<mpsc::Receiver<(UserId, ConversationId)>>>,
 }
 
 #[derive(Clone)]
-struct Teller {
+struct Publisher {
     typing: Arc<Typing>,
     bus: Bus,
     clock: Clock,
 }
 
-impl fmt::Debug for Typists {
+impl fmt::Debug for TypingPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Typists")
+        f.write_str("TypingPublisher")
     }
 }
 
-impl Typists {
-    /// Nobody is typing yet.
+impl TypingPublisher {
+    /// A publisher with an empty queue.
     pub fn new(typing: Typing, bus: &Bus, clock: &Clock) -> Self {
-        let (queue, waiting) = mpsc::channel(WAITING);
-        let teller = Teller { typing: Arc::new(typing), bus: bus.clone(), clock: clock.clone() };
-        Self { teller, queue, waiting: Mutex::new(Some(waiting)) }
+        let (queue, waiting) = mpsc::channel(MAX_QUEUED);
+        let publisher =
+            Publisher { typing: Arc::new(typing), bus: bus.clone(), clock: clock.clone() };
+        Self { publisher, queue, waiting: Mutex::new(Some(waiting)) }
     }
 
-    /// A client says that its user is typing. Nobody waits for it to be told.
+    /// Queues an indicator; the client does not wait for it.
     pub fn types(&self, user: UserId, conversation: ConversationId) {
         let _ = self.queue.try_send((user, conversation));
     }
 
-    /// Tells, until told to stop.
+    /// Publishes until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(waiting) = waiting else { return };
         let waiting = stream::unfold(waiting, |mut waiting| async move {
             waiting.recv().await.map(|typist| (typist, waiting))
         });
-        let teller = self.teller.clone();
-        let telling = waiting.for_each_concurrent(AT_ONCE, move |(user, conversation)| {
-            let teller = teller.clone();
+        let publisher = self.publisher.clone();
+        let telling = waiting.for_each_concurrent(CONCURRENCY, move |(user, conversation)| {
+            let publisher = publisher.clone();
             async move {
-                // What fails, or takes too long, the next frame says again.
-                let _ = timeout(SOON, teller.tell(user, conversation)).await;
+                // After a failure the next frame of the client repeats the indicator.
+                let _ = timeout(PUBLISH_TIMEOUT, publisher.tell(user, conversation)).await;
             }
         });
         tokio::select! {
@@ -84,16 +86,16 @@ impl Typists {
     }
 }
 
-impl Teller {
+impl Publisher {
     async fn tell(&self, user: UserId, conversation: ConversationId) -> Result<()> {
-        if !self.bus.may_type(user, conversation, NOT_BEFORE).await? {
+        if !self.bus.may_type(user, conversation, TYPING_INTERVAL).await? {
             return Ok(());
         }
         // Decided as late as may be, by the store: whoever is out by now tells nobody, and is told
         // nothing.
         let audience = self.typing.audience(user, conversation).await?;
         let data = data::Typing { conversation_id: conversation, user_id: user };
-        let frame = frame("typing", None, self.clock.now(), &data)?;
-        self.bus.tell_typing(&Told { conversation, user, frame }, &audience).await
+        let frame = frame(FrameKind::Typing, None, self.clock.now(), &data)?;
+        self.bus.tell_typing(&TypingMessage { conversation, user, frame }, &audience).await
     }
 }

@@ -1,5 +1,5 @@
-//! The protocol of sockets (RFC 6455) on an upgraded connection: frames in bounded memory, and
-//! an end that the client gets to read.
+//! The WebSocket protocol (RFC 6455) on an upgraded connection: frames in bounded memory, and a close
+//! frame that the client can read.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,51 +16,50 @@ use super::socket::Close;
 use crate::filters::frame_limit::TooManyFrames;
 use crate::filters::handshake::WebSocket;
 
-/// Longest message of a client, in bytes, in however many frames it comes.
-const LONGEST: usize = 16 * 1024;
+/// Bytes of the longest message of a client, over all its frames.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// What a connection reads at once, and gathers before it writes: most are quiet, and there are
-/// many.
-const BUFFER: usize = 4 * 1024;
+/// Bytes of the read and the write buffer: most connections are idle, and there are many.
+const BUFFER_BYTES: usize = 4 * 1024;
 
-/// How long a client has to answer that it closes too.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a client may take to answer the close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much more is read of a client that goes on talking, so that it comes to read why the
-/// connection ends: what is unread when a connection ends can cost it that.
-const READ_ON: usize = 16 << 20;
+/// Bytes that are read of a client after the close frame: closing a TCP connection with unread bytes
+/// may discard the close frame.
+const MAX_DRAINED_BYTES: usize = 16 << 20;
 
-/// How the protocol is spoken.
+/// The limits of the protocol.
 #[must_use]
 pub fn config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(BUFFER)
-        .max_message_size(Some(LONGEST))
-        .max_frame_size(Some(LONGEST))
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
 }
 
-/// A connection that speaks in frames.
+/// A WebSocket connection.
 pub(super) struct Wire {
     ws: WebSocket,
-    /// What comes cannot be read as frames any more.
+    /// Frames can no longer be read.
     is_broken: bool,
 }
 
-/// What a client says.
+/// A frame of a client, before it is parsed.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum WireMessage {
     /// A message.
     Text(Utf8Bytes),
     /// Bytes.
     Binary,
     /// A ping, which is answered, or the answer to one.
-    Beat,
+    Heartbeat,
 }
 
-/// The client is gone.
+/// The client disconnected.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Gone;
+pub(super) struct Disconnected;
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,14 +74,14 @@ impl Wire {
         Self { ws, is_broken: false }
     }
 
-    /// What the client says next, or how it is to be closed; `None` where it goes, or is gone.
-    pub async fn next(&mut self) -> Option<Result<Said, Close>> {
+    /// The next frame of the client, or the reason to close; `None` if it disconnects.
+    pub async fn next(&mut self) -> Option<Result<WireMessage, Close>> {
         let message = self.ws.next().await?;
         self.is_broken = message.is_err();
         match message {
-            Ok(Message::Text(text)) => Some(Ok(Said::Text(text))),
-            Ok(Message::Binary(_)) => Some(Ok(Said::Binary)),
-            Ok(Message::Ping(_) | Message::Pong(_)) => Some(Ok(Said::Beat)),
+            Ok(Message::Text(text)) => Some(Ok(WireMessage::Text(text))),
+            Ok(Message::Binary(_)) => Some(Ok(WireMessage::Binary)),
+            Ok(Message::Ping(_) | Message::Pong(_)) => Some(Ok(WireMessage::Heartbeat)),
             Err(Error::Capacity(_)) => Some(Err(Close::TooBig)),
             Err(Error::Io(error)) if TooManyFrames::is_cause_of(&error) => {
                 Some(Err(Close::TooMany))
@@ -95,50 +94,49 @@ impl Wire {
         }
     }
 
-    /// Adds a frame to what is written; waits where the client does not read.
+    /// Adds a frame to the write buffer; waits while the client does not read.
     ///
     /// # Errors
     /// When the client is gone.
-    pub async fn feed(&mut self, frame: &str) -> Result<(), Gone> {
-        self.ws.feed(Message::text(frame)).await.map_err(|_| Gone)
+    pub async fn feed(&mut self, frame: &str) -> Result<(), Disconnected> {
+        self.ws.feed(Message::text(frame)).await.map_err(|_| Disconnected)
     }
 
-    /// Writes what was added.
+    /// Writes the buffer.
     ///
     /// # Errors
     /// When the client is gone.
-    pub async fn flush(&mut self) -> Result<(), Gone> {
-        self.ws.flush().await.map_err(|_| Gone)
+    pub async fn flush(&mut self) -> Result<(), Disconnected> {
+        self.ws.flush().await.map_err(|_| Disconnected)
     }
 
-    /// Asks whether anybody is there.
+    /// Sends a ping.
     ///
     /// # Errors
     /// When the client is gone.
-    pub async fn ping(&mut self) -> Result<(), Gone> {
-        self.ws.send(Message::Ping(Vec::new().into())).await.map_err(|_| Gone)
+    pub async fn ping(&mut self) -> Result<(), Disconnected> {
+        self.ws.send(Message::Ping(Vec::new().into())).await.map_err(|_| Disconnected)
     }
 
-    /// Says why the connection ends, for as long as the client may take to read it; then waits a
-    /// moment for the client to close too, so that it has read it.
+    /// Sends the close frame within a time limit, then waits a moment for the close frame of the client.
     pub async fn close(mut self, close: Close, within: Duration) {
         let (code, reason) = close.code();
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
         let said = timeout(within, self.ws.send(Message::Close(Some(frame)))).await;
         if let Ok(Ok(())) = said {
-            let _ = timeout(CLOSE_WITHIN, self.read_on()).await;
+            let _ = timeout(CLOSE_TIMEOUT, self.read_on()).await;
         }
-        let _ = timeout(CLOSE_WITHIN, self.ws.get_mut().shutdown()).await;
+        let _ = timeout(CLOSE_TIMEOUT, self.ws.get_mut().shutdown()).await;
     }
 
-    /// Ends a connection that the client has closed, or that is gone.
+    /// Ends a connection after the client closed it or disconnected.
     pub async fn finish(mut self) {
         let end = async {
-            // What it said last is answered.
+            // The answer to its close frame.
             let _ = self.ws.flush().await;
             let _ = self.ws.get_mut().shutdown().await;
         };
-        let _ = timeout(CLOSE_WITHIN, end).await;
+        let _ = timeout(CLOSE_TIMEOUT, end).await;
     }
 
     async fn read_on(&mut self) {
@@ -149,7 +147,7 @@ impl Wire {
                 None => return,
             }
         }
-        let (mut space, mut left) = (vec![0; BUFFER], READ_ON);
+        let (mut space, mut left) = (vec![0; BUFFER_BYTES], MAX_DRAINED_BYTES);
         while let Ok(count @ 1..) = self.ws.get_mut().read(&mut space).await {
             left = left.saturating_sub(count);
             if left == 0 {

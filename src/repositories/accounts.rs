@@ -23,7 +23,7 @@ use super::users;
 use super::users::{Users, present};
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
-use crate::domain::events::{Audience, Event, Happening};
+use crate::domain::events::{AddressedEvent, Audience, Event};
 use crate::domain::ids::{AttachmentId, SessionId, UserId};
 use crate::domain::jobs::Enqueue;
 use crate::domain::mails::Mail;
@@ -226,7 +226,7 @@ impl Accounts {
             if before.is_some_and(|before| before.username != row.username) || shown[0] != shown[1]
             {
                 let event = Event::ProfileUpdated { user };
-                let told = Happening { event, audience: Audience::with_friends(user) };
+                let told = AddressedEvent { event, audience: Audience::with_friends(user) };
                 tx.events().add([told], now).await?;
             }
             if let Some(email) = &change.email {

@@ -1,10 +1,10 @@
-//! Events in the order of their commits.
+//! Events in the order of commits.
 
 pub mod stream;
 
 use super::store::Store;
 
-/// The events of a store, to be followed.
+/// The events of a store.
 #[derive(Debug, Clone)]
 pub struct Events {
     store: Store,

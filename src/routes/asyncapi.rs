@@ -27,7 +27,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[DOCUMENT];
 /// When two types that differ have one name; any test of it shows that.
 #[must_use]
 pub fn document() -> Value {
-    document::of(frames::SERVER, frames::CLIENT)
+    document::of(&frames::server(), frames::CLIENT)
 }
 
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document().to_string()));

@@ -17,7 +17,7 @@ use super::bytes::shared;
 use super::openapi::Docs;
 use super::reply::Found;
 use crate::domain::page::Limit;
-use crate::domain::sessions::Pass;
+use crate::domain::sessions::AuthenticatedSession;
 use crate::error::{Error, Result};
 use crate::filters::client::Client;
 use crate::filters::context::{RequestContext, context};
@@ -27,7 +27,7 @@ use crate::filters::handshake::{Handshake, handshake};
 use crate::filters::problem::respond;
 use crate::filters::query::{Query, QueryInput, query};
 use crate::filters::with;
-use crate::realtime::connection::{Entrance, serve};
+use crate::realtime::connection::{ConnectRequest, serve};
 use crate::realtime::wire::config;
 use crate::realtime::{Close, Realtime, stream};
 use crate::services::Services;
@@ -117,9 +117,9 @@ async fn socket(
     realtime: Arc<Realtime>,
 ) -> Result<Response> {
     let handshake = handshake.ok_or_else(Error::upgrade_required)?;
-    let pass = caller.as_ref().map(Pass::from);
-    let entrance = Entrance { pass, since, addr: client.addr };
-    Ok(handshake.accept(config(), move |ws| serve(realtime, ws, entrance)))
+    let pass = caller.as_ref().map(AuthenticatedSession::from);
+    let request = ConnectRequest { pass, since, addr: client.addr };
+    Ok(handshake.accept(config(), move |ws| serve(realtime, ws, request)))
 }
 
 /// What of the log is wanted.
@@ -163,7 +163,7 @@ async fn events(
     if context.is_head {
         return Ok(streamed(Response::default()));
     }
-    let (pass, addr) = (Pass::from(&caller), caller.client.addr);
+    let (pass, addr) = (AuthenticatedSession::from(&caller), caller.client.addr);
     let opened = stream::open(realtime, pass, addr, last.or(since).as_deref()).await;
     let mut bytes = opened.map_err(|close| match close {
         Close::TooMany => Error::limited("rate_limited", TOO_MANY_WAIT),
@@ -188,7 +188,7 @@ fn streamed(mut response: Response) -> Response {
     response
 }
 
-impl From<&Caller> for Pass {
+impl From<&Caller> for AuthenticatedSession {
     fn from(caller: &Caller) -> Self {
         let Caller { user, session, expires_at, .. } = *caller;
         Self { user, session, expires_at }

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::bounded::BoundedMap;
-use super::live::LiveSessions;
+use super::session_cache::SessionCache;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::sessions::{ACCESS_LIFETIME, Pass, Session};
+use crate::domain::sessions::{ACCESS_LIFETIME, AuthenticatedSession, Session};
 use crate::error::{Error, Result};
 
 /// Tokens remembered at most; an entry takes about 120 bytes.
@@ -66,10 +66,10 @@ pub struct Access {
     verifying: DecodingKey,
     jwk: Jwk,
     clock: Clock,
-    live: Arc<LiveSessions>,
+    live: Arc<SessionCache>,
     /// Claims of verified tokens, by their SHA-256. Checking a signature takes 30 µs,
     /// and a client shows one token with every request of an hour.
-    verified: Mutex<BoundedMap<[u8; 32], Pass>>,
+    verified: Mutex<BoundedMap<[u8; 32], AuthenticatedSession>>,
 }
 
 impl fmt::Debug for Access {
@@ -83,7 +83,7 @@ impl Access {
     ///
     /// # Errors
     /// When the document holds no such key.
-    pub fn new(issuer: &str, pkcs8: &[u8], clock: &Clock, live: Arc<LiveSessions>) -> Result<Self> {
+    pub fn new(issuer: &str, pkcs8: &[u8], clock: &Clock, live: Arc<SessionCache>) -> Result<Self> {
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8)
             .map_err(|error| Error::internal(error.to_string()))?;
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
@@ -125,7 +125,7 @@ impl Access {
     ///
     /// # Errors
     /// `invalid_token`, `token_expired` (no leeway), `session_revoked`; or the store is away.
-    pub async fn check(&self, token: &str) -> Result<Pass> {
+    pub async fn check(&self, token: &str) -> Result<AuthenticatedSession> {
         let pass = self.verify(token)?;
         if self.clock.now() >= pass.expires_at {
             return Err(Error::unauthenticated(
@@ -153,22 +153,24 @@ impl Access {
     }
 
     /// The claims of a token that this service has signed.
-    fn verify(&self, token: &str) -> Result<Pass> {
+    fn verify(&self, token: &str) -> Result<AuthenticatedSession> {
         let digest = digest_of(token);
         if let Some(pass) = self.verified().get(&digest) {
             return Ok(*pass);
         }
         let claims = self.read(token)?;
         let expires_at = Timestamp::from_millis(claims.exp.saturating_mul(1000));
-        let (pass, now) =
-            (Pass { user: claims.sub, session: claims.sid, expires_at }, self.clock.now());
+        let (pass, now) = (
+            AuthenticatedSession { user: claims.sub, session: claims.sid, expires_at },
+            self.clock.now(),
+        );
         if now < expires_at {
             self.verified().insert(digest, pass, |pass| now < pass.expires_at);
         }
         Ok(pass)
     }
 
-    fn verified(&self) -> MutexGuard<'_, BoundedMap<[u8; 32], Pass>> {
+    fn verified(&self) -> MutexGuard<'_, BoundedMap<[u8; 32], AuthenticatedSession>> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access_revocation::AccessRevocation;
 use super::friends::telling::removed;
 use super::profiles::Profiles;
-use super::silence::Silence;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::notifications::NotificationId;
@@ -32,7 +32,7 @@ pub struct BlockedUser {
 pub struct Blocks {
     store: Store,
     profiles: Arc<Profiles>,
-    silence: Silence,
+    revocation: AccessRevocation,
     cursors: Cursors,
     clock: Clock,
 }
@@ -43,12 +43,12 @@ impl Blocks {
     pub fn new(
         repositories: &Repositories,
         profiles: Arc<Profiles>,
-        silence: Silence,
+        revocation: AccessRevocation,
         cursors: Cursors,
         clock: &Clock,
     ) -> Self {
         let store = repositories.store.clone();
-        Self { store, profiles, silence, cursors, clock: clock.clone() }
+        Self { store, profiles, revocation, cursors, clock: clock.clone() }
     }
 
     /// Blocks `other`: the friendship or request between the two ends, and nothing new begins in
@@ -71,7 +71,7 @@ impl Blocks {
                 self.store.transact(async move |tx| block(tx, user, other, at).await).await?
             }
         };
-        self.silence.between(user, other).await;
+        self.revocation.between(user, other).await;
         let user = self.profiles.many(&[other]).await?.remove(&other);
         Ok(BlockedUser { user: user.unwrap_or_else(|| PublicUser::gone(other)), created_at })
     }

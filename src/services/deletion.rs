@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::friends::telling::removed;
 use super::groups::Groups;
 use super::guesses::Guesses;
-use super::live::LiveSessions;
 use super::messages::Changes;
 use super::password::confirm;
+use super::session_cache::SessionCache;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::groups::GroupPosition;
@@ -43,7 +43,7 @@ pub struct Deletion {
     pub(super) changes: Changes,
     pub(super) groups: Arc<Groups>,
     pub(super) guesses: Guesses,
-    pub(super) live: Arc<LiveSessions>,
+    pub(super) live: Arc<SessionCache>,
     pub(super) cache: ProfileCache,
     pub(super) clock: Clock,
 }

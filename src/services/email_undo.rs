@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::accounts::bad_link;
-use super::live::LiveSessions;
 use super::mail_rules::MailRules;
+use super::session_cache::SessionCache;
 use super::tokens::MailTokens;
 use crate::domain::clock::Clock;
 use crate::domain::mails::MailKind;
@@ -18,7 +18,7 @@ pub struct EmailUndo {
     pub(super) accounts: Accounts,
     pub(super) links: Tokens,
     pub(super) rules: MailRules,
-    pub(super) live: Arc<LiveSessions>,
+    pub(super) live: Arc<SessionCache>,
     pub(super) clock: Clock,
 }
 

@@ -1,4 +1,4 @@
-//! Frames: what clients are sent of what happened, live and when they come back.
+//! Frames of events, live and for clients that reconnect.
 
 pub mod data;
 mod loaded;
@@ -18,67 +18,67 @@ use super::unread::Unread;
 use crate::bus::log::{Content, Entry};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Summary;
-use crate::domain::events::{Event, Position};
+use crate::domain::events::{Envelope, Event, Frame, FrameKind, Position};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Message, PeerReceipts, StoredMessage};
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::events::stream::Occurrence;
+use crate::repositories::events::stream::SequencedEvent;
 use crate::repositories::rows::reactions::Reacted;
 
-/// What a client is sent, as JSON, shared by all who are sent the same.
-pub type Frame = Arc<str>;
-
-/// The outer form of every frame.
+/// The JSON form of a frame.
 #[derive(Debug, Serialize)]
-struct Envelope<'a, T> {
+struct Json<'a, T> {
     r#type: &'a str,
     id: Option<Position>,
     at: Timestamp,
     data: T,
 }
 
-/// A frame of this type. What is in the log has its place there as its id.
+/// Makes a frame. An event has its position as the id of its frame.
 pub fn frame(
-    kind: &str,
+    kind: FrameKind,
     id: Option<Position>,
     at: Timestamp,
     data: &impl Serialize,
 ) -> Result<Frame> {
-    let envelope = Envelope { r#type: kind, id, at, data };
-    serde_json::to_string(&envelope).map(Into::into).map_err(Error::internal)
+    let json = Json { r#type: kind.name(), id, at, data };
+    serde_json::to_string(&json).map(Into::into).map_err(Error::internal)
 }
 
-/// The type and the id of a frame of ours, which come first in it.
-#[must_use]
-pub fn head(frame: &str) -> (&str, Option<&str>) {
-    let rest = frame.strip_prefix("{\"type\":\"").unwrap_or_default();
-    let (kind, rest) = rest.split_once('"').unwrap_or_default();
-    let id = rest.strip_prefix(",\"id\":\"").and_then(|rest| rest.split('"').next());
-    (kind, id)
+/// Makes the frame of an event, with its envelope.
+fn enveloped(position: Position, at: Timestamp, event: &Event, data: &Data) -> Result<Envelope> {
+    let kind = FrameKind::Event(event.kind());
+    Ok(Envelope {
+        kind,
+        position: Some(position),
+        conversation: event.conversation().or(data.notified_of()),
+        subject: event.subject(),
+        frame: frame(kind, Some(position), at, data)?,
+    })
 }
 
-/// A conversation and who is in it, with the last message that was there before each joined.
+/// A conversation with its members, each with the last message from before they joined.
 #[derive(Debug, Clone)]
-pub struct Circle {
+pub struct ConversationMembers {
     /// The conversation.
     pub summary: Summary,
-    /// Who is in it.
+    /// The members.
     pub members: Vec<(UserId, u64)>,
 }
 
-/// An event of someone's past, to be shown as it now stands.
+/// An event of a log. Its frame shows the present state.
 #[derive(Debug, Clone)]
-pub struct Happened {
-    /// Its place in the log.
+pub struct LoggedEvent {
+    /// The position.
     pub position: Position,
-    /// When it happened.
+    /// The time of the event.
     pub at: Timestamp,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
-impl From<Entry> for Happened {
+impl From<Entry> for LoggedEvent {
     fn from(entry: Entry) -> Self {
         let Content { at, event } = entry.content;
         Self { position: entry.position, at, event }
@@ -95,7 +95,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Frames of what these repositories hold.
+    /// Frames over these repositories.
     #[must_use]
     pub fn new(
         repositories: &Repositories,
@@ -110,41 +110,36 @@ impl Frames {
         }
     }
 
-    /// What each of an audience is sent of something that happens now; nothing of what is gone
-    /// already. Most is the same for all and serialised once.
+    /// The frames of a new event, each with its users; none if the subject of the event is gone. Most
+    /// frames are the same for all users and serialised once.
     pub async fn live(
         &self,
-        occurrence: &Occurrence,
-        circle: Option<&Circle>,
+        sequenced: &SequencedEvent,
+        members: Option<&ConversationMembers>,
         audience: Vec<UserId>,
-    ) -> Result<Vec<(Frame, Vec<UserId>)>> {
-        let Occurrence { position, at, happening, message } = occurrence;
-        let event = &happening.event;
-        let frame = |data: &Data| frame(event.name(), Some(*position), *at, data);
-        match (event, circle, message) {
-            (Event::MessageCreated { .. }, Some(circle), Some(stored)) => {
-                let message = just_sent(stored, circle);
-                Ok(vec![(frame(&Data::Message(Box::new(message)))?, audience)])
-            }
-            (Event::MessageUpdated { message }, ..) => {
-                let shown = self.updated(*message, audience).await?;
-                let framed = shown
-                    .into_iter()
-                    .map(|(message, users)| Ok((frame(&Data::Message(Box::new(message)))?, users)));
-                framed.collect()
-            }
-            _ => {
-                let Some(first) = audience.first() else { return Ok(Vec::new()) };
-                let loaded = Loaded::load(self, *first, std::slice::from_ref(&event)).await?;
-                match loaded.data(event) {
-                    Some(data) => Ok(vec![(frame(&data)?, audience)]),
-                    None => Ok(Vec::new()),
-                }
-            }
+    ) -> Result<Vec<(Envelope, Vec<UserId>)>> {
+        let SequencedEvent { position, at, addressed, message } = sequenced;
+        let event = &addressed.event;
+        let enveloped = |data: &Data| enveloped(*position, *at, event, data);
+        if let (Some(members), Some(stored)) = (members, message) {
+            let message = just_sent(stored, members);
+            return Ok(vec![(enveloped(&Data::Message(Box::new(message)))?, audience)]);
+        }
+        if let Event::MessageUpdated { message } = event {
+            let shown = self.updated(*message, audience).await?.into_iter();
+            return shown
+                .map(|(message, users)| Ok((enveloped(&Data::Message(Box::new(message)))?, users)))
+                .collect();
+        }
+        let Some(first) = audience.first() else { return Ok(Vec::new()) };
+        let loaded = Loaded::load(self, *first, std::slice::from_ref(&event)).await?;
+        match loaded.data(event) {
+            Some(data) => Ok(vec![(enveloped(&data)?, audience)]),
+            None => Ok(Vec::new()),
         }
     }
 
-    /// A message as it stands, the same for all but those who reacted to it.
+    /// A message in its present state: the same for all users except those who reacted.
     async fn updated(
         &self,
         id: MessageId,
@@ -170,47 +165,44 @@ impl Frames {
         Ok(frames)
     }
 
-    /// Whether someone is in a conversation.
+    /// Whether a user is a member of a conversation.
     pub async fn is_in(&self, reader: UserId, conversation: ConversationId) -> Result<bool> {
         let found = self.repositories.store.members().find(conversation, reader).await?;
         Ok(found.is_some())
     }
 
-    /// Whether one of two has blocked the other.
+    /// Whether one of two users has blocked the other.
     pub async fn are_apart(&self, one: UserId, other: UserId) -> Result<bool> {
         self.repositories.store.relations().blocked_between(one, other).await
     }
 
-    /// What a reader is sent of their past, as it now stands: what is gone, and what they may no
-    /// longer see, is not in it.
-    pub async fn past(
-        &self,
-        reader: UserId,
-        past: &[Happened],
-    ) -> Result<Vec<(Position, Option<ConversationId>, Frame)>> {
-        let events: Vec<&Event> = past.iter().map(|happened| &happened.event).collect();
+    /// The frames of logged events for a reader, in their present state, without those that are gone or
+    /// that the reader may no longer see.
+    pub async fn past(&self, reader: UserId, past: &[LoggedEvent]) -> Result<Vec<Envelope>> {
+        let events: Vec<&Event> = past.iter().map(|logged| &logged.event).collect();
         let loaded = Loaded::load(self, reader, &events).await?;
-        let seen = loaded.seen(self, reader, &events).await?;
-        let mut frames = Vec::with_capacity(past.len());
-        for Happened { position, at, event } in past.iter().filter(|it| seen.sees(&it.event)) {
+        let visibility = loaded.visibility(self, reader, &events).await?;
+        let mut envelopes = Vec::with_capacity(past.len());
+        for LoggedEvent { position, at, event } in
+            past.iter().filter(|it| visibility.sees(&it.event))
+        {
             if let Some(data) = loaded.data(event) {
-                let frame = frame(event.name(), Some(*position), *at, &data)?;
-                frames.push((*position, event.conversation(), frame));
+                envelopes.push(enveloped(*position, *at, event, &data)?);
             }
         }
-        Ok(frames)
+        Ok(envelopes)
     }
 }
 
-/// A new message: nobody else has seen it yet, unless there is nobody else.
-fn just_sent(stored: &StoredMessage, circle: &Circle) -> Message {
-    let others = circle
+/// A new message, which no other member has read yet.
+fn just_sent(stored: &StoredMessage, members: &ConversationMembers) -> Message {
+    let others = members
         .members
         .iter()
         .filter(|(user, joined)| *user != stored.sender && *joined < stored.id.seq);
     let unseen = others.map(|(user, _)| (*user, 0)).next();
     let marks = PeerReceipts { read: [unseen, None], delivered: [unseen, None] };
-    let mut summary = circle.summary.clone();
+    let mut summary = members.summary.clone();
     summary.pins.clear();
     sent(stored, &summary, &marks)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Ground;
 use super::access::Access;
+use super::access_revocation::AccessRevocation;
 use super::accounts::Accounts;
 use super::attachments::Attachments;
 use super::blocks::Blocks;
@@ -18,7 +19,6 @@ use super::guesses::Guesses;
 use super::inbox::Inbox;
 use super::jobs::JobDeps;
 use super::jobs::mail::MailDelivery;
-use super::live::LiveSessions;
 use super::mail_rules::MailRules;
 use super::messages::{Changes, Messages, View};
 use super::networks::Networks;
@@ -28,8 +28,8 @@ use super::password::PasswordChanges;
 use super::passwords::Passwords;
 use super::profile::Profile;
 use super::profiles::Profiles;
+use super::session_cache::SessionCache;
 use super::sessions::Sessions;
-use super::silence::Silence;
 use super::sync::Sync;
 use super::tokens::{MailTokens, RefreshTokens};
 use super::unread::Unread;
@@ -47,11 +47,11 @@ impl Ground<'_> {
         Cursors::new(self.signing_key)
     }
 
-    fn silence(&self) -> Silence {
-        Silence::new(self.bus, &self.repositories.events)
+    fn revocation(&self) -> AccessRevocation {
+        AccessRevocation::new(self.bus, &self.repositories.events)
     }
 
-    pub(super) fn access(&self, live: &Arc<LiveSessions>) -> Result<Access> {
+    pub(super) fn access(&self, live: &Arc<SessionCache>) -> Result<Access> {
         Access::new(self.public_url(), self.signing_key, self.clock, live.clone())
     }
 
@@ -61,7 +61,13 @@ impl Ground<'_> {
     }
 
     fn blocks(&self, profiles: &Arc<Profiles>) -> Blocks {
-        Blocks::new(self.repositories, profiles.clone(), self.silence(), self.cursors(), self.clock)
+        Blocks::new(
+            self.repositories,
+            profiles.clone(),
+            self.revocation(),
+            self.cursors(),
+            self.clock,
+        )
     }
 
     fn networks(&self) -> Networks {
@@ -97,7 +103,7 @@ impl Ground<'_> {
         })
     }
 
-    pub(super) fn sessions(&self, access: &Arc<Access>, live: &Arc<LiveSessions>) -> Sessions {
+    pub(super) fn sessions(&self, access: &Arc<Access>, live: &Arc<SessionCache>) -> Sessions {
         Sessions {
             rows: self.repositories.sessions.clone(),
             accounts: self.repositories.accounts.clone(),
@@ -128,7 +134,7 @@ impl Ground<'_> {
         }
     }
 
-    pub(super) fn passwords(&self, hashers: &Hashers, live: &Arc<LiveSessions>) -> PasswordChanges {
+    pub(super) fn passwords(&self, hashers: &Hashers, live: &Arc<SessionCache>) -> PasswordChanges {
         PasswordChanges {
             accounts: self.repositories.accounts.clone(),
             users: self.repositories.users.clone(),
@@ -146,7 +152,7 @@ impl Ground<'_> {
         MailRules::new(self.signing_key)
     }
 
-    pub(super) fn email_undo(&self, live: &Arc<LiveSessions>) -> EmailUndo {
+    pub(super) fn email_undo(&self, live: &Arc<SessionCache>) -> EmailUndo {
         EmailUndo {
             accounts: self.repositories.accounts.clone(),
             links: self.repositories.tokens.clone(),
@@ -159,7 +165,7 @@ impl Ground<'_> {
     pub(super) fn deletion(
         &self,
         guesses: Guesses,
-        live: &Arc<LiveSessions>,
+        live: &Arc<SessionCache>,
         cache: &ProfileCache,
         groups: &Arc<Groups>,
     ) -> Deletion {
@@ -281,7 +287,7 @@ impl Ground<'_> {
             self.repositories,
             profiles.clone(),
             attachments.clone(),
-            self.silence(),
+            self.revocation(),
             self.cursors(),
             self.clock,
             self.settings.groups.max_members,

@@ -8,7 +8,7 @@ mod roles;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Membership;
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::groups::{Group, GroupChange, not_a_picture, only_managers};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ impl GroupRules {
                         return Err(not_a_picture());
                     }
                 }
-                let updated = Happening::among(group, Event::GroupUpdated { group });
+                let updated = AddressedEvent::among(group, Event::GroupUpdated { group });
                 tx.events().add([updated], at).await?;
                 Ok(after)
             })

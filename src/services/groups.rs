@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access_revocation::AccessRevocation;
 use super::attachments::Attachments;
 use super::group_rules::GroupRules;
 use super::profiles::Profiles;
-use super::silence::Silence;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::conversations::{Membership, Role};
@@ -95,7 +95,7 @@ pub struct Groups {
     store: Store,
     profiles: Arc<Profiles>,
     attachments: Arc<Attachments>,
-    silence: Silence,
+    revocation: AccessRevocation,
     cursors: Cursors,
     clock: Clock,
     max_members: u32,
@@ -110,7 +110,7 @@ impl Groups {
         repositories: &Repositories,
         profiles: Arc<Profiles>,
         attachments: Arc<Attachments>,
-        silence: Silence,
+        revocation: AccessRevocation,
         cursors: Cursors,
         clock: &Clock,
         max_members: u32,
@@ -118,7 +118,17 @@ impl Groups {
         let (store, rules) = (repositories.store.clone(), GroupRules::new(repositories));
         let clock = clock.clone();
         let per_day = None;
-        Self { rules, store, profiles, attachments, silence, cursors, clock, max_members, per_day }
+        Self {
+            rules,
+            store,
+            profiles,
+            attachments,
+            revocation,
+            cursors,
+            clock,
+            max_members,
+            per_day,
+        }
     }
 
     /// The same groups, of which one account may make this many within a day.
@@ -251,7 +261,7 @@ impl Groups {
             return self.leave(by, group).await;
         }
         self.rules.remove(group, by, user, self.clock.now()).await?;
-        self.silence.of(group.into(), user).await;
+        self.revocation.of_member(group.into(), user).await;
         Ok(())
     }
 
@@ -262,7 +272,7 @@ impl Groups {
     /// Not found for outsiders; the store is away.
     pub async fn leave(&self, user: UserId, group: GroupId) -> Result<()> {
         self.rules.leave(group, user, self.clock.now()).await?;
-        self.silence.of(group.into(), user).await;
+        self.revocation.of_member(group.into(), user).await;
         Ok(())
     }
 

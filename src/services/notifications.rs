@@ -15,7 +15,7 @@ use self::waiting::Waiting;
 use super::profiles::Profiles;
 use super::unread::{Unread, UnreadState};
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::notifications::{Notification, NotificationId, NotificationPosition};
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
@@ -243,14 +243,14 @@ async fn read(
     }
     let ids = ids.iter().copied().filter(|id| unread.remove(id)).collect();
     let event = Event::NotificationRead { ids, all: false };
-    tx.events().add([Happening::for_users([reader], event)], at).await
+    tx.events().add([AddressedEvent::for_users([reader], event)], at).await
 }
 
 /// Marks all stored notifications of a reader as read, and tells their devices.
 async fn read_all(tx: &mut Tx, reader: UserId, at: Timestamp) -> Result<()> {
     tx.notifications().read_all(reader).await?;
     let event = Event::NotificationRead { ids: Vec::new(), all: true };
-    tx.events().add([Happening::for_users([reader], event)], at).await
+    tx.events().add([AddressedEvent::for_users([reader], event)], at).await
 }
 
 /// A conversation whose notification was not dismissed, and the message that it is about.

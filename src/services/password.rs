@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::accounts::bad_link;
 use super::guesses::Guesses;
-use super::live::LiveSessions;
 use super::mail_rules::MailRules;
 use super::passwords::{Lane, Passwords};
+use super::session_cache::SessionCache;
 use super::tokens::MailTokens;
 use crate::domain::clock::{Clock, random_bytes};
 use crate::domain::ids::{SessionId, UserId};
@@ -32,7 +32,7 @@ pub struct PasswordChanges {
     pub(super) links: Tokens,
     pub(super) passwords: Passwords,
     pub(super) guesses: Guesses,
-    pub(super) live: Arc<LiveSessions>,
+    pub(super) live: Arc<SessionCache>,
     pub(super) rules: MailRules,
     pub(super) store: Store,
     pub(super) clock: Clock,

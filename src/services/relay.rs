@@ -1,13 +1,12 @@
-//! The relay: follows what happens, in the one order of the store, and writes it to the logs of
-//! those whom it concerns.
+//! The relay: follows the change stream, whose order holds for all, and writes each event to the logs
+//! of its audience.
 //!
-//! One instance at a time does so for all. That is only to save work: an event's place in the
-//! order is its id, and a log takes nothing that is not newer than what it has, so what is
-//! written twice is there once. For the same reason nothing is lost with an instance, nor with
-//! Redis: who goes on begins where the logs end.
+//! One instance at a time relays, to save work only: the position of an event is its id, and a log
+//! accepts only newer ids, so an event that is written twice is in the log once. For the same reason
+//! no event is lost with an instance or with Redis: the next relay begins where the logs end.
 
-mod circles;
-mod hearing;
+mod audience_cache;
+mod reader;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,34 +16,34 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::circles::Circles;
-use self::hearing::{Heard, listen};
+use self::audience_cache::AudienceCache;
+use self::reader::{StreamItem, read_stream};
 use super::frames::Frames;
 use crate::bus::Bus;
 use crate::bus::lease::Lease;
 use crate::bus::log::Content;
 use crate::bus::writer::{Delivery, Writer};
 use crate::domain::clock::Clock;
-use crate::domain::events::{Event, Position};
+use crate::domain::events::Position;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::metrics::RealtimeMetrics;
 use crate::repositories::Repositories;
 use crate::repositories::events::Events;
-use crate::repositories::events::stream::{EventStream, Occurrence};
+use crate::repositories::events::stream::{EventStream, SequencedEvent};
 
-/// How often an instance without the relay asks for it, and how soon after a failure.
-const ASK: Duration = Duration::from_millis(250);
+/// How often an instance tries to take the lease, and the wait after a failure.
+const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often the instance with the relay says that it still is there.
-const KEEP: Duration = Duration::from_millis(500);
+/// How often the relaying instance renews the lease.
+const LEASE_RENEW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How many events go out together.
-const TOGETHER: usize = 256;
+/// Events of one batch.
+const RELAY_BATCH: usize = 256;
 
-/// How far back logs begin that are made anew, in seconds: what was on its way to clients when
-/// they were lost.
-const AGAIN: u64 = 10;
+/// How far back logs of a new epoch begin, in seconds: events may have been in flight when Redis lost
+/// the logs before.
+const RESTART_OVERLAP_SECONDS: u64 = 10;
 
 /// The relay of this instance.
 #[derive(Debug)]
@@ -77,7 +76,7 @@ impl Relay {
         }
     }
 
-    /// Relays, whenever no other instance does, until told to stop.
+    /// Relays whenever this instance has the lease, until `stop` is cancelled.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut failed = false;
         while !stop.is_cancelled() {
@@ -85,21 +84,21 @@ impl Relay {
                 Ok(()) => failed = false,
                 Err(error) => {
                     if !std::mem::replace(&mut failed, true) {
-                        tracing::warn!(event = "relay_stopped", %error);
+                        tracing::warn!(event = "relay_failed", %error, "relay stopped, will retry");
                     }
-                    sleep(ASK).await;
+                    sleep(LEASE_POLL_INTERVAL).await;
                 }
             }
         }
     }
 
-    /// From when the relay is taken until it is lost or given up.
+    /// One term: from taking the lease until it is lost or released.
     async fn term(&self, stop: &CancellationToken) -> Result<()> {
         let mut writer = self.bus.writer().await?;
         let mut lease = writer.lease();
         while !lease.take().await? {
             tokio::select! {
-                () = sleep(ASK) => {}
+                () = sleep(LEASE_POLL_INTERVAL) => {}
                 () = stop.cancelled() => return Ok(()),
             }
         }
@@ -108,26 +107,27 @@ impl Relay {
             outcome = keep(&mut lease) => outcome,
             () = stop.cancelled() => Ok(()),
         };
-        // Where this one fails, another may not.
+        // Another instance may succeed after a failure here.
         lease.release().await;
         outcome
     }
 
     async fn work(&self, writer: &mut Writer) -> Result<()> {
         let stream = self.resume(writer).await?;
-        tracing::info!(event = "relay_taken");
+        tracing::info!(event = "relay_lease_acquired", "this instance relays events");
         let _held = self.metrics.relaying();
         Box::pin(self.follow(stream, writer)).await
     }
 
-    /// The stream from where the logs end. Where there are none, they begin anew.
+    /// The change stream from the end of the logs; without logs a new epoch begins.
     async fn resume(&self, writer: &mut Writer) -> Result<EventStream> {
         let from = match (writer.bounds().await?, self.bus.reached()) {
             (Some(bounds), _) => bounds.at,
             (None, Some(reached)) => {
-                let from = Position::before(reached.commit.saturating_sub(AGAIN << 32));
+                let from =
+                    Position::before(reached.commit.saturating_sub(RESTART_OVERLAP_SECONDS << 32));
                 writer.begin(from).await?;
-                tracing::warn!(event = "event_log_restarted", %from);
+                tracing::warn!(event = "event_log_restarted", %from, "Redis lost the event logs");
                 from
             }
             (None, None) => {
@@ -139,21 +139,21 @@ impl Relay {
         if let Some(stream) = self.events.follow(from).await? {
             return Ok(stream);
         }
-        // The store no longer knows what came after it.
+        // The store no longer has the changes after that position.
         let now = self.events.now().await?;
-        tracing::warn!(event = "event_log_restarted", from = %now);
+        tracing::warn!(event = "event_log_restarted", from = %now, "change stream history lost");
         writer.begin(now).await?;
         self.events.follow(now).await?.ok_or_else(Error::unavailable)
     }
 
     async fn follow(&self, stream: EventStream, writer: &mut Writer) -> Result<()> {
-        let (heard, mut waiting) = mpsc::channel(4 * TOGETHER);
-        let reading = AbortOnDropHandle::new(tokio::spawn(listen(stream, heard)));
-        let mut circles = Circles::new(&self.repositories);
-        let mut batch = Vec::with_capacity(TOGETHER);
-        while waiting.recv_many(&mut batch, TOGETHER).await > 0 {
+        let (items, mut waiting) = mpsc::channel(4 * RELAY_BATCH);
+        let reading = AbortOnDropHandle::new(tokio::spawn(read_stream(stream, items)));
+        let mut audiences = AudienceCache::new(&self.repositories);
+        let mut batch = Vec::with_capacity(RELAY_BATCH);
+        while waiting.recv_many(&mut batch, RELAY_BATCH).await > 0 {
             failpoint::reach("relay.heard");
-            self.write(&mut batch, &mut circles, writer).await?;
+            self.write(&mut batch, &mut audiences, writer).await?;
             failpoint::reach("relay.raised");
         }
         reading.await.map_err(Error::internal)?
@@ -161,25 +161,25 @@ impl Relay {
 
     async fn write(
         &self,
-        batch: &mut Vec<Heard>,
-        circles: &mut Circles,
+        batch: &mut Vec<StreamItem>,
+        audiences: &mut AudienceCache,
         writer: &mut Writer,
     ) -> Result<()> {
         let mut at = Position::default();
-        let mut occurrences = Vec::with_capacity(batch.len());
-        for heard in batch.drain(..) {
-            match heard {
-                Heard::Nothing(position) => at = at.max(position),
-                Heard::Event(occurrence) => {
-                    at = occurrence.position;
-                    occurrences.push(occurrence);
+        let mut events = Vec::with_capacity(batch.len());
+        for item in batch.drain(..) {
+            match item {
+                StreamItem::Idle(position) => at = at.max(position),
+                StreamItem::Event(sequenced) => {
+                    at = sequenced.position;
+                    events.push(sequenced);
                 }
             }
         }
-        circles.load(&occurrences).await?;
-        let mut deliveries = Vec::with_capacity(occurrences.len());
-        for occurrence in occurrences {
-            deliveries.extend(self.delivery(&occurrence, circles).await?);
+        audiences.load(&events).await?;
+        let mut deliveries = Vec::with_capacity(events.len());
+        for sequenced in events {
+            deliveries.extend(self.delivery(&sequenced, audiences).await?);
         }
         failpoint::reach("relay.rendered");
         writer.write(&deliveries, at).await?;
@@ -192,34 +192,26 @@ impl Relay {
 
     async fn delivery(
         &self,
-        occurrence: &Occurrence,
-        circles: &mut Circles,
+        sequenced: &SequencedEvent,
+        audiences: &mut AudienceCache,
     ) -> Result<Option<Delivery>> {
-        let Occurrence { position, at, happening, .. } = occurrence;
-        if changes_circle(&happening.event) {
-            circles.forget(&happening.event);
+        let SequencedEvent { position, at, addressed, .. } = sequenced;
+        if addressed.event.kind().changes_members() {
+            audiences.forget(&addressed.event);
         }
-        let audience = circles.audience(happening).await?;
-        let circle = happening.audience.members.and_then(|id| circles.known(id));
-        let frames = self.frames.live(occurrence, circle, audience).await?;
-        let content = Content { at: *at, event: happening.event.clone() };
+        let audience = audiences.audience(addressed).await?;
+        let members = addressed.audience.members.and_then(|id| audiences.known(id));
+        let frames = self.frames.live(sequenced, members, audience).await?;
+        let content = Content { at: *at, event: addressed.event.clone() };
         Ok(Some(Delivery { position: *position, content, frames })
             .filter(|it| !it.frames.is_empty()))
     }
 }
 
-/// Whether others are in a conversation from this event on.
-fn changes_circle(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::MemberAdded { .. } | Event::MemberRemoved { .. } | Event::GroupDeleted { .. }
-    )
-}
-
-/// Keeps the lease as long as it is to be had.
+/// Renews the lease until it is lost.
 async fn keep(lease: &mut Lease) -> Result<()> {
     while lease.keep().await? {
-        sleep(KEEP).await;
+        sleep(LEASE_RENEW_INTERVAL).await;
     }
     Ok(())
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::Access;
-use super::live::LiveSessions;
 use super::mail_rules::MailRules;
 use super::networks::Networks;
+use super::session_cache::SessionCache;
 use super::tokens::RefreshTokens;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
@@ -32,7 +32,7 @@ pub struct Sessions {
     pub(super) accounts: Accounts,
     pub(super) users: Users,
     pub(super) access: Arc<Access>,
-    pub(super) live: Arc<LiveSessions>,
+    pub(super) live: Arc<SessionCache>,
     pub(super) rules: MailRules,
     pub(super) refresh: RefreshTokens,
     pub(super) cursors: Cursors,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::frames::{Frames, Happened};
+use super::frames::{Frames, LoggedEvent};
 use crate::bus::Bus;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::events::Position;
@@ -73,10 +73,10 @@ impl Sync {
         let past = self.bus.past(user, after, limit.get(), self.clock.now()).await?;
         let recovered = after.map(|_| past.is_whole);
         let next = past.read_to.filter(|_| past.is_whole).unwrap_or(past.end).to_string();
-        let happened: Vec<Happened> = past.entries.into_iter().map(Into::into).collect();
+        let happened: Vec<LoggedEvent> = past.entries.into_iter().map(Into::into).collect();
         let frames = self.frames.past(user, &happened).await?;
         let raw = |text: &str| RawValue::from_string(text.to_owned()).map_err(Error::internal);
-        let events = frames.iter().map(|(_, _, frame)| raw(frame)).collect::<Result<_>>()?;
+        let events = frames.iter().map(|it| raw(&it.frame)).collect::<Result<_>>()?;
         Ok(SyncPage { events, next, recovered })
     }
 }

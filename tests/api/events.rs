@@ -12,9 +12,9 @@ mod races;
 use mongodb::Database;
 use mongodb::bson::{DateTime, Document, doc, serialize_to_bson};
 use natter::internals::domain::{
-    ConversationId, Event, GroupId, Happening, MessageId, NotificationId, Position, UserId,
+    AddressedEvent, ConversationId, Event, GroupId, MessageId, NotificationId, Position, UserId,
 };
-use natter::internals::repositories::{Events, Occurrence, Store};
+use natter::internals::repositories::{Events, SequencedEvent, Store};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -39,20 +39,20 @@ impl Log {
     }
 
     /// What has happened since this was last asked.
-    async fn taken(&mut self) -> Vec<Happening> {
-        self.occurrences().await.into_iter().map(|it| it.happening).collect()
+    async fn taken(&mut self) -> Vec<AddressedEvent> {
+        self.events().await.into_iter().map(|it| it.addressed).collect()
     }
 
     /// Expects that just this has happened since this was last asked.
-    async fn holds(&mut self, expected: impl IntoIterator<Item = Happening>) {
-        let expected: Vec<Happening> = expected.into_iter().collect();
+    async fn holds(&mut self, expected: impl IntoIterator<Item = AddressedEvent>) {
+        let expected: Vec<AddressedEvent> = expected.into_iter().collect();
         let taken = self.taken().await;
         assert!(taken == expected, "{taken:#?}\nis not {expected:#?}");
     }
 
     /// As [`Log::taken`], with the place of each; another who begins at one of these is told just
     /// the rest.
-    async fn occurrences(&mut self) -> Vec<Occurrence> {
+    async fn events(&mut self) -> Vec<SequencedEvent> {
         let end = self.end().await;
         let mut all = read(&self.events, self.from, &end).await;
         assert!(all.is_sorted_by(|one, next| one.position < next.position), "{all:#?}");
@@ -84,14 +84,14 @@ async fn following(app: &TestApp) -> Events {
 }
 
 /// All that happened after a position, up to an event and with it.
-async fn read(events: &Events, from: Position, end: &Event) -> Vec<Occurrence> {
+async fn read(events: &Events, from: Position, end: &Event) -> Vec<SequencedEvent> {
     let stream = events.follow(from).await.expect("a stream");
     let mut stream = stream.expect("a store that reaches back that far");
     let mut all = Vec::new();
     let reading = async {
         loop {
             let Some(next) = stream.next().await.expect("an answer") else { continue };
-            let is_end = next.happening.event == *end;
+            let is_end = next.addressed.event == *end;
             all.extend((next.position > from).then_some(next));
             if is_end {
                 return;
@@ -118,18 +118,18 @@ fn message_id(message: &Value) -> MessageId {
 fn among<const N: usize>(
     conversation: impl Into<ConversationId> + Copy,
     events: [Event; N],
-) -> Vec<Happening> {
-    events.into_iter().map(|event| Happening::among(conversation, event)).collect()
+) -> Vec<AddressedEvent> {
+    events.into_iter().map(|event| AddressedEvent::among(conversation, event)).collect()
 }
 
 /// That someone is told by a notification.
-fn notified(notification: NotificationId) -> Happening {
-    Happening::for_users([notification.user()], Event::NotificationCreated { notification })
+fn notified(notification: NotificationId) -> AddressedEvent {
+    AddressedEvent::for_users([notification.user()], Event::NotificationCreated { notification })
 }
 
 /// That two are told of each other, the first first.
-fn both(one: &Actor, other: &Actor, of: fn(UserId) -> Event) -> Vec<Happening> {
+fn both(one: &Actor, other: &Actor, of: fn(UserId) -> Event) -> Vec<AddressedEvent> {
     [(one, other), (other, one)]
-        .map(|(reader, about)| Happening::for_users([id(reader)], of(id(about))))
+        .map(|(reader, about)| AddressedEvent::for_users([id(reader)], of(id(about))))
         .into()
 }

@@ -17,7 +17,7 @@ use natter::internals::filters::{
     Caller, Class, Endpoint, Guards, Proxies, RateLimits, RequestContext,
 };
 use natter::internals::repositories::{NewAccount, Repositories, Sessions, SignIn};
-use natter::internals::services::{Access, LiveSessions, MailRules};
+use natter::internals::services::{Access, MailRules, SessionCache};
 use natter::internals::{Metrics, Redis};
 use serde_json::{Value, json};
 use warp::filters::BoxedFilter;
@@ -46,7 +46,7 @@ impl Door {
         let sessions = Sessions::new(scratch.store());
         let repositories = Repositories::new(scratch.store(), 1);
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
-        let live = Arc::new(LiveSessions::new(sessions.clone(), &clock));
+        let live = Arc::new(SessionCache::new(sessions.clone(), &clock));
         let access = Access::new(ISSUER, pkcs8.as_ref(), &clock, live);
         let access = Arc::new(access.expect("a key"));
         let read = limit.try_into().ok().map(|limit| Quota { limit, window: HOUR });

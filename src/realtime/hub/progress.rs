@@ -1,4 +1,4 @@
-//! How far users were told, where that is not by one event after the other.
+//! Positions of users, where events alone do not move them.
 
 use std::collections::HashSet;
 
@@ -8,24 +8,23 @@ use crate::domain::ids::UserId;
 use crate::realtime::socket::Close;
 
 impl Hub {
-    /// Says how far a user was told where the log cannot: from a moment of the store.
+    /// Sets the position of a user to a moment of the store, while the log cannot be read.
     pub(in crate::realtime) fn assume(&self, user: UserId, position: Position) {
-        if let Some(room) = self.state().rooms.get_mut(&user) {
-            room.complete_to.get_or_insert(position);
+        if let Some(connections) = self.state().users.get_mut(&user) {
+            connections.complete_to.get_or_insert(position);
         }
     }
 
-    /// Everything up to here was handed out, of which this was the last event.
+    /// The hub delivered all events of a user up to `to`; `last` is the last of them.
     pub(in crate::realtime) fn complete(&self, user: UserId, to: Position, last: Option<Position>) {
-        if let Some(room) = self.state().rooms.get_mut(&user) {
-            room.last = room.last.max(last);
-            room.complete_to = room.complete_to.max(Some(to));
-            room.known.notify_waiters();
+        if let Some(connections) = self.state().users.get_mut(&user) {
+            connections.last = connections.last.max(last);
+            connections.complete_to = connections.complete_to.max(Some(to));
+            connections.known.notify_waiters();
         }
     }
 
-    /// Says how far a user's log is who was told nothing yet; gives how far they were told if
-    /// that was known by now.
+    /// Sets the position of a user to the end of the log; returns the position if it was set before.
     pub(in crate::realtime) fn know(
         &self,
         user: UserId,
@@ -33,31 +32,31 @@ impl Hub {
         last: Option<Position>,
     ) -> Option<Position> {
         let mut state = self.state();
-        let room = state.rooms.get_mut(&user)?;
-        if room.complete_to.is_none() {
-            (room.complete_to, room.last) = (Some(to), last);
-            room.known.notify_waiters();
+        let connections = state.users.get_mut(&user)?;
+        if connections.complete_to.is_none() {
+            (connections.complete_to, connections.last) = (Some(to), last);
+            connections.known.notify_waiters();
             return None;
         }
-        room.complete_to
+        connections.complete_to
     }
 
-    /// Closes all connections of a user, who may have missed something of what was before this.
+    /// Closes all connections of a user, because events before `to` may be missing.
     pub(in crate::realtime) fn skip(&self, user: UserId, to: Position, last: Option<Position>) {
-        if let Some(room) = self.state().rooms.get_mut(&user) {
-            // At once: who comes now must not begin where the others were.
-            (room.complete_to, room.last) = (Some(to), last);
-            for socket in &room.sockets {
+        if let Some(connections) = self.state().users.get_mut(&user) {
+            // At once: a new connection must not begin at the old position.
+            (connections.complete_to, connections.last) = (Some(to), last);
+            for socket in &connections.sockets {
                 socket.end(Close::Leaving);
             }
         }
     }
 
-    /// Everything up to here was handed out, for all these.
+    /// The hub delivered all events of these users up to `to`.
     pub(in crate::realtime) fn all_complete(&self, users: &HashSet<UserId>, to: Position) {
         let mut state = self.state();
-        for (_, room) in state.rooms.iter_mut().filter(|(user, _)| users.contains(user)) {
-            room.complete_to = room.complete_to.map(|at| at.max(to));
+        for (_, connections) in state.users.iter_mut().filter(|(user, _)| users.contains(user)) {
+            connections.complete_to = connections.complete_to.map(|at| at.max(to));
         }
     }
 }

@@ -1,14 +1,13 @@
-//! Frames of events that concern many: the bus keeps each once, an instance fetches it once.
+//! Frames of events with a large audience: the bus keeps each once, an instance fetches it once.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::bus::Bus;
-use crate::domain::events::Position;
+use crate::domain::events::{Frame, Position};
 use crate::error::Result;
-use crate::services::frames::Frame;
 
-/// How many are remembered.
-const FRAMES: usize = 256;
+/// Frames that an instance keeps.
+const MAX_CACHED_FRAMES: usize = 256;
 
 /// The frames that were fetched last.
 #[derive(Debug, Default)]
@@ -19,13 +18,13 @@ pub(super) struct Fetched {
 }
 
 impl Fetched {
-    /// The frame of an event; `None` where it is kept no more.
+    /// The frame of an event; `None` where the bus no longer keeps it.
     pub async fn frame(&mut self, bus: &Bus, position: Position) -> Result<Option<Frame>> {
         if let Some(frame) = self.frames.get(&position) {
             return Ok(Some(frame.clone()));
         }
         let Some(frame) = bus.frame(position).await? else { return Ok(None) };
-        if self.order.len() >= FRAMES
+        if self.order.len() >= MAX_CACHED_FRAMES
             && let Some(oldest) = self.order.pop_front()
         {
             self.frames.remove(&oldest);

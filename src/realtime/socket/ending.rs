@@ -1,13 +1,13 @@
 //! How connections end.
 
-use crate::services::frames::Frame;
+use crate::domain::events::Envelope;
 
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
-    /// The server is leaving, or cannot be sure that nothing was missed: come back elsewhere.
+    /// The server shuts down or is unavailable, or events may be missing: the client reconnects.
     Leaving,
-    /// Not the protocol that was agreed on.
+    /// A violation of RFC 6455.
     Protocol,
     /// Text that is not UTF-8.
     NotText,
@@ -26,7 +26,7 @@ pub enum Close {
 }
 
 impl Close {
-    /// All there are.
+    /// All reasons.
     pub const ALL: [Self; 9] = [
         Self::Leaving,
         Self::Protocol,
@@ -39,27 +39,31 @@ impl Close {
         Self::TooMany,
     ];
 
-    /// Its code (RFC 6455 §7.4) and what it says to people.
+    /// The close code (RFC 6455 §7.4) and the reason for developers.
     pub fn code(self) -> (u16, &'static str) {
         match self {
-            Self::Leaving => (1001, "the server is leaving: come back"),
-            Self::Protocol => (1002, "not as RFC 6455 has it"),
-            Self::NotText => (1007, "text is UTF-8"),
-            Self::TooBig => (1009, "a frame is at most 16 KiB"),
-            Self::Malformed => (4400, "not a JSON object of the expected fields"),
-            Self::Unauthenticated => (4401, "the token has expired or the session has ended"),
-            Self::NoToken => (4408, "no token in time"),
-            Self::TooSlow => (4413, "too slow: come back with since"),
-            Self::TooMany => (4429, "too many connections or frames"),
+            Self::Leaving => (1001, "server shutting down or unavailable; reconnect with since"),
+            Self::Protocol => (1002, "WebSocket protocol error (RFC 6455)"),
+            Self::NotText => (1007, "text frame is not valid UTF-8"),
+            Self::TooBig => (1009, "frame too large; the limit is 16 KiB"),
+            Self::Malformed => {
+                (4400, "malformed frame; send a JSON object with the documented fields")
+            }
+            Self::Unauthenticated => {
+                (4401, "access token expired or session ended; reconnect with a new token")
+            }
+            Self::NoToken => (4408, "no access token in time; send an auth frame first"),
+            Self::TooSlow => (4413, "client reads too slowly; reconnect with since"),
+            Self::TooMany => (4429, "too many connections or frames; slow down, then reconnect"),
         }
     }
 }
 
-/// How a connection ends: perhaps with one last frame.
+/// The end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
-    /// Sent before it is closed.
-    pub last: Option<Frame>,
-    /// Why it is closed.
+    /// The frame before the close frame.
+    pub last: Option<Envelope>,
+    /// The reason.
     pub close: Close,
 }

@@ -1,5 +1,5 @@
-//! The stream of everything that concerns anyone, in the one order of the store's commits: new
-//! messages as they are stored, marks as they move, notifications, and the rows of `events`.
+//! The change stream of all events, in the order of commits: new messages, marks that move,
+//! notifications, and the rows of `events`.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Events;
 use crate::domain::clock::Timestamp;
-use crate::domain::events::{Event, Happening, Position};
+use crate::domain::events::{AddressedEvent, Event, Position};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::messages::StoredMessage;
 use crate::domain::notifications::Notification;
@@ -23,27 +23,27 @@ use crate::repositories::rows::events::{NAME, Row};
 use crate::repositories::rows::notifications::Row as NotificationRow;
 use crate::repositories::store::{Store, within};
 
-/// How long the server holds an answer back that would say that nothing has happened.
+/// How long the server waits before it answers that there are no changes.
 const MAX_AWAIT: Duration = Duration::from_millis(500);
 
-/// The codes of a server that no longer knows what happened that long ago: 280
+/// The error codes of a server that no longer has changes that old: 280
 /// `ChangeStreamFatalError`, 286 `ChangeStreamHistoryLost`.
 const LOST_CODES: [i32; 2] = [280, 286];
 
-/// One thing that happened.
+/// An event with its position.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Occurrence {
-    /// Its place in the order of all.
+pub struct SequencedEvent {
+    /// The position.
     pub position: Position,
-    /// When it happened.
+    /// The time of the event.
     pub at: Timestamp,
-    /// What, and whom it concerns.
-    pub happening: Happening,
-    /// Of a new message, the message.
+    /// The event and its audience.
+    pub addressed: AddressedEvent,
+    /// The message, if the event is a new message.
     pub message: Option<StoredMessage>,
 }
 
-/// The stream of what happens.
+/// The stream of events.
 pub struct EventStream {
     stream: ChangeStream<ChangeStreamEvent<Document>>,
     last: Position,
@@ -57,7 +57,7 @@ impl fmt::Debug for EventStream {
 }
 
 impl Events {
-    /// The present moment of the store: whatever is not to be read yet comes after it.
+    /// The present moment of the store: all later commits are after it.
     pub async fn now(&self) -> Result<Position> {
         // What a majority has, as all reads of the service see it. The time of any other command
         // is that of writes which a failover may still undo, or which nobody sees yet.
@@ -76,15 +76,16 @@ impl Events {
         }
     }
 
-    /// Everything from the commit of a position on, that commit included; `None` where the store
-    /// does not reach back that far.
+    /// All events from the commit of a position on, including that commit; `None` if the store no longer
+    /// has them.
     pub async fn follow(&self, from: Position) -> Result<Option<EventStream>> {
         let at = bson::Timestamp {
             time: u32::try_from(from.seconds()).unwrap_or(u32::MAX),
             increment: u32::try_from(from.commit & u64::from(u32::MAX)).unwrap_or(u32::MAX),
         };
         let background = self.store.for_background();
-        let watch = background.database().watch().pipeline([wanted()]).max_await_time(MAX_AWAIT);
+        let watch =
+            background.database().watch().pipeline([relevant_changes()]).max_await_time(MAX_AWAIT);
         let opened =
             within(&background, async { Ok(watch.start_at_operation_time(at).await) }).await?;
         match opened {
@@ -99,11 +100,11 @@ impl Events {
 }
 
 impl EventStream {
-    /// What happens next; `None` after half a second of nothing.
+    /// The next event; `None` after half a second without one.
     ///
     /// # Errors
-    /// When the stream has ended or the store is away: it is to be followed anew.
-    pub async fn next(&mut self) -> Result<Option<Occurrence>> {
+    /// When the stream has ended or the store is away: the caller follows it anew.
+    pub async fn next(&mut self) -> Result<Option<SequencedEvent>> {
         loop {
             let Some(change) = within(&self.background, self.stream.next_if_any()).await? else {
                 return if self.stream.is_alive() { Ok(None) } else { Err(Error::unavailable()) };
@@ -113,20 +114,23 @@ impl EventStream {
             let nth = if self.last.commit == commit { self.last.nth + 1 } else { 1 };
             self.last = Position { commit, nth };
             match read(change) {
-                Ok(Some(Told { happening, at, message })) => {
+                Ok(Some(Change { addressed, at, message })) => {
                     // A mark's own time where it has one, else that of its commit.
                     let at = at.unwrap_or_else(|| committed_at(commit));
                     let position = self.last;
-                    return Ok(Some(Occurrence { position, at, happening, message }));
+                    return Ok(Some(SequencedEvent { position, at, addressed, message }));
                 }
                 Ok(None) => {}
-                // One that cannot be read must not stop all that come after it.
-                Err(error) => tracing::error!(event = "event_unreadable", %error),
+                // An unreadable change must not stop the ones after it.
+                Err(error) => {
+                    tracing::error!(event = "event_unreadable", %error, "change skipped");
+                }
             }
         }
     }
 
-    /// Everything before this was told, once [`next`](Self::next) has said that nothing happens.
+    /// The position before which the stream returned all events, after [`next`](Self::next) returned
+    /// `None`.
     pub fn passed(&self) -> Option<Position> {
         token_time(&bson::serialize_to_bson(&self.stream.resume_token()?).ok()?)
     }
@@ -148,9 +152,8 @@ fn is_lost(error: &mongodb::error::Error) -> bool {
     code.is_some_and(|code| LOST_CODES.contains(&code))
 }
 
-/// What of all changes of the database concerns someone. Rows that come in by no transaction are a
-/// bulk load, which nobody is told of.
-fn wanted() -> Document {
+/// The changes that are events. Rows that no transaction wrote are a bulk load and no events.
+fn relevant_changes() -> Document {
     let moved = |mark: &str| {
         doc! { format!("updateDescription.updatedFields.{mark}"): { "$exists": true } }
     };
@@ -171,15 +174,15 @@ fn wanted() -> Document {
     ] } }
 }
 
-struct Told {
-    happening: Happening,
+struct Change {
+    addressed: AddressedEvent,
     at: Option<Timestamp>,
     message: Option<StoredMessage>,
 }
 
-impl Told {
-    fn new(happening: Happening, at: Option<Timestamp>) -> Self {
-        Self { happening, at, message: None }
+impl Change {
+    fn new(addressed: AddressedEvent, at: Option<Timestamp>) -> Self {
+        Self { addressed, at, message: None }
     }
 }
 
@@ -188,72 +191,72 @@ fn committed_at(commit: u64) -> Timestamp {
     Timestamp::from_millis(seconds.saturating_mul(1000))
 }
 
-fn read(change: ChangeStreamEvent<Document>) -> Result<Option<Told>> {
+fn read(change: ChangeStreamEvent<Document>) -> Result<Option<Change>> {
     let collection = change.ns.and_then(|ns| ns.coll).unwrap_or_default();
     match (change.operation_type, change.full_document, collection.as_str()) {
         (OperationType::Update, _, "members") => {
             let key =
                 change.document_key.as_ref().and_then(|key| key.get_binary_generic("_id").ok());
-            let update = change.update_description.ok_or_else(broken)?;
-            marked(key.ok_or_else(broken)?, &update.updated_fields).map(Some)
+            let update = change.update_description.ok_or_else(malformed)?;
+            marked(key.ok_or_else(malformed)?, &update.updated_fields).map(Some)
         }
         (_, Some(row), "events") => {
             let row = parsed::<Row>(row)?;
             let at = row.at;
-            Ok(Some(Told::new(row.happening(), Some(at))))
+            Ok(Some(Change::new(row.addressed(), Some(at))))
         }
         (_, Some(row), "notifications") => {
             let told: Notification = parsed::<NotificationRow>(row)?.into();
             let event = Event::NotificationCreated { notification: told.id };
-            let happening = Happening::for_users([told.id.user()], event);
-            Ok(Some(Told::new(happening, Some(told.at))))
+            let addressed = AddressedEvent::for_users([told.id.user()], event);
+            Ok(Some(Change::new(addressed, Some(told.at))))
         }
         (_, Some(row), _) => {
             let message: StoredMessage = parsed::<MessageRow>(row)?.into();
             let (id, at) = (message.id, Some(message.at));
-            let happening =
-                Happening::among(id.conversation, Event::MessageCreated { message: id });
-            Ok(Some(Told { happening, at, message: Some(message) }))
+            let addressed =
+                AddressedEvent::among(id.conversation, Event::MessageCreated { message: id });
+            Ok(Some(Change { addressed, at, message: Some(message) }))
         }
         _ => Ok(None),
     }
 }
 
-/// Which of a member's marks moved. Reading moves both, and means delivery.
-fn marked(key: &[u8], fields: &Document) -> Result<Told> {
-    let (conversation, user) = key.split_at_checked(16).ok_or_else(broken)?;
-    let conversation = ConversationId::from_stored(conversation).ok_or_else(broken)?;
-    let user = UserId::from_stored(user).ok_or_else(broken)?;
+/// The mark of a member that moved. Reading moves both marks, and implies delivery.
+fn marked(key: &[u8], fields: &Document) -> Result<Change> {
+    let (conversation, user) = key.split_at_checked(16).ok_or_else(malformed)?;
+    let conversation = ConversationId::from_stored(conversation).ok_or_else(malformed)?;
+    let user = UserId::from_stored(user).ok_or_else(malformed)?;
     let seq = |field| fields.get_i64(field).ok().and_then(|seq| u64::try_from(seq).ok());
     let time = |field| {
         let at = fields.get_datetime(field).ok();
         at.map(|at| Timestamp::from_millis(at.timestamp_millis()))
     };
-    // Under a block the other is not told.
+    // Under a block the other user does not receive it.
     let is_hidden = fields.contains_key("hidden_moves");
     let told = |event| {
         if is_hidden {
-            Happening::for_users([user], event)
+            AddressedEvent::for_users([user], event)
         } else {
-            Happening::among(conversation, event)
+            AddressedEvent::among(conversation, event)
         }
     };
     if let Some(seq) = seq("read_seq") {
         let event = Event::Read { conversation, user, seq };
-        return Ok(Told::new(told(event), time("read_at")));
+        return Ok(Change::new(told(event), time("read_at")));
     }
     if let Some(seq) = seq("delivered_seq") {
         let event = Event::Delivered { conversation, user, seq };
-        return Ok(Told::new(told(event), time("delivered_at")));
+        return Ok(Change::new(told(event), time("delivered_at")));
     }
     let event = Event::Muted { conversation, until: time("muted_until") };
-    Ok(Told::new(Happening::for_users([user], event), None))
+    Ok(Change::new(AddressedEvent::for_users([user], event), None))
 }
 
 fn parsed<T: DeserializeOwned>(row: Document) -> Result<T> {
     bson::deserialize_from_document(row).map_err(Error::internal)
 }
 
-fn broken() -> Error {
+fn malformed() -> Error {
     Error::internal("a change without what it changes")
 }

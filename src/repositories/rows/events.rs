@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::events::{Audience, Event, Happening};
+use crate::domain::events::{AddressedEvent, Audience, Event};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::bson::{date, optional_id};
@@ -28,8 +28,8 @@ pub(in crate::repositories) struct Row {
 }
 
 impl Row {
-    fn new(happening: Happening, at: Timestamp) -> Self {
-        let Happening { event, audience } = happening;
+    fn new(addressed: AddressedEvent, at: Timestamp) -> Self {
+        let AddressedEvent { event, audience } = addressed;
         Self {
             event,
             conversation_id: audience.members,
@@ -39,11 +39,11 @@ impl Row {
         }
     }
 
-    pub fn happening(self) -> Happening {
+    pub fn addressed(self) -> AddressedEvent {
         let users = self.users.into_iter().map(|member| member.0).collect();
         let (members, friends_of) = (self.conversation_id, self.friends_of);
         let audience = Audience { members, users, friends_of };
-        Happening { event: self.event, audience }
+        AddressedEvent { event: self.event, audience }
     }
 }
 
@@ -58,9 +58,9 @@ impl<'a> Events<'a> {
     /// Tells what a transaction makes happen, in this order.
     pub async fn add(
         self,
-        happenings: impl IntoIterator<Item = Happening>,
+        events: impl IntoIterator<Item = AddressedEvent>,
         at: Timestamp,
     ) -> Result<()> {
-        self.0.insert_all(happenings.into_iter().map(|it| Row::new(it, at)).collect()).await
+        self.0.insert_all(events.into_iter().map(|it| Row::new(it, at)).collect()).await
     }
 }

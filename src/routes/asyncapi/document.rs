@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::frames::{ClientFrame, Kind, ServerFrame, since};
+use super::frames::{ClientFrame, ServerFrame, since};
+use crate::domain::events::FrameKind;
 use crate::realtime::Close;
 use crate::routes::openapi::{Examples, Parts, components};
 
@@ -25,12 +26,15 @@ fn messages(
     let mut messages = Map::new();
     for frame in server {
         let kind = match frame.kind {
-            Kind::Event => "An event, which the log keeps.",
-            Kind::Last => "The last frame.",
-            Kind::Passing => "It passes: no log keeps it.",
+            FrameKind::Event(_) => "An event, which the log keeps.",
+            FrameKind::SessionEnded => "The last frame.",
+            FrameKind::Ready | FrameKind::Typing | FrameKind::Presence | FrameKind::Pong => {
+                "It passes: no log keeps it."
+            }
         };
         let payload = frame.payload(&mut parts);
-        messages.insert(frame.name.to_owned(), message(frame.name, frame.says, kind, &payload));
+        let name = frame.kind.name();
+        messages.insert(name.to_owned(), message(name, frame.says, kind, &payload));
     }
     for frame in client {
         let payload = frame.payload(&mut parts);
@@ -107,7 +111,7 @@ fn messages_of<'a>(keys: impl Iterator<Item = &'a str>) -> Map<String, Value> {
 
 fn socket(server: &[ServerFrame], client: &[ClientFrame]) -> Value {
     let said: Vec<String> = client.iter().map(key_of).collect();
-    let keys = server.iter().map(|frame| frame.name).chain(said.iter().map(String::as_str));
+    let keys = server.iter().map(|frame| frame.kind.name()).chain(said.iter().map(String::as_str));
     let codes = Close::ALL.map(|close| {
         let (code, reason) = close.code();
         json!({"code": code, "description": reason})
@@ -133,8 +137,9 @@ fn socket(server: &[ServerFrame], client: &[ClientFrame]) -> Value {
 }
 
 /// What is on a stream: it begins as a socket does, and answers nothing.
-fn on_streams(server: &[ServerFrame]) -> impl Iterator<Item = &str> {
-    server.iter().map(|frame| frame.name).filter(|name| *name != "pong")
+fn on_streams(server: &[ServerFrame]) -> impl Iterator<Item = &'static str> {
+    let streamed = server.iter().filter(|frame| frame.kind != FrameKind::Pong);
+    streamed.map(|frame| frame.kind.name())
 }
 
 fn stream(server: &[ServerFrame]) -> Value {
@@ -162,7 +167,7 @@ fn operations(server: &[ServerFrame], client: &[ClientFrame]) -> Map<String, Val
             "messages": within(channel, keys),
         })
     };
-    let all: Vec<&str> = server.iter().map(|frame| frame.name).collect();
+    let all: Vec<&str> = server.iter().map(|frame| frame.kind.name()).collect();
     let streamed: Vec<&str> = on_streams(server).collect();
     let mut operations = Map::new();
     operations.insert("tell".to_owned(), send("ws", "Tells a socket what happens.", &all));

@@ -1,8 +1,9 @@
-//! Every frame there is, in one table; the document and the tests of frames read no other.
+//! Every frame, with the schema of its data. Events come from their table in `domain/events.rs`.
 
 use serde_json::{Value, json};
 
 use crate::domain::clock::Timestamp;
+use crate::domain::events::{EventKind, FrameKind};
 use crate::domain::ids::ConversationId;
 use crate::domain::messages::Message;
 use crate::routes::openapi::Parts;
@@ -13,24 +14,11 @@ use crate::services::frames::data::{
 use crate::services::groups::GroupOverview;
 use crate::services::notifications::Item;
 
-/// What a frame's id stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// An event: it has an id, and the log keeps it.
-    Event,
-    /// It has an id, and no log keeps it.
-    Last,
-    /// It has none.
-    Passing,
-}
-
 /// A frame that natter sends.
 #[derive(Debug)]
 pub(super) struct ServerFrame {
-    /// Its type.
-    pub name: &'static str,
-    pub kind: Kind,
-    /// What it says to people.
+    pub kind: FrameKind,
+    /// The description for clients.
     pub says: &'static str,
     data: fn(&mut Parts) -> Value,
 }
@@ -48,82 +36,44 @@ pub(super) struct ClientFrame {
     fields: fn(&mut Parts) -> Vec<(&'static str, Value, bool)>,
 }
 
-const fn event(
-    name: &'static str,
-    says: &'static str,
-    data: fn(&mut Parts) -> Value,
-) -> ServerFrame {
-    ServerFrame { name, kind: Kind::Event, says, data }
+/// Every frame that natter sends.
+pub(super) fn server() -> Vec<ServerFrame> {
+    let frame = |kind, says, data| ServerFrame { kind, says, data };
+    let event = |kind: &EventKind| frame(FrameKind::Event(*kind), kind.description(), data(*kind));
+    let ready = frame(FrameKind::Ready, "The first frame.", Parts::refer::<Ready>);
+    let mut frames = vec![ready];
+    frames.extend(EventKind::ALL.iter().map(event));
+    let typing = "Someone is typing, for the next six seconds.";
+    let ended = "This session has ended; 4401 follows.";
+    frames.extend([
+        frame(FrameKind::Typing, typing, Parts::refer::<Typing>),
+        frame(FrameKind::Presence, "Whether a friend is connected.", Parts::refer::<Presence>),
+        frame(FrameKind::SessionEnded, ended, Parts::refer::<SessionEnded>),
+        frame(FrameKind::Pong, "The answer to a ping.", |_| json!({"type": "object"})),
+    ]);
+    frames
 }
 
-const fn passing(
-    name: &'static str,
-    says: &'static str,
-    data: fn(&mut Parts) -> Value,
-) -> ServerFrame {
-    ServerFrame { name, kind: Kind::Passing, says, data }
+/// The `data` of an event's frame.
+fn data(kind: EventKind) -> fn(&mut Parts) -> Value {
+    match kind {
+        EventKind::MessageCreated | EventKind::MessageUpdated => Parts::refer::<Message>,
+        EventKind::MessageDeleted => Parts::refer::<MessageDeleted>,
+        EventKind::ReactionAdded | EventKind::ReactionRemoved => Parts::refer::<ReactionChange>,
+        EventKind::Read | EventKind::Delivered => Parts::refer::<Mark>,
+        EventKind::Muted => Parts::refer::<Muted>,
+        EventKind::FriendRequested | EventKind::FriendAccepted | EventKind::FriendRemoved => {
+            Parts::refer::<FriendChange>
+        }
+        EventKind::GroupCreated | EventKind::GroupUpdated => Parts::refer::<GroupOverview>,
+        EventKind::GroupDeleted => Parts::refer::<GroupDeleted>,
+        EventKind::MemberAdded | EventKind::MemberUpdated => Parts::refer::<MemberChange>,
+        EventKind::MemberRemoved => Parts::refer::<MemberRemoved>,
+        EventKind::NotificationCreated => Parts::refer::<Item>,
+        EventKind::NotificationRead => Parts::refer::<NotificationRead>,
+        EventKind::ProfileUpdated => Parts::refer::<ProfileChange>,
+    }
 }
-
-pub(super) const SERVER: &[ServerFrame] = &[
-    passing("ready", "The first frame.", Parts::refer::<Ready>),
-    event("message.created", "A message was sent.", Parts::refer::<Message>),
-    event("message.updated", "It was edited, pinned or unpinned.", Parts::refer::<Message>),
-    event("message.deleted", "It was deleted.", Parts::refer::<MessageDeleted>),
-    event("reaction.added", "A member reacted.", Parts::refer::<ReactionChange>),
-    event("reaction.removed", "A member took that back.", Parts::refer::<ReactionChange>),
-    event("conversation.read", "A member has read up to here.", Parts::refer::<Mark>),
-    event(
-        "conversation.delivered",
-        "What was sent up to here has come to a member's devices.",
-        Parts::refer::<Mark>,
-    ),
-    event(
-        "conversation.muted",
-        "One has muted it, or ended that; to one's own devices.",
-        Parts::refer::<Muted>,
-    ),
-    event("friend.requested", "They ask to be friends.", Parts::refer::<FriendChange>),
-    event("friend.accepted", "One is friends with them now.", Parts::refer::<FriendChange>),
-    event(
-        "friend.removed",
-        "The friendship or request with them is over.",
-        Parts::refer::<FriendChange>,
-    ),
-    event("group.created", "A group was made.", Parts::refer::<GroupOverview>),
-    event("group.updated", "Its name, picture or owner changed.", Parts::refer::<GroupOverview>),
-    event("group.deleted", "It has ended.", Parts::refer::<GroupDeleted>),
-    event("group.member_added", "Someone is in it now.", Parts::refer::<MemberChange>),
-    event("group.member_updated", "A member has another role.", Parts::refer::<MemberChange>),
-    event(
-        "group.member_removed",
-        "Someone is in it no more; also to them.",
-        Parts::refer::<MemberRemoved>,
-    ),
-    event(
-        "notification.created",
-        "One is told of something; never of type `message`.",
-        Parts::refer::<Item>,
-    ),
-    event(
-        "notification.read",
-        "One has marked notifications as read; to one's own devices.",
-        Parts::refer::<NotificationRead>,
-    ),
-    event(
-        "profile.updated",
-        "One has, or a friend has, another name or picture.",
-        Parts::refer::<ProfileChange>,
-    ),
-    passing("typing", "Someone is typing, for the next six seconds.", Parts::refer::<Typing>),
-    passing("presence", "Whether a friend is connected.", Parts::refer::<Presence>),
-    ServerFrame {
-        name: "session.ended",
-        kind: Kind::Last,
-        says: "This session has ended; 4401 follows.",
-        data: Parts::refer::<SessionEnded>,
-    },
-    passing("pong", "The answer to a ping.", |_| json!({"type": "object"})),
-];
 
 pub(super) const CLIENT: &[ClientFrame] = &[
     ClientFrame {
@@ -173,8 +123,10 @@ impl ServerFrame {
     /// The schema of all of it.
     pub(super) fn payload(&self, parts: &mut Parts) -> Value {
         let id = match self.kind {
-            Kind::Passing => json!({"type": "null", "description": "It is no event."}),
-            Kind::Event | Kind::Last => json!({
+            FrameKind::Ready | FrameKind::Typing | FrameKind::Presence | FrameKind::Pong => {
+                json!({"type": "null", "description": "It is no event."})
+            }
+            FrameKind::Event(_) | FrameKind::SessionEnded => json!({
                 "type": "string",
                 "maxLength": 128,
                 "description": "Its place: the order of ids is the order of delivery.",
@@ -185,7 +137,7 @@ impl ServerFrame {
             "type": "object",
             "required": ["type", "id", "at", "data"],
             "properties": {
-                "type": {"type": "string", "const": self.name},
+                "type": {"type": "string", "const": self.kind.name()},
                 "id": id,
                 "at": parts.refer::<Timestamp>(),
                 "data": (self.data)(parts),

@@ -43,6 +43,13 @@ pub enum Data {
     Profile(ProfileChange),
 }
 
+impl Data {
+    /// The conversation that a notification is about.
+    pub fn notified_of(&self) -> Option<ConversationId> {
+        if let Self::Notification(item) = self { item.conversation_id } else { None }
+    }
+}
+
 /// One has marked notifications as read, on any of one's devices.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NotificationRead {

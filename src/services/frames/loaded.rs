@@ -1,4 +1,4 @@
-//! What events are about, read together.
+//! Reads the state that frames show, for many events together.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use super::data::{
     NotificationRead, ProfileChange, ReactionChange,
 };
 use crate::domain::conversations::{Membership, Summary};
-use crate::domain::events::Event;
+use crate::domain::events::{AudienceKind, Event};
 use crate::domain::ids::{ConversationId, GroupId, MessageId, UserId};
 use crate::domain::messages::Message;
 use crate::domain::notifications::NotificationId;
@@ -17,10 +17,10 @@ use crate::error::Result;
 use crate::services::groups::{GroupMember, GroupOverview};
 use crate::services::notifications::Item;
 
-/// How many messages one command looks up.
-const TOGETHER: usize = 100;
+/// Messages of one command.
+const MESSAGE_BATCH: usize = 100;
 
-/// What some events are about, as it now stands.
+/// The present state that the frames of some events show.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     messages: HashMap<MessageId, Message>,
@@ -28,16 +28,15 @@ pub(super) struct Loaded {
     groups: HashMap<GroupId, GroupOverview>,
     members: HashMap<(GroupId, UserId), Membership>,
     notifications: HashMap<NotificationId, Item>,
-    /// How many notifications are unread, where that is asked.
+    /// The count of unread notifications, if an event shows it.
     unread: u64,
-    /// People whose profile has changed, as the store has them: what is remembered of them may be
-    /// of before.
+    /// Users whose profile changed, from the store: the cache may have the old profile.
     changed: HashMap<UserId, PublicUser>,
 }
 
-/// The ids that events name.
+/// The ids whose state the frames show.
 #[derive(Debug, Default)]
-struct Named {
+struct RequiredIds {
     messages: HashSet<MessageId>,
     people: HashSet<UserId>,
     groups: HashSet<GroupId>,
@@ -47,32 +46,32 @@ struct Named {
     changed: HashSet<UserId>,
 }
 
-impl Named {
+impl RequiredIds {
     fn by(events: &[&Event]) -> Self {
-        let mut named = Self::default();
+        let mut required = Self::default();
         for event in events {
             match event {
                 Event::MessageCreated { message } | Event::MessageUpdated { message } => {
-                    named.messages.insert(*message);
+                    required.messages.insert(*message);
                 }
                 Event::FriendRequested { user }
                 | Event::FriendAccepted { user }
                 | Event::FriendRemoved { user } => {
-                    named.people.insert(*user);
+                    required.people.insert(*user);
                 }
                 Event::GroupCreated { group } | Event::GroupUpdated { group } => {
-                    named.groups.insert(*group);
+                    required.groups.insert(*group);
                 }
                 Event::MemberAdded { group, user } | Event::MemberUpdated { group, user } => {
-                    named.people.insert(*user);
-                    named.members.insert((*group, *user));
+                    required.people.insert(*user);
+                    required.members.insert((*group, *user));
                 }
                 Event::NotificationCreated { notification } => {
-                    named.notifications.insert(*notification);
+                    required.notifications.insert(*notification);
                 }
-                Event::NotificationRead { .. } => named.unread = true,
+                Event::NotificationRead { .. } => required.unread = true,
                 Event::ProfileUpdated { user } => {
-                    named.changed.insert(*user);
+                    required.changed.insert(*user);
                 }
                 Event::MessageDeleted { .. }
                 | Event::ReactionAdded { .. }
@@ -84,47 +83,47 @@ impl Named {
                 | Event::MemberRemoved { .. } => {}
             }
         }
-        named
+        required
     }
 }
 
 impl Loaded {
     pub async fn load(frames: &Frames, reader: UserId, events: &[&Event]) -> Result<Self> {
-        let named = Named::by(events);
+        let required = RequiredIds::by(events);
         let mut loaded = Self::default();
-        if !named.messages.is_empty() {
-            loaded.messages = messages(frames, reader, named.messages).await?;
+        if !required.messages.is_empty() {
+            loaded.messages = messages(frames, reader, required.messages).await?;
         }
-        if !named.people.is_empty() {
-            let people: Vec<UserId> = named.people.into_iter().collect();
+        if !required.people.is_empty() {
+            let people: Vec<UserId> = required.people.into_iter().collect();
             loaded.people = frames.profiles.many(&people).await?;
         }
-        if !named.groups.is_empty() {
-            let ids: Vec<GroupId> = named.groups.into_iter().collect();
+        if !required.groups.is_empty() {
+            let ids: Vec<GroupId> = required.groups.into_iter().collect();
             let found = frames.repositories.store.groups().find_all(&ids).await?;
             loaded.groups = found.into_iter().map(|group| (group.id, group.into())).collect();
         }
-        for (group, user) in named.members {
+        for (group, user) in required.members {
             let found = frames.repositories.store.members().find(group.into(), user).await?;
             loaded.members.extend(found.map(|member| ((group, user), member)));
         }
-        if !named.notifications.is_empty() {
-            let ids: Vec<NotificationId> = named.notifications.into_iter().collect();
+        if !required.notifications.is_empty() {
+            let ids: Vec<NotificationId> = required.notifications.into_iter().collect();
             let found = frames.notifications.some(reader, &ids).await?;
             loaded.notifications = found.into_iter().map(|item| (item.id, item)).collect();
         }
-        if named.unread {
+        if required.unread {
             loaded.unread = frames.notifications.unread_of(reader).await?;
         }
-        if !named.changed.is_empty() {
-            let changed: Vec<UserId> = named.changed.into_iter().collect();
+        if !required.changed.is_empty() {
+            let changed: Vec<UserId> = required.changed.into_iter().collect();
             let found = frames.repositories.users.public(&changed).await?;
             loaded.changed = found.into_iter().map(|user| (user.id, user)).collect();
         }
         Ok(loaded)
     }
 
-    /// What a frame of this event says; `None` where what it is about is gone.
+    /// The `data` of the frame of an event; `None` if its subject is gone.
     #[expect(clippy::too_many_lines, reason = "a table of events")]
     pub fn data(&self, event: &Event) -> Option<Data> {
         Some(match event {
@@ -204,49 +203,59 @@ async fn messages(
     let conversations: Vec<ConversationId> = conversations.into_iter().collect();
     let summaries = frames.repositories.store.conversations().many(&conversations).await?;
     let mut stored = Vec::with_capacity(ids.len());
-    for some in ids.chunks(TOGETHER) {
+    for some in ids.chunks(MESSAGE_BATCH) {
         stored.extend(frames.repositories.messages.many(some).await?);
     }
-    // A group that has ended takes its conversation along.
+    // The conversation of a deleted group is gone.
     stored.retain(|it| summaries.iter().any(|summary| summary.id == it.id.conversation));
     let summaries: Vec<&Summary> = summaries.iter().collect();
     let shown = frames.view.of(reader, &summaries, &stored).await?;
     Ok(shown.into_iter().map(|message| (message.id, message)).collect())
 }
 
-/// Which conversations a reader is in, and who of those that events name is a friend.
+/// The conversations of a reader, and the friends among the users of events.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Visibility {
     reader: UserId,
-    places: HashSet<ConversationId>,
+    memberships: HashSet<ConversationId>,
     friends: HashSet<UserId>,
 }
 
-impl Seen {
-    /// Whether the reader may see an event of their past: one of a conversation only while they
-    /// are in it, but for their own leaving and its end; another's profile, while they are friends.
+impl Visibility {
+    /// Whether the reader may see a logged event.
     pub fn sees(&self, event: &Event) -> bool {
-        match event {
-            Event::MemberRemoved { user, .. } if *user == self.reader => true,
-            Event::GroupDeleted { .. } => true,
-            Event::ProfileUpdated { user } => *user == self.reader || self.friends.contains(user),
-            event => event.conversation().is_none_or(|it| self.places.contains(&it)),
+        let is_subject = event.subject() == Some(self.reader);
+        let is_member = || event.conversation().is_some_and(|it| self.memberships.contains(&it));
+        match event.kind().audience() {
+            AudienceKind::Reader | AudienceKind::FormerMembers => true,
+            AudienceKind::Members | AudienceKind::EarlierMembers | AudienceKind::MarkReaders => {
+                is_member()
+            }
+            AudienceKind::MembersAndSubject => is_subject || is_member(),
+            AudienceKind::SubjectAndFriends => {
+                is_subject || event.subject().is_some_and(|it| self.friends.contains(&it))
+            }
         }
     }
 }
 
 impl Loaded {
-    pub async fn seen(&self, frames: &Frames, reader: UserId, events: &[&Event]) -> Result<Seen> {
-        let named: HashSet<ConversationId> =
+    pub async fn visibility(
+        &self,
+        frames: &Frames,
+        reader: UserId,
+        events: &[&Event],
+    ) -> Result<Visibility> {
+        let required: HashSet<ConversationId> =
             events.iter().filter_map(|event| event.conversation()).collect();
-        let named: Vec<ConversationId> = named.into_iter().collect();
-        let mut places = HashSet::new();
-        if !named.is_empty() {
-            places = frames.repositories.store.members().places(reader, &named).await?;
+        let required: Vec<ConversationId> = required.into_iter().collect();
+        let mut memberships = HashSet::new();
+        if !required.is_empty() {
+            memberships = frames.repositories.store.members().places(reader, &required).await?;
         }
         let others: Vec<UserId> =
             self.changed.keys().copied().filter(|user| *user != reader).collect();
         let friends = frames.repositories.store.relations().friends_among(reader, &others).await?;
-        Ok(Seen { reader, places, friends })
+        Ok(Visibility { reader, memberships, friends })
     }
 }

@@ -1,7 +1,7 @@
 //! What the two of a relation are told when it changes, in the transaction that changes it.
 
 use crate::domain::clock::Timestamp;
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::UserId;
 use crate::domain::notifications::{Notification, NotificationId};
 use crate::domain::relations::Standing;
@@ -16,7 +16,7 @@ pub(super) async fn requested(
     other: UserId,
     at: Timestamp,
 ) -> Result<()> {
-    let requested = Happening::for_users([other], Event::FriendRequested { user });
+    let requested = AddressedEvent::for_users([other], Event::FriendRequested { user });
     tx.events().add([requested], at).await?;
     tx.notifications().raise(&Notification::friend_request(other, user, at)).await
 }
@@ -28,7 +28,7 @@ pub(super) async fn accepted(
     other: UserId,
     at: Timestamp,
 ) -> Result<()> {
-    let accepted = Happening::between(user, other, |user| Event::FriendAccepted { user });
+    let accepted = AddressedEvent::between(user, other, |user| Event::FriendAccepted { user });
     tx.events().add(accepted, at).await?;
     tx.notifications().raise(&Notification::friend_accepted(other, user, at)).await?;
     tx.notifications().settle(NotificationId::friend_request(user, other)).await
@@ -45,7 +45,7 @@ pub(in crate::services) async fn removed(
 ) -> Result<()> {
     let Some(relation) = row.seen_by(user) else { return Ok(()) };
     let other = relation.user;
-    let removed = Happening::between(user, other, |user| Event::FriendRemoved { user });
+    let removed = AddressedEvent::between(user, other, |user| Event::FriendRemoved { user });
     tx.events().add(removed, at).await?;
     let told = match relation.standing {
         Standing::Accepted => return Ok(()),

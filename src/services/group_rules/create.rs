@@ -6,7 +6,7 @@ use super::GroupRules;
 use super::join::{Admission, count_in};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Role};
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::groups::{Group, NewGroup, too_many_groups};
 use crate::domain::ids::UserId;
 use crate::domain::notifications::Notification;
@@ -55,7 +55,7 @@ impl GroupRules {
                 tx.conversations().open(new.id.into(), new.at).await?;
                 tx.members().insert(founders(&new, &everyone)).await?;
                 let created = Event::GroupCreated { group: new.id };
-                tx.events().add([Happening::among(new.id, created)], new.at).await?;
+                tx.events().add([AddressedEvent::among(new.id, created)], new.at).await?;
                 tx.notifications().raise_first(&told).await?;
                 Ok(made)
             })

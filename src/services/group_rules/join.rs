@@ -3,7 +3,7 @@
 use super::{GroupRules, manager};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Role};
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::groups::{group_full, too_many_groups};
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::notifications::Notification;
@@ -56,7 +56,7 @@ impl GroupRules {
                 admit(tx, by, user).await?;
                 let member = newcomer(tx, group, user, at).await?;
                 tx.members().insert([(member, place)]).await?;
-                let added = Happening::among(group, Event::MemberAdded { group, user });
+                let added = AddressedEvent::among(group, Event::MemberAdded { group, user });
                 tx.events().add([added], at).await?;
                 tx.notifications().raise(&told).await?;
                 Ok(member)

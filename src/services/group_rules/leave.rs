@@ -3,7 +3,7 @@
 use super::{GroupRules, manager, member, picture_use};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Membership, Role};
-use crate::domain::events::{Audience, Event, Happening};
+use crate::domain::events::{AddressedEvent, Audience, Event};
 use crate::domain::groups::{Group, only_managers};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
@@ -62,14 +62,14 @@ impl GroupRules {
         let happened = if left.member_count == 0 {
             tx.conversations().close(group.into()).await?;
             self.end(tx, &left, at).await?;
-            vec![Happening::for_users([user], gone)]
+            vec![AddressedEvent::for_users([user], gone)]
         } else {
             let audience = Audience::members(group).and(user);
-            let mut happened = vec![Happening { event: gone, audience }];
+            let mut happened = vec![AddressedEvent { event: gone, audience }];
             if member.role == Role::Owner {
                 let user = hand_over(tx, group, at).await?;
                 let both = [Event::MemberUpdated { group, user }, Event::GroupUpdated { group }];
-                happened.extend(both.map(|event| Happening::among(group, event)));
+                happened.extend(both.map(|event| AddressedEvent::among(group, event)));
             }
             happened
         };

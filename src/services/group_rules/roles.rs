@@ -3,7 +3,7 @@
 use super::{GroupRules, member};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Membership, Role};
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::groups::{groups_need_an_owner, only_the_owner};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
@@ -44,7 +44,8 @@ impl GroupRules {
                 } else {
                     tx.groups().count_role_change(group).await?;
                 }
-                let happened = happened.into_iter().map(|event| Happening::among(group, event));
+                let happened =
+                    happened.into_iter().map(|event| AddressedEvent::among(group, event));
                 tx.events().add(happened, at).await?;
                 Ok(Membership { role, ..member })
             })
@@ -75,7 +76,7 @@ impl GroupRules {
                 tx.members().delete_of(group.into()).await?;
                 tx.users().count_out_of_group(&everyone).await?;
                 tx.notifications().withdraw_all_of_conversation(group.into()).await?;
-                let deleted = Happening::for_users(&*everyone, Event::GroupDeleted { group });
+                let deleted = AddressedEvent::for_users(&*everyone, Event::GroupDeleted { group });
                 tx.events().add([deleted], at).await?;
                 Ok(everyone)
             })

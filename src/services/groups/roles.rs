@@ -30,7 +30,7 @@ impl Groups {
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
     pub async fn delete(&self, by: UserId, group: GroupId) -> Result<()> {
         let everyone = self.rules.delete(group, by, self.clock.now()).await?;
-        self.silence.of_ended(group.into(), &everyone).await;
+        self.revocation.of_all_members(group.into(), &everyone).await;
         Ok(())
     }
 }

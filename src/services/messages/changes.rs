@@ -13,7 +13,7 @@ mod react;
 
 pub(super) use self::edit::Edit;
 use crate::domain::clock::Timestamp;
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{StoredMessage, message_deleted};
 use crate::error::{Error, Result};
@@ -64,5 +64,5 @@ fn there(is_there: bool) -> Result<()> {
 
 /// Tells everyone in the conversation of a message.
 async fn announce(tx: &mut Tx, message: MessageId, event: Event, at: Timestamp) -> Result<()> {
-    tx.events().add([Happening::among(message.conversation, event)], at).await
+    tx.events().add([AddressedEvent::among(message.conversation, event)], at).await
 }

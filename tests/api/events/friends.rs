@@ -1,6 +1,6 @@
 //! Friendships, requests and blocks.
 
-use natter::internals::domain::{Event, Happening, NotificationId, UserId};
+use natter::internals::domain::{AddressedEvent, Event, NotificationId, UserId};
 use serde_json::json;
 
 use super::{Log, both, id, notified};
@@ -19,14 +19,14 @@ pub fn is_over(user: UserId) -> Event {
 }
 
 /// That someone asks someone.
-fn asks(user: &Actor, other: &Actor) -> Vec<Happening> {
+fn asks(user: &Actor, other: &Actor) -> Vec<AddressedEvent> {
     let event = Event::FriendRequested { user: id(user) };
     let told = notified(NotificationId::friend_request(id(other), id(user)));
-    vec![Happening::for_users([id(other)], event), told]
+    vec![AddressedEvent::for_users([id(other)], event), told]
 }
 
 /// That someone accepts.
-fn accepts(user: &Actor, other: &Actor) -> Vec<Happening> {
+fn accepts(user: &Actor, other: &Actor) -> Vec<AddressedEvent> {
     let mut all = both(user, other, |user| Event::FriendAccepted { user });
     all.push(notified(NotificationId::friend_accepted(id(other), id(user))));
     all

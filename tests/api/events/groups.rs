@@ -1,6 +1,6 @@
 //! Groups: what they are, and who comes and goes.
 
-use natter::internals::domain::{Audience, Event, GroupId, Happening, NotificationId, UserId};
+use natter::internals::domain::{AddressedEvent, Audience, Event, GroupId, NotificationId, UserId};
 use serde_json::{Value, json};
 
 use super::{Log, among, group_id, id, notified};
@@ -24,14 +24,14 @@ async fn give(actor: &Actor, group: &str, user: &Actor, role: &str) -> Answer {
 }
 
 /// That someone is not in a group any more, as those who are and they are told.
-pub fn removed(group: GroupId, user: UserId) -> Happening {
+pub fn removed(group: GroupId, user: UserId) -> AddressedEvent {
     let audience = Audience::members(group).and(user);
-    Happening { event: Event::MemberRemoved { group, user }, audience }
+    AddressedEvent { event: Event::MemberRemoved { group, user }, audience }
 }
 
 /// That someone who was alone in a group has left it, which is the last that they hear of it.
-pub fn ended(group: GroupId, user: UserId) -> Vec<Happening> {
-    vec![Happening::for_users([user], Event::MemberRemoved { group, user })]
+pub fn ended(group: GroupId, user: UserId) -> Vec<AddressedEvent> {
+    vec![AddressedEvent::for_users([user], Event::MemberRemoved { group, user })]
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_group_is_made_changed_and_ended() {
     }
 
     anna.delete(&path).await.ok(204);
-    let [Happening { event, mut audience }] = log.taken().await.try_into().expect("one happening");
+    let [AddressedEvent { event, mut audience }] = log.taken().await.try_into().expect("one event");
     let mut everyone = [&anna, &ben, &cleo].map(id);
     audience.users.sort_unstable();
     everyone.sort_unstable();

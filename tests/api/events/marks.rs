@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natter::internals::domain::{ConversationId, Event, Happening, Timestamp};
+use natter::internals::domain::{AddressedEvent, ConversationId, Event, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Log, among, id, message_id};
@@ -43,7 +43,7 @@ async fn a_mark_that_moves_is_told_once() {
     let message = natter::internals::domain::MessageId::new(conversation, 4);
     let mut told = among(conversation, [Event::MessageCreated { message }]);
     let event = Event::NotificationRead { ids: Vec::new(), all: true };
-    told.push(Happening::for_users([id(&bob)], event));
+    told.push(AddressedEvent::for_users([id(&bob)], event));
     log.holds(told).await;
 }
 
@@ -61,7 +61,7 @@ async fn muting_is_told_to_oneself() {
             mute(&bob, conversation, until).await;
         }
         let muted = Event::Muted { conversation, until };
-        log.holds([Happening::for_users([id(&bob)], muted)]).await;
+        log.holds([AddressedEvent::for_users([id(&bob)], muted)]).await;
     }
     let path = format!("/conversations/{conversation}/mute");
     bob.put(&path, json!({"muted_until": "soon"})).await.invalid(&["muted_until"]);

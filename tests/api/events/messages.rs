@@ -1,7 +1,7 @@
 //! What becomes of messages.
 
 use natter::app::Beside;
-use natter::internals::domain::{Event, Happening, NotificationId};
+use natter::internals::domain::{AddressedEvent, Event, NotificationId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -113,18 +113,18 @@ async fn messages_that_are_stored_together_are_told_in_their_order() {
         async move { actor.tell(group, &format!("{n}, @alice")).await }
     });
     let sent = futures_util::future::join_all(sending).await;
-    let told = log.occurrences().await;
+    let told = log.events().await;
     let commits: std::collections::BTreeSet<u64> =
         told.iter().map(|it| it.position.commit).collect();
     assert!(commits.len() < sent.len(), "each message alone");
-    let (created, mentions): (Vec<Happening>, Vec<Happening>) = told
+    let (created, mentions): (Vec<AddressedEvent>, Vec<AddressedEvent>) = told
         .into_iter()
-        .map(|it| it.happening)
+        .map(|it| it.addressed)
         .partition(|it| matches!(it.event, Event::MessageCreated { .. }));
     let mut ids: Vec<_> = sent.iter().map(message_id).collect();
     ids.sort_unstable();
     let expected = ids.iter().map(|message| Event::MessageCreated { message: *message });
-    let expected = expected.map(|event| Happening::among(group_id(&group), event));
+    let expected = expected.map(|event| AddressedEvent::among(group_id(&group), event));
     assert_eq!(created, expected.collect::<Vec<_>>());
     assert_eq!(mentions.len(), 40, "one for each message of the other");
 }

@@ -1,18 +1,18 @@
 //! Another name or picture; notifications marked as read.
 
-use natter::internals::domain::{Audience, Event, Happening, NotificationId};
+use natter::internals::domain::{AddressedEvent, Audience, Event, NotificationId};
 use serde_json::{Value, json};
 
 use super::{Log, id};
 use crate::support::{Actor, Answer, TestApp};
 
-fn changed(actor: &Actor) -> Happening {
+fn changed(actor: &Actor) -> AddressedEvent {
     let user = id(actor);
-    Happening { event: Event::ProfileUpdated { user }, audience: Audience::with_friends(user) }
+    AddressedEvent { event: Event::ProfileUpdated { user }, audience: Audience::with_friends(user) }
 }
 
-fn is_read(actor: &Actor, ids: Vec<NotificationId>, all: bool) -> Happening {
-    Happening::for_users([id(actor)], Event::NotificationRead { ids, all })
+fn is_read(actor: &Actor, ids: Vec<NotificationId>, all: bool) -> AddressedEvent {
+    AddressedEvent::for_users([id(actor)], Event::NotificationRead { ids, all })
 }
 
 async fn picture(actor: &Actor) -> Value {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use natter::internals::domain::{Event, UserId};
-use natter::internals::repositories::Occurrence;
+use natter::internals::repositories::SequencedEvent;
 
 use super::friends::on;
 use super::{Log, id};
@@ -22,13 +22,13 @@ enum Standing {
 
 /// Follows the events between two, each of which must follow from those before: how they stand in
 /// the end, and how often each happened.
-fn replayed(events: &[Occurrence]) -> (Standing, BTreeMap<&'static str, usize>) {
+fn replayed(events: &[SequencedEvent]) -> (Standing, BTreeMap<&'static str, usize>) {
     let (mut standing, mut counts) = (Standing::Strangers, BTreeMap::new());
     let mut events = events.iter();
     while let Some(one) = events.next() {
-        let reader = one.happening.audience.users[0];
-        *counts.entry(one.happening.event.name()).or_default() += 1;
-        let (about, after) = match (&one.happening.event, standing) {
+        let reader = one.addressed.audience.users[0];
+        *counts.entry(one.addressed.event.kind().name()).or_default() += 1;
+        let (about, after) = match (&one.addressed.event, standing) {
             (Event::FriendRequested { user }, Standing::Strangers) => {
                 standing = Standing::Asked(*user);
                 continue;
@@ -44,9 +44,9 @@ fn replayed(events: &[Occurrence]) -> (Standing, BTreeMap<&'static str, usize>) 
         };
         let other = events.next().expect("what the other is told");
         assert_eq!(other.position.commit, one.position.commit);
-        assert_eq!(other.happening.event.name(), one.happening.event.name());
-        assert_eq!(other.happening.audience.users, [about]);
-        let mirrored = match &other.happening.event {
+        assert_eq!(other.addressed.event.kind().name(), one.addressed.event.kind().name());
+        assert_eq!(other.addressed.audience.users, [about]);
+        let mirrored = match &other.addressed.event {
             Event::FriendAccepted { user } | Event::FriendRemoved { user } => *user,
             event => panic!("{event:?}"),
         };
@@ -95,8 +95,8 @@ async fn fifty_who_ask_accept_and_remove_at_once_are_told_what_came_of_it() {
         async move { (action, on(by, action, to).await) }
     });
     let answers = join_all(asked).await;
-    let mut events = log.occurrences().await;
-    events.retain(|it| !matches!(it.happening.event, Event::NotificationCreated { .. }));
+    let mut events = log.events().await;
+    events.retain(|it| !matches!(it.addressed.event, Event::NotificationCreated { .. }));
     let (standing, counts) = replayed(&events);
     assert_eq!(standing, stands(&alice, &bob).await);
     let count = |name| counts.get(name).copied().unwrap_or(0);
@@ -130,8 +130,8 @@ async fn fifty_who_join_and_leave_at_once_are_told_what_came_of_it() {
     });
     let answers = join_all(asked).await;
     let (mut is_in, mut changes) = (false, 0);
-    for happening in log.taken().await {
-        let comes = match happening.event {
+    for addressed in log.taken().await {
+        let comes = match addressed.event {
             Event::MemberAdded { user, .. } if user == id(&bob) => true,
             Event::MemberRemoved { user, .. } if user == id(&bob) => false,
             Event::NotificationCreated { .. } => continue,

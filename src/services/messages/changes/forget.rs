@@ -4,7 +4,7 @@
 use super::react::one_less;
 use super::{Changes, revise};
 use crate::domain::clock::Timestamp;
-use crate::domain::events::{Event, Happening};
+use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::messages::ReactionCount;
 use crate::error::Result;
@@ -45,7 +45,7 @@ impl Changes {
                         continue;
                     }
                     if is_there && let Some(event) = this.uncount(tx, user, own).await? {
-                        told.push(Happening::among(conversation, event));
+                        told.push(AddressedEvent::among(conversation, event));
                     }
                 }
                 if !told.is_empty() {

@@ -1,5 +1,5 @@
-//! What is to be done about presence. All of it says only of whom, never what: what is done late,
-//! or again, is done by what then is so.
+//! Pending updates of presence. Entries hold user ids only; the state is read when the update runs, so
+//! late or repeated updates are harmless.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,53 +8,53 @@ use tokio::time::Instant;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 
-/// What is to be done.
+/// The pending updates of an instance.
 #[derive(Debug, Default)]
-pub(super) struct Work {
-    /// Whose connections Redis is to be told of, and when they were last here, where they went.
+pub(super) struct PendingUpdates {
+    /// Users whose connections Redis must learn, with the time of the last disconnect.
     changed: HashMap<UserId, Option<Timestamp>>,
-    /// Who is to be told to their friends, and from when on.
+    /// Users whose presence their friends must learn, and the earliest time for it.
     tell: HashMap<UserId, Instant>,
-    /// Who is to be told of their friends.
+    /// Users who must learn the presence of their friends.
     look: HashSet<UserId>,
-    /// When everyone here is.
+    /// When all users of this instance must learn it.
     look_at_all: Option<Instant>,
 }
 
-impl Work {
-    /// Connections of a user came or went, at some time.
+impl PendingUpdates {
+    /// A connection of a user opened, or closed at `left`.
     pub fn changed(&mut self, user: UserId, left: Option<Timestamp>) {
         let at = self.changed.entry(user).or_default();
         *at = (*at).max(left);
     }
 
-    /// A user came or went: the last word counts, as it is looked then what is so.
+    /// Schedules the presence of a user for their friends; replaces an earlier entry.
     pub fn tell(&mut self, user: UserId, from: Instant) {
         self.tell.insert(user, from);
     }
 
-    /// As [`tell`](Self::tell), unless something is to be told already.
+    /// As [`tell`](Self::tell), unless there is an entry.
     pub fn tell_again(&mut self, user: UserId, from: Instant) {
         self.tell.entry(user).or_insert(from);
     }
 
-    /// A user is to be told of their friends.
+    /// Schedules the presence of all friends of a user.
     pub fn look(&mut self, user: UserId) {
         self.look.insert(user);
     }
 
-    /// Everyone is, then.
+    /// Schedules it for all users of this instance.
     pub fn look_at_all(&mut self, from: Instant) {
         self.look_at_all = Some(self.look_at_all.map_or(from, |already| already.max(from)));
     }
 
-    /// Takes up to `count` whose connections changed.
+    /// Takes up to `count` users whose connections changed.
     pub fn take_changed(&mut self, count: usize) -> Vec<(UserId, Option<Timestamp>)> {
         let users: Vec<UserId> = self.changed.keys().take(count).copied().collect();
         users.iter().filter_map(|user| self.changed.remove_entry(user)).collect()
     }
 
-    /// Takes up to `count` who are to be told to their friends now.
+    /// Takes up to `count` users whose friends are due.
     pub fn take_tell(&mut self, count: usize, now: Instant) -> Vec<UserId> {
         let due = self.tell.iter().filter(|(_, from)| **from <= now);
         let users: Vec<UserId> = due.map(|(user, _)| *user).take(count).collect();
@@ -64,7 +64,7 @@ impl Work {
         users
     }
 
-    /// Takes up to `count` who are to be told of their friends now, of these who are here.
+    /// Takes up to `count` users of `here` who must learn the presence of their friends now.
     pub fn take_look(
         &mut self,
         count: usize,
@@ -82,7 +82,7 @@ impl Work {
         users
     }
 
-    /// Whether others are still to be told something.
+    /// Whether updates for others remain.
     pub fn is_left(&self) -> bool {
         !self.changed.is_empty() || !self.tell.is_empty()
     }
@@ -98,23 +98,27 @@ mod tests {
 
     #[test]
     fn who_comes_back_in_time_was_never_gone() {
-        let (mut work, user, now) = (Work::default(), UserId::random(), Instant::now());
-        work.tell(user, now + SECOND);
-        assert!(work.take_tell(9, now).is_empty());
-        assert!(work.is_left());
-        work.tell(user, now);
-        assert_eq!(work.take_tell(9, now), [user]);
-        assert!(!work.is_left());
+        let (mut pending, user, now) =
+            (PendingUpdates::default(), UserId::random(), Instant::now());
+        pending.tell(user, now + SECOND);
+        assert!(pending.take_tell(9, now).is_empty());
+        assert!(pending.is_left());
+        pending.tell(user, now);
+        assert_eq!(pending.take_tell(9, now), [user]);
+        assert!(!pending.is_left());
     }
 
     #[test]
     fn everyone_is_looked_at_after_the_last_loss() {
-        let (mut work, user, now) = (Work::default(), UserId::random(), Instant::now());
-        let look = |work: &mut Work, after| work.take_look(9, now + after, [user].into_iter());
-        work.look_at_all(now + 3 * SECOND);
-        work.look_at_all(now + SECOND);
-        assert!(look(&mut work, 2 * SECOND).is_empty());
-        assert_eq!(look(&mut work, 3 * SECOND), [user]);
-        assert!(look(&mut work, 4 * SECOND).is_empty());
+        let (mut pending, user, now) =
+            (PendingUpdates::default(), UserId::random(), Instant::now());
+        let look = |pending: &mut PendingUpdates, after| {
+            pending.take_look(9, now + after, [user].into_iter())
+        };
+        pending.look_at_all(now + 3 * SECOND);
+        pending.look_at_all(now + SECOND);
+        assert!(look(&mut pending, 2 * SECOND).is_empty());
+        assert_eq!(look(&mut pending, 3 * SECOND), [user]);
+        assert!(look(&mut pending, 4 * SECOND).is_empty());
     }
 }

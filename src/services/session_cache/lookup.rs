@@ -16,7 +16,7 @@ use crate::repositories::sessions::Standing;
 const JOINABLE: Duration = Duration::from_millis(200);
 
 /// Entries that are not swept for ones that every caller left.
-const UNSWEPT: usize = 64;
+const MIN_SWEEP_SIZE: usize = 64;
 
 /// One look-up. The caller that runs it may go away: the next one that waits runs it again.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) struct Lookups {
 
 impl Default for Lookups {
     fn default() -> Self {
-        Self { by_session: HashMap::new(), sweep_at: UNSWEPT }
+        Self { by_session: HashMap::new(), sweep_at: MIN_SWEEP_SIZE }
     }
 }
 
@@ -59,7 +59,7 @@ impl Lookups {
         }
         if self.by_session.len() >= self.sweep_at {
             self.by_session.retain(|_, lookup| lookup.strong_count() > 0);
-            self.sweep_at = UNSWEPT.max(2 * self.by_session.len());
+            self.sweep_at = MIN_SWEEP_SIZE.max(2 * self.by_session.len());
         }
         let lookup = Lookup { began: Instant::now(), forgotten, answer: OnceCell::new() };
         let lookup = Arc::new(lookup);
@@ -148,7 +148,7 @@ mod tests {
         let mut lookups = Lookups::default();
         for _ in 0..10_000 {
             lookups.join(SessionId::random(), 0);
-            assert!(lookups.by_session.len() <= UNSWEPT);
+            assert!(lookups.by_session.len() <= MIN_SWEEP_SIZE);
         }
     }
 }

@@ -1,35 +1,35 @@
-//! Telling all instances that a user is to see no more of something, and waiting until they do so:
-//! what was under way before has been sent then, or never will be.
+//! Revocations: all instances learn that a user lost access, and confirm. After that no instance
+//! sends an event in flight that the user may not see.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Bus, Told};
+use super::{Bus, BusMessage};
 use crate::domain::clock::random_bytes;
 use crate::domain::events::Position;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 
-/// How long instances have to say that they know. One that is gone never says so.
-const WITHIN: Duration = Duration::from_millis(500);
+/// How long a revocation waits for confirmations. A crashed instance never confirms.
+const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often it is asked whether all have.
-const ASK: Duration = Duration::from_millis(3);
+/// How often it reads the count of confirmations.
+const CONFIRM_POLL_INTERVAL: Duration = Duration::from_millis(3);
 
-/// How long their answers are kept, in seconds.
-const KEPT: i64 = 10;
+/// How long Redis keeps the count, in seconds.
+const CONFIRMATION_TTL_SECONDS: i64 = 10;
 
-/// How many commands go out together.
-const TOGETHER: usize = 1000;
+/// Commands of one pipeline.
+const COMMAND_BATCH: usize = 1000;
 
 impl Bus {
-    /// Tells these users' devices nothing more of a conversation that they are out of; where
-    /// nobody can be in it again, of what it was up to `until`.
+    /// Withholds events of a conversation from users who left it. For a conversation that ended, `until`
+    /// is its last position.
     ///
     /// # Errors
-    /// When Redis is away: nothing is told by it either, then.
-    pub async fn leave(
+    /// When Redis is away: no instance sends events either.
+    pub async fn revoke_conversation(
         &self,
         users: &[UserId],
         conversation: ConversationId,
@@ -38,21 +38,21 @@ impl Bus {
         let until = until.map(|it| it.to_string()).unwrap_or_default();
         let what = format!("{conversation}:{until}");
         let told: Vec<_> = users.iter().map(|user| (*user, 'L', what.clone())).collect();
-        self.silence(&told).await
+        self.revoke(&told).await
     }
 
-    /// Tells the devices of two, of whom one has blocked the other, nothing new of each other.
+    /// Withholds new events between two users after one blocked the other.
     ///
     /// # Errors
-    /// When Redis is away: nothing is told by it either, then.
-    pub async fn part(&self, one: UserId, other: UserId) -> Result<()> {
-        self.silence(&[(one, 'B', other.to_string()), (other, 'B', one.to_string())]).await
+    /// When Redis is away: no instance sends events either.
+    pub async fn revoke_pair(&self, one: UserId, other: UserId) -> Result<()> {
+        self.revoke(&[(one, 'B', other.to_string()), (other, 'B', one.to_string())]).await
     }
 
-    async fn silence(&self, told: &[(UserId, char, String)]) -> Result<()> {
+    async fn revoke(&self, told: &[(UserId, char, String)]) -> Result<()> {
         let token = format!("{:032x}", u128::from_be_bytes(random_bytes()));
         let mut heard = 0;
-        for some in told.chunks(TOGETHER) {
+        for some in told.chunks(COMMAND_BATCH) {
             let mut commands = redis::pipe();
             for (user, kind, what) in some {
                 let channel = self.names.channel(*user);
@@ -61,38 +61,38 @@ impl Bus {
             let counts: Vec<u64> = self.ask(&commands).await?;
             heard += counts.iter().sum::<u64>();
         }
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + CONFIRM_TIMEOUT;
         let mut known = redis::pipe();
         known.get(self.names.known(&token));
         let mut confirmed = 0;
         while confirmed < heard && Instant::now() < deadline {
-            sleep(ASK).await;
+            sleep(CONFIRM_POLL_INTERVAL).await;
             let (count,): (Option<u64>,) = self.ask(&known).await?;
             confirmed = count.unwrap_or(0);
         }
         Ok(())
     }
 
-    /// Says that this instance tells no more of what it was told under this token.
+    /// Confirms the revocation with this token.
     pub async fn confirm(&self, token: &str) -> Result<()> {
         let key = self.names.known(token);
         let mut commands = redis::pipe();
-        commands.incr(&key, 1).ignore().expire(&key, KEPT).ignore();
+        commands.incr(&key, 1).ignore().expire(&key, CONFIRMATION_TTL_SECONDS).ignore();
         self.ask(&commands).await
     }
 }
 
-/// What [`Bus::leave`] and [`Bus::part`] tell.
-pub(super) fn told(kind: &str, rest: &str) -> Option<Told> {
+/// Reads a message of [`Bus::revoke_conversation`] or [`Bus::revoke_pair`].
+pub(super) fn told(kind: &str, rest: &str) -> Option<BusMessage> {
     let (what, token) = rest.split_once('\n')?;
     let token = token.into();
     match kind {
         "L" => {
             let (conversation, until) = what.split_once(':')?;
             let (conversation, until) = (conversation.parse().ok()?, until.parse().ok());
-            Some(Told::Left { conversation, until, token })
+            Some(BusMessage::ConversationRevoked { conversation, until, token })
         }
-        "B" => Some(Told::Parted { other: what.parse().ok()?, token }),
+        "B" => Some(BusMessage::PairRevoked { other: what.parse().ok()?, token }),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Tells the friends of some how they are, and some how their friends are.
+//! Publishes the presence of users to their friends, and reads the presence of friends.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -6,37 +6,38 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, timeout};
 
-use super::rounds::{AGAIN, TOGETHER};
-use super::{GONE_FOR, Presence};
-use crate::bus::presence::{News, State};
+use super::heartbeat::{RETRY_DELAY, USER_BATCH};
+use super::{OFFLINE_DELAY, Presence};
+use crate::bus::presence::{PresenceUpdate, State};
+use crate::domain::events::FrameKind;
 use crate::domain::ids::UserId;
 use crate::domain::relations::Standing;
 use crate::error::{Error, Result};
 use crate::services::frames::{data, frame};
 
-/// How long reading who are friends and telling them may take: what takes longer is read anew, as
-/// they may be friends no more.
-const SOON: Duration = Duration::from_secs(4);
+/// The time limit to read friends and to publish to them. After that friends are read anew, because
+/// friendships may have ended.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How many lists of friends are read at once.
-const LISTS: usize = 8;
+/// Lists of friends that are read at the same time.
+const CONCURRENT_LISTS: usize = 8;
 
-/// Of how many friends one is told, and how many are told of one: the newest.
-const FRIENDS: usize = 1000;
+/// Friends whose presence a user receives, and who receive theirs: the newest friendships.
+const MAX_FRIENDS: usize = 1000;
 
 impl Presence {
-    /// Tells the friends of some how they are; whether there were any.
+    /// Publishes the presence of a batch of users to their friends; whether there were any.
     pub(super) async fn tell(&self) -> Result<bool> {
-        let users = self.state().work.take_tell(TOGETHER, Instant::now());
+        let users = self.state().pending.take_tell(USER_BATCH, Instant::now());
         if users.is_empty() {
             return Ok(false);
         }
         let told = soon(self.tell_of(&users)).await;
         if told.is_err() {
             let mut state = self.state();
-            let again = Instant::now() + AGAIN;
+            let again = Instant::now() + RETRY_DELAY;
             for user in users {
-                state.work.tell_again(user, again);
+                state.pending.tell_again(user, again);
             }
         }
         told.map(|()| true)
@@ -48,8 +49,8 @@ impl Presence {
         let mut tellings = Vec::with_capacity(users.len());
         for ((user, friends), state) in friends.into_iter().zip(states) {
             if may_come_back(&state) {
-                let wait = GONE_FOR.saturating_sub(state.heard_of);
-                self.state().work.tell_again(user, Instant::now() + wait);
+                let wait = OFFLINE_DELAY.saturating_sub(state.heard_of);
+                self.state().pending.tell_again(user, Instant::now() + wait);
                 continue;
             }
             tellings.push((self.news(user, state)?, friends));
@@ -57,11 +58,11 @@ impl Presence {
         self.bus.tell_presence(&tellings).await
     }
 
-    /// Tells some who are here how their friends are; whether there were any.
+    /// Delivers the presence of friends to a batch of users; whether there were any.
     pub(super) async fn look_around(&self) -> Result<bool> {
         let users = {
             let state = &mut *self.state();
-            state.work.take_look(TOGETHER, Instant::now(), state.here.keys().copied())
+            state.pending.take_look(USER_BATCH, Instant::now(), state.here.keys().copied())
         };
         if users.is_empty() {
             return Ok(false);
@@ -70,7 +71,7 @@ impl Presence {
         if looked.is_err() {
             let mut state = self.state();
             for user in users {
-                state.work.look(user);
+                state.pending.look(user);
             }
         }
         looked.map(|()| true)
@@ -82,7 +83,7 @@ impl Presence {
         let all: Vec<UserId> = all.into_iter().collect();
         let states = self.bus.states(&all).await?;
         let mut news = HashMap::with_capacity(all.len());
-        // Who may come back is told by whoever saw them go.
+        // The instance that saw a friend disconnect publishes that later.
         for (friend, state) in all.into_iter().zip(states).filter(|(_, it)| !may_come_back(it)) {
             news.insert(friend, self.news(friend, state)?);
         }
@@ -94,32 +95,32 @@ impl Presence {
         Ok(())
     }
 
-    /// The friends of some, each with theirs, in the same order.
+    /// The friends of each user, in the order of `users`.
     async fn friends(&self, users: &[UserId]) -> Result<Vec<(UserId, Vec<UserId>)>> {
         let lists = stream::iter(users.to_vec()).map(|user| {
             let store = self.store.clone();
             async move {
                 let friends =
-                    store.relations().page(user, Standing::Accepted, None, FRIENDS).await?;
+                    store.relations().page(user, Standing::Accepted, None, MAX_FRIENDS).await?;
                 Ok((user, friends.into_iter().map(|friend| friend.user).collect()))
             }
         });
-        lists.buffered(LISTS).try_collect().await
+        lists.buffered(CONCURRENT_LISTS).try_collect().await
     }
 
-    fn news(&self, user: UserId, state: State) -> Result<News> {
+    fn news(&self, user: UserId, state: State) -> Result<PresenceUpdate> {
         let State { online, seen, stamp, .. } = state;
         let data = data::Presence { user_id: user, online, last_seen_at: seen.filter(|_| !online) };
-        let frame = frame("presence", None, self.clock.now(), &data)?;
-        Ok(News { user, stamp, online, frame })
+        let frame = frame(FrameKind::Presence, None, self.clock.now(), &data)?;
+        Ok(PresenceUpdate { user, stamp, online, frame })
     }
 }
 
-/// Whether someone has just gone, from whichever instance: not long enough to be told to be.
+/// Whether a user disconnected too short a time ago to be published as offline.
 fn may_come_back(state: &State) -> bool {
-    !state.online && state.heard_of < GONE_FOR
+    !state.online && state.heard_of < OFFLINE_DELAY
 }
 
 async fn soon(work: impl Future<Output = Result<()>>) -> Result<()> {
-    timeout(SOON, work).await.map_err(|_| Error::unavailable())?
+    timeout(PUBLISH_TIMEOUT, work).await.map_err(|_| Error::unavailable())?
 }

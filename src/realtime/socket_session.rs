@@ -1,4 +1,5 @@
-//! A connection that is let in: what it is told first, and what it has missed.
+//! The session of a connection: its first frame, and the events that its client missed.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,62 +8,66 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Realtime;
 use super::hub::{Entered, Hub};
-use super::presence::Present;
+use super::presence::CountedConnection;
 use super::socket::{Close, Socket};
-use crate::bus::log::KEPT;
-use crate::domain::events::Position;
+use crate::bus::log::MAX_LOG_ENTRIES;
+use crate::domain::events::{Envelope, FrameKind, Position};
 use crate::domain::ids::UserId;
-use crate::domain::sessions::Pass;
+use crate::domain::sessions::AuthenticatedSession;
 use crate::error::Result;
 use crate::metrics::Counted;
 use crate::services::frames::data::Ready;
-use crate::services::frames::{Frame, Happened, frame};
+use crate::services::frames::{LoggedEvent, frame};
 
-/// How long the log may take to say how far it is. Without it, what happens from now on is told
+/// How long a connection waits for the end of the log. After that it receives events from now on,
 /// as soon as Redis is back.
-const LOG_WITHIN: Duration = Duration::from_secs(1);
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many events of the past are shown together.
-const TOGETHER: usize = 100;
+/// Missed events that become frames together.
+const REPLAY_BATCH: usize = 100;
 
-/// A connection that is let in; it leaves when this is dropped.
+/// An admitted connection; dropping this removes it from the hub.
 #[derive(Debug)]
-pub struct Visit {
+pub struct SocketSession {
     /// Its queue.
     pub socket: Arc<Socket>,
     /// Its first frame.
-    pub ready: Frame,
-    /// Up to where its client has everything once it has read that; `None` where what it has
-    /// missed is still to come.
+    pub ready: Envelope,
+    /// The position up to which the client has all events once it has read the first frame; `None` if
+    /// missed events follow.
     pub after: Option<Position>,
-    missed: std::vec::IntoIter<Happened>,
-    _stay: Stay,
-    _present: Present,
+    missed: std::vec::IntoIter<LoggedEvent>,
+    _stay: HubEntry,
+    _present: CountedConnection,
 }
 
 #[derive(Debug)]
-struct Stay {
+struct HubEntry {
     hub: Arc<Hub>,
     socket: Arc<Socket>,
     _counted: Counted,
 }
 
-impl Drop for Stay {
+impl Drop for HubEntry {
     fn drop(&mut self) {
         self.hub.leave(&self.socket);
     }
 }
 
 impl Realtime {
-    /// Lets a connection in: from its first frame on, it misses nothing.
+    /// Admits a connection: it receives all events after its first frame.
     ///
     /// # Errors
-    /// How it is to be closed instead.
-    pub async fn admit(&self, pass: Pass, since: Option<&str>) -> Result<Visit, Close> {
+    /// The reason to close the connection instead.
+    pub async fn admit(
+        &self,
+        pass: AuthenticatedSession,
+        since: Option<&str>,
+    ) -> Result<SocketSession, Close> {
         let socket = Arc::new(Socket::new(pass.user, pass.session, pass.expires_at));
         let known = self.hub.expect(&socket)?;
         let (hub, counted) = (self.hub.clone(), self.metrics.connected());
-        let stay = Stay { hub, socket: socket.clone(), _counted: counted };
+        let stay = HubEntry { hub, socket: socket.clone(), _counted: counted };
         let present = self.presence.join(pass.user).await?;
         let entered = self.enter(&socket, &known).await?;
         self.stands(pass).await?;
@@ -71,7 +76,7 @@ impl Realtime {
             None => (None, Vec::new()),
             Some(since) => match self.missed(pass.user, since, entered).await {
                 None => {
-                    // What there is by now the client reads: the log may be behind that.
+                    // The client reads the present state over REST, which may be ahead of the log.
                     if let Ok(now) = self.events.now().await {
                         socket.begin_after(now);
                     }
@@ -92,14 +97,15 @@ impl Realtime {
             heartbeat_seconds: self.heartbeat.as_secs(),
             recovered,
         };
-        let ready = frame("ready", None, self.clock.now(), &ready).map_err(|_| Close::Leaving)?;
+        let ready = frame(FrameKind::Ready, None, self.clock.now(), &ready);
+        let ready = ready.map_err(|_| Close::Leaving)?;
+        let ready = Envelope::unlogged(FrameKind::Ready, None, ready);
         let missed = missed.into_iter();
-        Ok(Visit { socket, ready, after, missed, _stay: stay, _present: present })
+        Ok(SocketSession { socket, ready, after, missed, _stay: stay, _present: present })
     }
 
-    /// Whether the session still stands: its end was not told to a connection that was not yet one
-    /// of the hub's.
-    async fn stands(&self, pass: Pass) -> Result<(), Close> {
+    /// Whether the session is still active: it may have ended before the hub had the connection.
+    async fn stands(&self, pass: AuthenticatedSession) -> Result<(), Close> {
         match self.live.is_alive(pass).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Close::Unauthenticated),
@@ -107,9 +113,9 @@ impl Realtime {
         }
     }
 
-    /// Waits until it is known how far the log is.
+    /// Waits until the link has read the end of the log.
     async fn enter(&self, socket: &Arc<Socket>, known: &Notify) -> Result<Entered, Close> {
-        let deadline = Instant::now() + LOG_WITHIN;
+        let deadline = Instant::now() + LOG_TIMEOUT;
         loop {
             let arrived = known.notified();
             if let Some(entered) = self.hub.enter(socket) {
@@ -122,17 +128,18 @@ impl Realtime {
         }
     }
 
-    /// All that happened between what a client has and where it was let in; `None` where that is
-    /// not to be had whole.
+    /// All events between `since` and the position where the connection begins; `None` if the log no
+    /// longer has all of them.
     async fn missed(
         &self,
         user: UserId,
         since: &str,
         entered: Entered,
-    ) -> Option<(Position, Vec<Happened>)> {
+    ) -> Option<(Position, Vec<LoggedEvent>)> {
         let since: Position = since.parse().ok()?;
-        let past = self.bus.past(user, Some(since), KEPT + 1, self.clock.now()).await.ok()?;
-        // Where nobody could say how far the log was, it may not be as far as what comes live.
+        let past =
+            self.bus.past(user, Some(since), MAX_LOG_ENTRIES + 1, self.clock.now()).await.ok()?;
+        // After a timeout the log may end before the first live event.
         if !past.is_whole || entered.complete_to > past.end {
             return None;
         }
@@ -142,21 +149,20 @@ impl Realtime {
     }
 }
 
-impl Visit {
-    /// The next frames of what was missed; `None` after the last.
+impl SocketSession {
+    /// The next frames of missed events; `None` after the last.
     ///
     /// # Errors
-    /// How the connection is to be closed where they are not to be had.
-    pub async fn past(&mut self, realtime: &Realtime) -> Result<Option<Vec<Frame>>, Close> {
+    /// The reason to close the connection if they cannot be read.
+    pub async fn past(&mut self, realtime: &Realtime) -> Result<Option<Vec<Envelope>>, Close> {
         self.socket.is_sending(false);
-        let some: Vec<Happened> = self.missed.by_ref().take(TOGETHER).collect();
+        let some: Vec<LoggedEvent> = self.missed.by_ref().take(REPLAY_BATCH).collect();
         if some.is_empty() {
             return Ok(None);
         }
-        // From before they are read until they are sent.
+        // A revocation waits from here until they are sent.
         self.socket.is_sending(true);
         let shown = realtime.frames.past(self.socket.user, &some).await;
-        let shown = shown.map_err(|_| Close::Leaving)?;
-        Ok(Some(shown.into_iter().map(|(_, _, frame)| frame).collect()))
+        shown.map(Some).map_err(|_| Close::Leaving)
     }
 }

@@ -1,4 +1,4 @@
-//! How many connections each address has, and whose are held back.
+//! Connections for each address, and connections that wait for a check of their session.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::Hub;
 use crate::domain::clients::subscriber;
 use crate::realtime::socket::Close;
-use crate::services::live::Ended;
+use crate::services::session_cache::Ended;
 
-/// A connection's place among those from its address; dropping it gives the place back.
+/// Counts a connection from an address until this is dropped.
 #[derive(Debug)]
-pub(in crate::realtime) struct Arrival {
+pub(in crate::realtime) struct ConnectionPermit {
     hub: Arc<Hub>,
     addr: IpAddr,
 }
 
-impl Drop for Arrival {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut state = self.hub.state();
         let Some(count) = state.addresses.get_mut(&self.addr) else { return };
@@ -27,8 +27,11 @@ impl Drop for Arrival {
 }
 
 impl Hub {
-    /// Counts a connection from an address (of IPv6 the /64), whoever's it will be.
-    pub(in crate::realtime) fn arrive(self: &Arc<Self>, addr: IpAddr) -> Result<Arrival, Close> {
+    /// Counts a connection from an address (of IPv6 the /64).
+    pub(in crate::realtime) fn arrive(
+        self: &Arc<Self>,
+        addr: IpAddr,
+    ) -> Result<ConnectionPermit, Close> {
         let addr = subscriber(addr);
         let mut state = self.state();
         let count = state.addresses.entry(addr).or_default();
@@ -36,10 +39,10 @@ impl Hub {
             return Err(Close::TooMany);
         }
         *count += 1;
-        Ok(Arrival { hub: self.clone(), addr })
+        Ok(ConnectionPermit { hub: self.clone(), addr })
     }
 
-    /// Holds back what connections are told whose session may have ended, until it is known.
+    /// Holds back frames for connections whose session may have ended, until the store was asked.
     pub(in crate::realtime) fn hold(&self, ended: Ended) {
         for socket in self.sockets() {
             match ended {

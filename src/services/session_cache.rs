@@ -1,7 +1,6 @@
-//! Which sessions stand: asked by every request, so answered from a copy in this instance, as
-//! long as a change stream proves the copy fresh. Without the proof the store is asked, once for
-//! all who ask of the same session. One that has ended never stands again: the store is asked of
-//! it once.
+//! Active sessions. Every request checks its session, so the instance keeps copies, which count as long
+//! as a change stream proves them fresh. Without the proof it asks the store, once for all concurrent
+//! requests of a session. An ended session never becomes active again: the store is asked once.
 
 mod lookup;
 
@@ -19,66 +18,66 @@ use super::bounded::BoundedMap;
 use crate::admission::for_all;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::sessions::{ACCESS_LIFETIME, Pass};
+use crate::domain::sessions::{ACCESS_LIFETIME, AuthenticatedSession};
 use crate::error::Result;
 use crate::repositories::session_ends::Ends;
 use crate::repositories::sessions::{Sessions, Standing};
 
-/// For how long the stream's word counts. Together with the time that word takes, a session that
-/// was ended elsewhere is refused here within a second.
-const PROOF_LASTS: Duration = Duration::from_millis(600);
+/// How long an answer of the stream proves copies fresh. Together with the latency of the stream, an
+/// instance refuses a session that ended at another one within a second.
+const PROOF_LIFETIME: Duration = Duration::from_millis(600);
 
-/// How long whoever asks of a session waits for the store.
-const LOOKUP_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a request waits for the store.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The wait before a stream that broke is opened again.
-const REOPEN: Duration = Duration::from_millis(500);
+/// The wait before a broken stream is opened again.
+const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 
-/// Sessions remembered at most, of those that stand and of those that ended.
+/// Sessions in each cache: of active and of ended sessions.
 const MAX_CACHED_SESSIONS: usize = 100_000;
 
-/// How much later than it says a session may have been used.
-const USE_SHOWN: Duration = Duration::from_mins(1);
+/// The precision of the time of last use.
+const LAST_USE_PRECISION: Duration = Duration::from_mins(1);
 
-/// How often uses are written down, all of them in one update.
-const WRITE_USES: Duration = Duration::from_secs(5);
+/// How often the instance writes times of last use, all in one update.
+const WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How many ends may wait for whoever listens.
-const ENDS: usize = 1024;
+/// Ends that may wait for a slow receiver.
+const MAX_QUEUED_ENDS: usize = 1024;
 
-/// What may have ended.
+/// Sessions that may have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// A session.
     Session(SessionId),
     /// Sessions of a user.
     Of(UserId),
-    /// Any: what ended meanwhile was not told.
+    /// Any session: the stream was interrupted.
     Any,
 }
 
-/// The sessions that stand, as this instance knows.
-pub struct LiveSessions {
+/// The cache of sessions of this instance.
+pub struct SessionCache {
     rows: Sessions,
     clock: Clock,
     known: Mutex<Known>,
     ends: broadcast::Sender<Ended>,
-    gate: OnceLock<Gate>,
+    on_revoked: OnceLock<OnRevoked>,
 }
 
-/// What is called with an end before whoever asked for it learns that it is done.
-type Gate = Box<dyn Fn(Ended) + Send + Sync>;
+/// A function that runs with each end before the request that ended the session is answered.
+type OnRevoked = Box<dyn Fn(Ended) + Send + Sync>;
 
 struct Known {
     copies: BoundedMap<SessionId, Standing>,
     /// Sessions that ended, each until the tokens that were asked about expire.
     ended: BoundedMap<SessionId, Timestamp>,
     lookups: Lookups,
-    /// When a call began that then told every end before it.
+    /// When the last successful call of the stream began; it returned every end before that.
     proof: Option<Instant>,
-    /// Counts what made copies worthless: a row read before is not to be kept after.
+    /// Counts invalidations: a row that was read before one is not kept after it.
     forgotten: u64,
-    /// Sessions whose use is to be written down.
+    /// Sessions whose time of last use is to be written.
     used: HashSet<SessionId>,
 }
 
@@ -96,9 +95,9 @@ impl Default for Known {
 }
 
 impl Known {
-    /// The copy of a session, while it is to be trusted.
+    /// The copy of a session while it is fresh.
     fn get(&mut self, session: SessionId, now: Timestamp) -> Option<Standing> {
-        let fresh = self.proof.is_some_and(|proof| proof.elapsed() < PROOF_LASTS);
+        let fresh = self.proof.is_some_and(|proof| proof.elapsed() < PROOF_LIFETIME);
         let copy = self.copies.get_mut(&session).filter(|copy| fresh && now < copy.expires_at);
         copy.map(|copy| {
             if note_use(copy, now) {
@@ -108,54 +107,54 @@ impl Known {
         })
     }
 
-    /// Something has ended: a row that was read before is neither kept nor given to later callers.
+    /// A session ended: a row that was read before is neither kept nor returned to later callers.
     fn forget_lookups(&mut self) {
         self.forgotten += 1;
         self.lookups.clear();
     }
 }
 
-/// Whether a use now is worth writing down.
+/// Notes a use; whether it must be written.
 fn note_use(standing: &mut Standing, now: Timestamp) -> bool {
     standing.used_here = Some(now);
-    let worth = now.since(standing.last_used_at) >= USE_SHOWN;
+    let worth = now.since(standing.last_used_at) >= LAST_USE_PRECISION;
     if worth {
         standing.last_used_at = now;
     }
     worth
 }
 
-impl fmt::Debug for LiveSessions {
+impl fmt::Debug for SessionCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LiveSessions")
+        f.write_str("SessionCache")
     }
 }
 
-impl LiveSessions {
-    /// Copies of these sessions; none, until [`LiveSessions::run`] runs.
+impl SessionCache {
+    /// Copies of these sessions; none, until [`SessionCache::run`] runs.
     #[must_use]
     pub fn new(rows: Sessions, clock: &Clock) -> Self {
-        let (ends, _) = broadcast::channel(ENDS);
-        let (known, gate) = Default::default();
-        Self { rows, clock: clock.clone(), known, ends, gate }
+        let (ends, _) = broadcast::channel(MAX_QUEUED_ENDS);
+        let (known, on_revoked) = Default::default();
+        Self { rows, clock: clock.clone(), known, ends, on_revoked }
     }
 
-    /// Calls this with each end before whoever asked for it learns that it is done; it must not
-    /// wait. The first that is given stays.
-    pub fn guard(&self, gate: impl Fn(Ended) + Send + Sync + 'static) {
-        let _ = self.gate.set(Box::new(gate));
+    /// Sets the function that runs with each end before the request that ended the session is answered.
+    /// The function must not block. Only the first call has an effect.
+    pub fn on_revoked(&self, on_revoked: impl Fn(Ended) + Send + Sync + 'static) {
+        let _ = self.on_revoked.set(Box::new(on_revoked));
     }
 
-    /// What may have ended, as this instance learns of it. Who lags behind must ask of all.
+    /// The ends of sessions. A receiver that lags must check all sessions.
     pub fn ends(&self) -> broadcast::Receiver<Ended> {
         self.ends.subscribe()
     }
 
-    /// Whether the session of a token that was checked stands; if so, it is in use now.
+    /// Whether the session of a verified token is active; the call counts as a use.
     ///
     /// # Errors
-    /// When the store is away and the copy cannot be trusted.
-    pub async fn is_alive(&self, session: Pass) -> Result<bool> {
+    /// When the store is away and the copy is not fresh.
+    pub async fn is_alive(&self, session: AuthenticatedSession) -> Result<bool> {
         let now = self.clock.now();
         let lookup = {
             let mut known = self.known();
@@ -184,14 +183,18 @@ impl LiveSessions {
         self.known().ended.get(&session).is_some()
     }
 
-    async fn read(&self, session: Pass, forgotten: u64) -> Result<Option<Standing>> {
+    async fn read(
+        &self,
+        session: AuthenticatedSession,
+        forgotten: u64,
+    ) -> Result<Option<Standing>> {
         let now = self.clock.now();
         let issued = session.expires_at.minus(ACCESS_LIFETIME);
         let found = {
-            // All who ask of this session wait for it.
+            // All concurrent requests of this session wait for it.
             let rows = self.rows.clone();
             let read = async move { rows.standing(session.session, issued, now).await };
-            for_all(LOOKUP_PATIENCE, read).await??
+            for_all(LOOKUP_TIMEOUT, read).await??
         };
         let mut known = self.known();
         let Some(mut standing) = found else {
@@ -240,14 +243,14 @@ impl LiveSessions {
     }
 
     fn tell(&self, ended: Ended) {
-        if let Some(gate) = self.gate.get() {
-            gate(ended);
+        if let Some(on_revoked) = self.on_revoked.get() {
+            on_revoked(ended);
         }
-        // Nobody listening is no failure.
+        // An end without receivers is no error.
         let _ = self.ends.send(ended);
     }
 
-    /// Follows the stream and writes uses down, until told to stop.
+    /// Follows the stream and writes times of last use until `stop` is cancelled.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let both = async { tokio::join!(self.follow(), self.write_uses()) };
         tokio::select! {
@@ -259,16 +262,16 @@ impl LiveSessions {
     async fn follow(&self) {
         loop {
             if let Ok(ends) = self.rows.watch().await {
-                // What ended between two streams was told by neither.
+                // Neither stream has the ends between them.
                 self.forget_all();
                 let error = self.listen(ends).await;
-                tracing::warn!(event = "session_stream_lost", %error);
+                tracing::warn!(event = "session_stream_lost", %error, "session cache paused");
             }
-            sleep(REOPEN).await;
+            sleep(RECONNECT_DELAY).await;
         }
     }
 
-    /// Takes what the stream tells, until it breaks.
+    /// Applies the ends of the stream until it breaks.
     async fn listen(&self, mut ends: Ends) -> crate::error::Error {
         loop {
             let asked = Instant::now();
@@ -282,7 +285,7 @@ impl LiveSessions {
 
     async fn write_uses(&self) {
         loop {
-            sleep(WRITE_USES).await;
+            sleep(WRITE_INTERVAL).await;
             self.write_used().await;
         }
     }
@@ -293,7 +296,8 @@ impl LiveSessions {
             return;
         }
         if let Err(error) = self.rows.mark_used(&used, self.clock.now()).await {
-            tracing::warn!(event = "session_uses_lost", count = used.len(), %error);
+            let count = used.len();
+            tracing::warn!(event = "session_uses_lost", count, %error, "last uses not written");
         }
     }
 

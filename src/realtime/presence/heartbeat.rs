@@ -1,4 +1,4 @@
-//! The rounds: makes Redis know who is here, and looks which instances live.
+//! The heartbeat: renews the connections of this instance in Redis and detects stopped instances.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,85 +6,85 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{GONE_FOR, KNOWN_AGAIN, Presence};
+use super::{OFFLINE_DELAY, Presence, RECOVERY_DELAY};
 use crate::bus::presence::Own;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::error::Result;
 
-/// How often it is looked whether something is due.
-const TICK: Duration = Duration::from_millis(250);
+/// How often the instance runs pending updates.
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often connections are renewed; three times before they expire.
-const RENEW: Duration = Duration::from_secs(6);
+/// How often connections are renewed: three times before they expire.
+const RENEW_INTERVAL: Duration = Duration::from_secs(6);
 
-/// How often it is looked which instances live.
-const WATCH: Duration = Duration::from_secs(1);
+/// How often the instance reads the list of instances.
+const INSTANCE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The wait after a failure.
-pub(super) const AGAIN: Duration = Duration::from_millis(500);
+pub(super) const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// How many users are seen to together.
-pub(super) const TOGETHER: usize = 100;
+/// Users of one batch.
+pub(super) const USER_BATCH: usize = 100;
 
-/// How long an instance that stops goes on telling who has gone.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long an instance that stops goes on publishing presence.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What the rounds remember.
-struct Rounds {
+/// The state of the heartbeat.
+struct Heartbeat {
     renew_at: Instant,
     watch_at: Instant,
-    /// Which instances lived.
+    /// The instances of the last check.
     alive: HashSet<String>,
     failed: bool,
 }
 
 impl Presence {
-    /// Makes rounds until told to stop, and then until all is told.
+    /// Runs until `stop` is cancelled, and then until all updates are published.
     pub(in crate::realtime) async fn run(&self, stop: CancellationToken) {
-        let mut tick = interval(TICK);
+        let mut tick = interval(TICK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let now = Instant::now();
-        let mut rounds =
-            Rounds { renew_at: now, watch_at: now, alive: HashSet::new(), failed: false };
+        let mut heartbeat =
+            Heartbeat { renew_at: now, watch_at: now, alive: HashSet::new(), failed: false };
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
                 () = self.wake.notified() => {}
                 () = stop.cancelled() => break,
             }
-            if let Err(error) = self.round(&mut rounds).await {
-                if !std::mem::replace(&mut rounds.failed, true) {
-                    tracing::warn!(event = "presence_delayed", %error);
+            if let Err(error) = self.maintain(&mut heartbeat).await {
+                if !std::mem::replace(&mut heartbeat.failed, true) {
+                    tracing::warn!(event = "presence_delayed", %error, "presence cannot be updated now");
                 }
-                sleep(AGAIN).await;
+                sleep(RETRY_DELAY).await;
             } else {
-                rounds.failed = false;
+                heartbeat.failed = false;
             }
         }
-        let deadline = Instant::now() + LAST_WORDS;
-        while self.state().work.is_left() && Instant::now() < deadline {
-            let _ = self.round(&mut rounds).await;
-            sleep(TICK).await;
+        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
+        while self.state().pending.is_left() && Instant::now() < deadline {
+            let _ = self.maintain(&mut heartbeat).await;
+            sleep(TICK_INTERVAL).await;
         }
-        // Connections that were dropped with nobody told expire, and so does then this instance:
-        // that is when the others look. Where retiring fails, they do so in a while, too.
-        if self.users().is_empty() && !self.state().work.is_left() {
+        // If updates remain, or this fails, the entry of this instance expires together with its
+        // connections, and the other instances check the presence of friends then.
+        if self.users().is_empty() && !self.state().pending.is_left() {
             let _ = self.bus.retire().await;
         }
     }
 
-    async fn round(&self, rounds: &mut Rounds) -> Result<()> {
+    async fn maintain(&self, heartbeat: &mut Heartbeat) -> Result<()> {
         let now = Instant::now();
-        if now >= rounds.watch_at {
-            let is_known = self.watch(rounds).await?;
-            if !is_known || now >= rounds.renew_at {
+        if now >= heartbeat.watch_at {
+            let is_known = self.watch(heartbeat).await?;
+            if !is_known || now >= heartbeat.renew_at {
                 self.renew_all().await?;
-                rounds.renew_at = now + RENEW;
+                heartbeat.renew_at = now + RENEW_INTERVAL;
             }
             self.bus.beat().await?;
             self.state().is_away = false;
-            rounds.watch_at = now + WATCH;
+            heartbeat.watch_at = now + INSTANCE_CHECK_INTERVAL;
         }
         while self.change().await? {}
         while self.tell().await? {}
@@ -92,32 +92,32 @@ impl Presence {
         Ok(())
     }
 
-    /// Looks which instances live; `false` where Redis does not know this one. Of an instance that
-    /// is gone nobody said that its users are.
-    async fn watch(&self, rounds: &mut Rounds) -> Result<bool> {
+    /// Reads the list of instances; `false` if Redis does not have this one. The users of a stopped
+    /// instance may be offline without an update.
+    async fn watch(&self, heartbeat: &mut Heartbeat) -> Result<bool> {
         let (alive, is_known) = self.bus.alive().await?;
         let alive: HashSet<String> = alive.into_iter().collect();
-        let is_one_gone = !alive.is_superset(&rounds.alive);
+        let is_one_gone = !alive.is_superset(&heartbeat.alive);
         if is_one_gone {
-            // Where Redis has lost everything, everyone is to be known again first.
-            let wait = if is_known { Duration::ZERO } else { KNOWN_AGAIN };
-            self.state().work.look_at_all(Instant::now() + wait);
+            // After a loss of data Redis must first learn all connections again.
+            let wait = if is_known { Duration::ZERO } else { RECOVERY_DELAY };
+            self.state().pending.look_at_all(Instant::now() + wait);
         }
-        rounds.alive = alive;
+        heartbeat.alive = alive;
         Ok(is_known)
     }
 
     async fn renew_all(&self) -> Result<()> {
         let users: Vec<UserId> = self.users().into_iter().collect();
-        for some in users.chunks(TOGETHER) {
+        for some in users.chunks(USER_BATCH) {
             self.renew(some.iter().map(|user| (*user, None)).collect()).await?;
         }
         Ok(())
     }
 
-    /// Makes Redis know some whose connections changed; whether there were any.
+    /// Renews a batch of users whose connections changed; whether there were any.
     async fn change(&self) -> Result<bool> {
-        let changed = self.state().work.take_changed(TOGETHER);
+        let changed = self.state().pending.take_changed(USER_BATCH);
         if changed.is_empty() {
             return Ok(false);
         }
@@ -126,7 +126,7 @@ impl Presence {
             let mut state = self.state();
             state.is_away = true;
             for (user, left) in changed {
-                state.work.changed(user, left);
+                state.pending.changed(user, left);
             }
         }
         renewed.map(|()| true)
@@ -140,9 +140,9 @@ impl Presence {
         for (own, count) in owned.iter().zip(counts) {
             let is_here = !own.connections.is_empty();
             if is_here && count.before == 0 {
-                state.work.tell(own.user, now);
+                state.pending.tell(own.user, now);
             } else if count.after == 0 && own.expected.is_empty() {
-                state.work.tell_again(own.user, now + GONE_FOR);
+                state.pending.tell_again(own.user, now + OFFLINE_DELAY);
             }
         }
         Ok(())
