@@ -25,7 +25,7 @@ const COMMAND_BATCH: usize = 2000;
 const FRAME_TTL_SECONDS: u64 = 60;
 
 /// Appends one event to one log, unless the log has it, and publishes it. Keys: log, channel.
-/// Arguments: id, entry, how many entries to keep, for how many seconds, the [head](head), frame.
+/// Arguments: id, entry, how many entries to keep, for how many seconds, the [head], frame.
 const APPEND: &str = r"
 local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local last = top[1] and top[1][1] or ''
