@@ -40,7 +40,7 @@ use crate::services::relay::Relay;
 use crate::services::seed::fixture::Fixture;
 use crate::services::seed::load::{Made, Seeder};
 use crate::services::seed::source::Source;
-use crate::services::{Ground, Services};
+use crate::services::{ServiceDeps, Services};
 
 pub use self::jobs::jobs;
 pub use self::populate::{Reporter, populate};
@@ -200,7 +200,7 @@ async fn compose(settings: &Settings, clock: &Clock) -> Result<Composed, Failure
         None => Keys::new(&store).signing_key().await?,
     };
     let highest_cost = Costs::new(&store).raise(settings.auth.bcrypt_cost).await?;
-    let (services, dispatch) = Services::new(Ground {
+    let (services, dispatch) = Services::new(ServiceDeps {
         settings,
         signing_key: &signing_key,
         highest_cost,

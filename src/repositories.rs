@@ -26,8 +26,8 @@ pub mod search;
 pub mod session_ends;
 pub mod sessions;
 pub mod store;
+pub mod striped_locks;
 pub mod tokens;
-pub mod turns;
 pub mod users;
 pub mod writer;
 

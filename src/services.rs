@@ -15,17 +15,17 @@ pub mod frames;
 pub mod friends;
 mod group_rules;
 pub mod groups;
-pub mod guesses;
 pub mod inbox;
 pub mod indexer;
 pub mod jobs;
+pub mod login_throttle;
 pub mod mail_rules;
 pub mod messages;
 pub mod networks;
 pub mod notifications;
 pub mod outgoing;
-pub mod password;
-pub mod passwords;
+pub mod password_changes;
+pub mod password_hasher;
 pub mod profile;
 pub mod profiles;
 pub mod relay;
@@ -40,7 +40,7 @@ pub mod unread;
 pub mod upload;
 
 mod bounded;
-mod ground;
+mod deps;
 mod images;
 
 use std::sync::Arc;
@@ -52,11 +52,11 @@ use blocks::Blocks;
 use budget::UnreadAnswers;
 use conversations::Conversations;
 use deletion::Deletion;
+use deps::Hashers;
 use email_undo::EmailUndo;
 use export::Exports;
 use frames::Frames;
 use friends::Friends;
-use ground::Hashers;
 use groups::Groups;
 use inbox::Inbox;
 use indexer::Indexer;
@@ -64,7 +64,7 @@ use jobs::JobDeps;
 use messages::Messages;
 use notifications::Notifications;
 use outgoing::Dispatch;
-use password::PasswordChanges;
+use password_changes::PasswordChanges;
 use profile::Profile;
 use profiles::Profiles;
 use search::Search;
@@ -138,7 +138,7 @@ pub struct Services {
 
 /// What the services of an instance are made from.
 #[derive(Debug, Clone, Copy)]
-pub struct Ground<'a> {
+pub struct ServiceDeps<'a> {
     /// All settings.
     pub settings: &'a Settings,
     /// PKCS#8 (DER); every other key derives from it.
@@ -165,44 +165,44 @@ impl Services {
     /// # Errors
     /// When the signing key or the URL for mail is not one.
     #[expect(clippy::too_many_lines, reason = "a line for each service")]
-    pub fn new(ground: Ground<'_>) -> Result<(Self, Dispatch)> {
-        let Ground { clock, repositories, redis, unread, .. } = ground;
+    pub fn new(deps: ServiceDeps<'_>) -> Result<(Self, Dispatch)> {
+        let ServiceDeps { clock, repositories, redis, unread, .. } = deps;
         let live = Arc::new(SessionCache::new(repositories.sessions.clone(), clock));
-        let access = Arc::new(ground.access(&live)?);
-        let sessions = Arc::new(ground.sessions(&access, &live));
-        let hashers = Hashers::new(&ground);
-        let attachments = Arc::new(ground.attachments());
+        let access = Arc::new(deps.access(&live)?);
+        let sessions = Arc::new(deps.sessions(&access, &live));
+        let hashers = Hashers::new(&deps);
+        let attachments = Arc::new(deps.attachments());
         let cache = ProfileCache::new(redis.clone());
-        let profile = Arc::new(ground.profile(&attachments, &hashers.guesses, &cache));
-        let profiles = Arc::new(ground.profiles(cache.clone()));
-        let (outgoing, dispatch) = ground.outgoing();
+        let profile = Arc::new(deps.profile(&attachments, &hashers.throttle, &cache));
+        let profiles = Arc::new(deps.profiles(cache.clone()));
+        let (outgoing, dispatch) = deps.outgoing();
         let conversations = Arc::new(Conversations::new(repositories, clock));
-        let (friends, blocks, groups) = ground.company(&profiles, &attachments);
-        let notifications = Arc::new(ground.notifications(&profiles));
-        let (frames, sync) = ground.frames(&profiles, &notifications);
-        let deletion = ground.deletion(hashers.guesses.clone(), &live, &cache, &groups);
+        let (friends, blocks, groups) = deps.company(&profiles, &attachments);
+        let notifications = Arc::new(deps.notifications(&profiles));
+        let (frames, sync) = deps.frames(&profiles, &notifications);
+        let deletion = deps.deletion(hashers.throttle.clone(), &live, &cache, &groups);
         let deletion = Arc::new(deletion);
         let services = Self {
-            exports: Arc::new(ground.exports(&profile, &sessions, &friends, &blocks, &groups)),
-            accounts: Arc::new(ground.accounts(&hashers, &sessions)),
-            passwords: Arc::new(ground.passwords(&hashers, &live)),
-            email_undo: Arc::new(ground.email_undo(&live)),
+            exports: Arc::new(deps.exports(&profile, &sessions, &friends, &blocks, &groups)),
+            accounts: Arc::new(deps.accounts(&hashers, &sessions)),
+            passwords: Arc::new(deps.passwords(&hashers, &live)),
+            email_undo: Arc::new(deps.email_undo(&live)),
             blocks,
-            messages: Arc::new(ground.messages(&conversations, &attachments, outgoing)),
+            messages: Arc::new(deps.messages(&conversations, &attachments, outgoing)),
             frames,
             notifications,
             friends,
             groups,
-            inbox: Arc::new(ground.inbox(&profiles)),
+            inbox: Arc::new(deps.inbox(&profiles)),
             indexer: Arc::new(Indexer::new(repositories, clock)),
-            jobs: ground.jobs(&attachments, &deletion)?,
+            jobs: deps.jobs(&attachments, &deletion)?,
             deletion,
-            search: Arc::new(Search::new(repositories, &conversations, ground.cursors())),
+            search: Arc::new(Search::new(repositories, &conversations, deps.cursors())),
             access,
             attachments,
             conversations,
             live,
-            refuse_common_passwords: ground.settings.accounts.refuse_common_passwords,
+            refuse_common_passwords: deps.settings.accounts.refuse_common_passwords,
             profile,
             profiles,
             sessions,

@@ -74,7 +74,7 @@ pub enum Access {
     /// Whoever presents a live access token.
     Bearer,
     /// Whoever presents a live access token now, or will once the protocol has changed.
-    Later,
+    OptionalBearer,
 }
 
 /// What the route reads as a body.
@@ -158,7 +158,7 @@ impl Endpoint {
     /// The same, for who shows their token now or later.
     #[must_use]
     pub const fn later(mut self) -> Self {
-        self.access = Access::Later;
+        self.access = Access::OptionalBearer;
         self
     }
 

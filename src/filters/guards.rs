@@ -107,7 +107,12 @@ impl Guards {
         &self,
         endpoint: &Endpoint,
     ) -> BoxedFilter<(P, Option<Caller>, Client)> {
-        assert_eq!(endpoint.access, Access::Later, "{} is not for visitors", endpoint.path);
+        assert_eq!(
+            endpoint.access,
+            Access::OptionalBearer,
+            "{} is not for visitors",
+            endpoint.path
+        );
         let (guards, class) = (self.clone(), endpoint.class);
         at::<P>(endpoint)
             .and(client(self.proxies.clone()))

@@ -16,9 +16,9 @@ use super::notices::Notice;
 use super::rate_windows::{RateRule, RateWindows};
 use super::sessions::Sessions;
 use super::store::{Store, Tx, duplicate, give_up};
+use super::striped_locks::StripedLocks;
 use super::tokens;
 use super::tokens::Tokens;
-use super::turns::Turns;
 use super::users;
 use super::users::{Users, present};
 use crate::domain::attachments::Attachment;
@@ -44,7 +44,7 @@ pub struct Accounts {
     /// Names that were given up.
     pub held_names: HeldNames,
     /// Changes of one account are made one after another in an instance: each writes its row.
-    turns: Turns,
+    locks: StripedLocks,
     pub(super) windows: RateWindows,
     pub(super) devices: Devices,
 }
@@ -129,7 +129,7 @@ impl Accounts {
             lockouts: Lockouts::new(store),
             uses: AttachmentUses::new(store),
             held_names: HeldNames::new(store),
-            turns: Turns::new(),
+            locks: StripedLocks::new(),
             windows: RateWindows::new(store),
             devices: Devices::new(store),
         }
@@ -211,7 +211,7 @@ impl Accounts {
     ) -> Result<Option<User>> {
         let (this, request, change) = (self.clone(), request.cloned(), change.clone());
         let as_read = present(doc! { "_id": user, "email_key": email.key() }, now);
-        let _turn = self.turns.of(user.bytes()).await;
+        let _turn = self.locks.lock(user.bytes()).await;
         let body = async move |tx: &mut Tx| {
             let before = this.users.rows.find_one(as_read.clone()).session(tx.session()).await?;
             if let (Some(before), Some(name)) = (&before, &change.username) {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::bson::{binary, date, id};
 use super::files::{CHUNK, FIRST_CHUNK};
 use super::store::{Collection, Store, Tx, all, within};
-use super::turns::Turns;
+use super::striped_locks::StripedLocks;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::Timestamp;
 use crate::domain::files::{Preview, StoredFile};
@@ -26,7 +26,7 @@ pub struct Attachments {
     store: Store,
     rows: Collection<Row>,
     /// Uploads of one account end one after another in an instance: each writes its count.
-    turns: Turns,
+    locks: StripedLocks,
 }
 
 /// A row whose file is ready; before, it has neither of what the bytes tell.
@@ -94,12 +94,12 @@ impl Attachments {
     /// The attachments of a store.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        Self { store: store.clone(), rows: store.collection(FILES), turns: Turns::new() }
+        Self { store: store.clone(), rows: store.collection(FILES), locks: StripedLocks::new() }
     }
 
     /// Waits for a turn at the count of what an account stores.
     pub async fn turn(&self, uploader: UserId) -> Option<impl Drop> {
-        self.turns.of(uploader.bytes()).await
+        self.locks.lock(uploader.bytes()).await
     }
 
     /// Whether an account stores as many bytes as it may, so that no upload need begin. Exact is

@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{Accepted, Created, Found, MailedLink, page};
+use super::reply::{Accepted, Created, MailedLink, OkJson, page};
 use super::sessions::device;
 use crate::domain::sessions::SignedIn;
 use crate::domain::text::{Email, Password, Username};
@@ -136,8 +136,8 @@ async fn verify(
     _client: Client,
     input: Verify,
     accounts: Arc<Accounts>,
-) -> Result<Found<User>> {
-    Ok(Found(accounts.verify(input.token.as_deref().unwrap_or_default()).await?))
+) -> Result<OkJson<User>> {
+    Ok(OkJson(accounts.verify(input.token.as_deref().unwrap_or_default()).await?))
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -175,8 +175,8 @@ async fn login(
     client: Client,
     input: Login,
     accounts: Arc<Accounts>,
-) -> Result<Found<SignedIn>> {
+) -> Result<OkJson<SignedIn>> {
     let email = input::given("email", input.email.as_deref(), Email::parse)?;
     let password = input.password.unwrap_or_default();
-    Ok(Found(accounts.login(&email, password, &device(client)).await?))
+    Ok(OkJson(accounts.login(&email, password, &device(client)).await?))
 }

@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{Created, Found, NoContent};
+use super::reply::{Created, NoContent, OkJson};
 use crate::domain::ids::UserId;
 use crate::domain::page::Page;
 use crate::error::Result;
@@ -61,8 +61,8 @@ async fn list(
     caller: Caller,
     which: PageQuery,
     blocks: Arc<Blocks>,
-) -> Result<Found<Page<BlockedUser>>> {
-    blocks.list(caller.user, which.limit, which.cursor.as_deref()).await.map(Found)
+) -> Result<OkJson<Page<BlockedUser>>> {
+    blocks.list(caller.user, which.limit, which.cursor.as_deref()).await.map(OkJson)
 }
 
 /// The body of a block: whom.

@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::Found;
+use super::reply::OkJson;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ConversationId;
 use crate::domain::page::Page;
@@ -53,16 +53,16 @@ async fn list(
     caller: Caller,
     page: PageQuery,
     inbox: Arc<Inbox>,
-) -> Result<Found<Page<Conversation>>> {
-    inbox.page(caller.user, page.limit, page.cursor.as_deref()).await.map(Found)
+) -> Result<OkJson<Page<Conversation>>> {
+    inbox.page(caller.user, page.limit, page.cursor.as_deref()).await.map(OkJson)
 }
 
 async fn one(
     (conversation,): (ConversationId,),
     caller: Caller,
     inbox: Arc<Inbox>,
-) -> Result<Found<Conversation>> {
-    inbox.one(caller.user, conversation).await.map(Found)
+) -> Result<OkJson<Conversation>> {
+    inbox.one(caller.user, conversation).await.map(OkJson)
 }
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -79,10 +79,10 @@ async fn mute(
     caller: Caller,
     input: Mute,
     inbox: Arc<Inbox>,
-) -> Result<Found<Conversation>> {
+) -> Result<OkJson<Conversation>> {
     match input.muted_until {
-        Some(until) => inbox.mute(caller.user, conversation, until).await.map(Found),
-        None => inbox.one(caller.user, conversation).await.map(Found),
+        Some(until) => inbox.mute(caller.user, conversation, until).await.map(OkJson),
+        None => inbox.one(caller.user, conversation).await.map(OkJson),
     }
 }
 
@@ -113,8 +113,8 @@ async fn read(
     caller: Caller,
     input: MarkRead,
     conversations: Arc<Conversations>,
-) -> Result<Found<ReadState>> {
+) -> Result<OkJson<ReadState>> {
     let message = input.message_id.unwrap_or_default();
     let message = message.parse().map_err(|_| Error::not_found())?;
-    conversations.mark_read(caller.user, conversation, message).await.map(Found)
+    conversations.mark_read(caller.user, conversation, message).await.map(OkJson)
 }

@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{Created, Found, Removed};
+use super::reply::{Created, OkJson, Removed};
 use crate::domain::ids::UserId;
 use crate::domain::page::{Limit, Page};
 use crate::domain::relations::Standing;
@@ -108,8 +108,8 @@ async fn accept(
     caller: Caller,
     input: Someone,
     friends: Arc<Friends>,
-) -> Result<Found<Friendship>> {
-    Ok(Found(friends.accept(caller.user, input.id()?).await?))
+) -> Result<OkJson<Friendship>> {
+    Ok(OkJson(friends.accept(caller.user, input.id()?).await?))
 }
 
 async fn decline(
@@ -117,10 +117,10 @@ async fn decline(
     caller: Caller,
     input: Someone,
     friends: Arc<Friends>,
-) -> Result<Found<Removed>> {
+) -> Result<OkJson<Removed>> {
     let other = input.id()?;
     friends.decline(caller.user, other).await?;
-    Ok(Found(Removed::of(other)))
+    Ok(OkJson(Removed::of(other)))
 }
 
 async fn remove(
@@ -128,10 +128,10 @@ async fn remove(
     caller: Caller,
     input: Someone,
     friends: Arc<Friends>,
-) -> Result<Found<Removed>> {
+) -> Result<OkJson<Removed>> {
     let other = input.id()?;
     friends.remove(caller.user, other).await?;
-    Ok(Found(Removed::of(other)))
+    Ok(OkJson(Removed::of(other)))
 }
 
 /// Which of the lists, and which page of it.
@@ -162,7 +162,7 @@ async fn list_friends(
     caller: Caller,
     which: Which,
     friends: Arc<Friends>,
-) -> Result<Found<Page<Friend>>> {
+) -> Result<OkJson<Page<Friend>>> {
     let cursor = which.cursor.as_deref();
-    Ok(Found(friends.list(caller.user, which.standing, which.limit, cursor).await?))
+    Ok(OkJson(friends.list(caller.user, which.standing, which.limit, cursor).await?))
 }

@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{Created, Found, NoContent, Removed};
+use super::reply::{Created, NoContent, OkJson, Removed};
 use crate::domain::conversations::Role;
 use crate::domain::groups::GroupWish;
 use crate::domain::ids::{AttachmentId, GroupId, UserId};
@@ -137,16 +137,16 @@ async fn list(
     caller: Caller,
     which: PageQuery,
     groups: Arc<Groups>,
-) -> Result<Found<Page<GroupOverview>>> {
-    groups.list(caller.user, which.limit, which.cursor.as_deref()).await.map(Found)
+) -> Result<OkJson<Page<GroupOverview>>> {
+    groups.list(caller.user, which.limit, which.cursor.as_deref()).await.map(OkJson)
 }
 
 async fn get(
     (group,): (GroupId,),
     caller: Caller,
     groups: Arc<Groups>,
-) -> Result<Found<WholeGroup>> {
-    groups.get(caller.user, group).await.map(Found)
+) -> Result<OkJson<WholeGroup>> {
+    groups.get(caller.user, group).await.map(OkJson)
 }
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -168,10 +168,10 @@ async fn update(
     caller: Caller,
     input: UpdateGroup,
     groups: Arc<Groups>,
-) -> Result<Found<WholeGroup>> {
+) -> Result<OkJson<WholeGroup>> {
     let name = input::maybe("group_name", input.group_name.as_deref(), GroupName::parse)?;
     let wish = GroupWish { name, picture: input.group_picture };
-    groups.update(caller.user, group, wish).await.map(Found)
+    groups.update(caller.user, group, wish).await.map(OkJson)
 }
 
 /// The body of what is done to someone.
@@ -198,19 +198,19 @@ async fn remove(
     caller: Caller,
     input: Someone,
     groups: Arc<Groups>,
-) -> Result<Found<Removed>> {
+) -> Result<OkJson<Removed>> {
     let user = input::required("user_id", input.user_id)?;
     groups.remove(caller.user, group, user).await?;
-    Ok(Found(Removed::of(user)))
+    Ok(OkJson(Removed::of(user)))
 }
 
 async fn leave(
     (group,): (GroupId,),
     caller: Caller,
     groups: Arc<Groups>,
-) -> Result<Found<Removed>> {
+) -> Result<OkJson<Removed>> {
     groups.leave(caller.user, group).await?;
-    Ok(Found(Removed::of(caller.user)))
+    Ok(OkJson(Removed::of(caller.user)))
 }
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -227,9 +227,9 @@ async fn give_role(
     caller: Caller,
     input: GiveRole,
     groups: Arc<Groups>,
-) -> Result<Found<GroupMember>> {
+) -> Result<OkJson<GroupMember>> {
     let role = input::required("role", input.role)?;
-    groups.give_role(caller.user, group, user, role).await.map(Found)
+    groups.give_role(caller.user, group, user, role).await.map(OkJson)
 }
 
 async fn delete((group,): (GroupId,), caller: Caller, groups: Arc<Groups>) -> Result<NoContent> {

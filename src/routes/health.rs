@@ -14,7 +14,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{Found, json};
+use super::reply::{OkJson, json};
 use crate::admission::for_all;
 use crate::cache::Redis;
 use crate::filters::client::Client;
@@ -94,7 +94,7 @@ struct Ready {
 }
 
 pub(super) fn routes(guards: &Guards, health: &Health) -> BoxedFilter<(Response,)> {
-    let healthz = guards.public::<()>(&HEALTHZ).map(|(), _| respond(Ok(Found(ALIVE)))).boxed();
+    let healthz = guards.public::<()>(&HEALTHZ).map(|(), _| respond(Ok(OkJson(ALIVE)))).boxed();
     let readyz = guards.public::<()>(&READYZ).and(with(health)).then(readyz).boxed();
     any_of([healthz, readyz])
 }

@@ -11,7 +11,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::openapi::Docs;
-use super::reply::Found;
+use super::reply::OkJson;
 use crate::filters::endpoint::{Class, Endpoint};
 use crate::filters::guards::Guards;
 use crate::filters::with;
@@ -30,7 +30,7 @@ struct Jwks {
 pub(super) fn routes(guards: &Guards, access: &Arc<Access>) -> BoxedFilter<(Response,)> {
     let jwks = guards.public::<()>(&JWKS).and(with(access));
     jwks.map(|(), _, access: Arc<Access>| {
-        let mut response = Found(Jwks { keys: access.jwks() }).into_response();
+        let mut response = OkJson(Jwks { keys: access.jwks() }).into_response();
         let cache = HeaderValue::from_static("public, max-age=300");
         response.headers_mut().insert(header::CACHE_CONTROL, cache);
         response

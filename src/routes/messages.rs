@@ -15,7 +15,7 @@ use warp::{Filter, Reply};
 
 use super::any_of;
 use super::openapi::{Docs, Route};
-use super::reply::{Created, Found};
+use super::reply::{Created, OkJson};
 use crate::domain::conversations::Target;
 use crate::domain::files::MAX_TOGETHER;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId, UserId};
@@ -264,8 +264,8 @@ async fn with_user(
     caller: Caller,
     page: HistoryQuery,
     messages: Arc<Messages>,
-) -> Result<Found<History>> {
-    messages.history_with(caller.user, peer, page.mark, page.limit).await.map(Found)
+) -> Result<OkJson<History>> {
+    messages.history_with(caller.user, peer, page.mark, page.limit).await.map(OkJson)
 }
 
 async fn history(
@@ -273,8 +273,8 @@ async fn history(
     caller: Caller,
     query: ConversationQuery,
     messages: Arc<Messages>,
-) -> Result<Found<History>> {
+) -> Result<OkJson<History>> {
     let ConversationQuery { page, which } = query;
     let found = messages.history(caller.user, conversation, which, page.mark, page.limit);
-    found.await.map(Found)
+    found.await.map(OkJson)
 }

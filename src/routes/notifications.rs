@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::Found;
+use super::reply::OkJson;
 use crate::domain::page::Limit;
 use crate::error::Result;
 use crate::filters::body::json;
@@ -86,9 +86,9 @@ async fn list(
     caller: Caller,
     page: ListQuery,
     notifications: Arc<Notifications>,
-) -> Result<Found<Inbox>> {
+) -> Result<OkJson<Inbox>> {
     let ListQuery { unread_only, cursor, limit } = page;
-    notifications.page(caller.user, unread_only, cursor.as_deref(), limit).await.map(Found)
+    notifications.page(caller.user, unread_only, cursor.as_deref(), limit).await.map(OkJson)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -133,11 +133,11 @@ async fn read(
     caller: Caller,
     input: MarkRead,
     notifications: Arc<Notifications>,
-) -> Result<Found<Unread>> {
+) -> Result<OkJson<Unread>> {
     let which = match input.ids {
         Some(ids) => Which::Some(ids.iter().filter_map(|id| id.parse().ok()).collect()),
         None => Which::All,
     };
     let unread_count = notifications.mark_read(caller.user, which).await?;
-    Ok(Found(Unread { unread_count }))
+    Ok(OkJson(Unread { unread_count }))
 }

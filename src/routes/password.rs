@@ -22,7 +22,7 @@ use crate::filters::input;
 use crate::filters::problem::respond;
 use crate::filters::with;
 use crate::services::Services;
-use crate::services::password::PasswordChanges;
+use crate::services::password_changes::PasswordChanges;
 
 const CHANGE: Endpoint = Endpoint::put("/password", Class::Write).json();
 const FORGOT: Endpoint = Endpoint::post("/password/forgot", Class::Auth).public().json();

@@ -15,7 +15,7 @@ use warp::{Filter, Reply};
 use super::any_of;
 use super::bytes::shared;
 use super::openapi::Docs;
-use super::reply::{Found, NoContent};
+use super::reply::{NoContent, OkJson};
 use crate::domain::ids::AttachmentId;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::User;
@@ -82,8 +82,8 @@ pub(super) fn describe(docs: &mut Docs) {
         .header("Content-Disposition", "The name to save it under.");
 }
 
-async fn get((): (), caller: Caller, profile: Arc<Profile>) -> Result<Found<User>> {
-    Ok(Found(profile.get(caller.user).await?))
+async fn get((): (), caller: Caller, profile: Arc<Profile>) -> Result<OkJson<User>> {
+    Ok(OkJson(profile.get(caller.user).await?))
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -114,7 +114,7 @@ async fn change(
     caller: Caller,
     input: Change,
     profile: Arc<Profile>,
-) -> Result<Found<User>> {
+) -> Result<OkJson<User>> {
     let session = caller.session;
     let email = input::maybe("email", input.email.as_deref(), Email::parse)?;
     let change = ProfileChange {
@@ -123,7 +123,7 @@ async fn change(
         picture: input.profile_picture,
         current_password: input.current_password,
     };
-    Ok(Found(profile.change(caller.user, change).await?))
+    Ok(OkJson(profile.change(caller.user, change).await?))
 }
 
 #[derive(Deserialize, Validate, ToSchema)]

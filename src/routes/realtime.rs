@@ -15,7 +15,7 @@ use warp::{Filter, Reply};
 use super::any_of;
 use super::bytes::shared;
 use super::openapi::Docs;
-use super::reply::Found;
+use super::reply::OkJson;
 use crate::domain::page::Limit;
 use crate::domain::sessions::AuthenticatedSession;
 use crate::error::{Error, Result};
@@ -139,8 +139,8 @@ async fn sync(
     caller: Caller,
     wanted: Wanted,
     sync: Arc<sync::Sync>,
-) -> Result<Found<SyncPage>> {
-    sync.page(caller.user, wanted.since.as_deref(), wanted.limit).await.map(Found)
+) -> Result<OkJson<SyncPage>> {
+    sync.page(caller.user, wanted.since.as_deref(), wanted.limit).await.map(OkJson)
 }
 
 /// Extracts `Last-Event-ID`; what is no UTF-8 in it is no id of ours anyway.

@@ -17,7 +17,7 @@ use crate::filters::problem;
 
 /// 200 with a JSON body.
 #[derive(Debug)]
-pub(super) struct Found<T>(pub T);
+pub(super) struct OkJson<T>(pub T);
 
 /// 201 with a JSON body.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ fn empty(status: StatusCode) -> Response {
     response
 }
 
-impl<T: Serialize + Send> Reply for Found<T> {
+impl<T: Serialize + Send> Reply for OkJson<T> {
     fn into_response(self) -> Response {
         json(StatusCode::OK, &self.0)
     }

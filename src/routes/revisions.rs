@@ -13,7 +13,7 @@ use warp::reply::Response;
 use super::any_of;
 use super::messages::TEXT_LIMIT;
 use super::openapi::Docs;
-use super::reply::{Found, NoContent};
+use super::reply::{NoContent, OkJson};
 use crate::domain::emoji::Emoji;
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::Message;
@@ -150,8 +150,8 @@ async fn actiond(
     caller: Caller,
     messages: Arc<Messages>,
     action: &MessageAction,
-) -> Result<Found<Message>> {
-    messages.action(caller.user, conversation, message, action).await.map(Found)
+) -> Result<OkJson<Message>> {
+    messages.action(caller.user, conversation, message, action).await.map(OkJson)
 }
 
 fn not_an_emoji(broken: Violation) -> Error {
@@ -162,8 +162,8 @@ async fn one(
     (conversation, message): Place,
     caller: Caller,
     messages: Arc<Messages>,
-) -> Result<Found<Message>> {
-    messages.one(caller.user, conversation, message).await.map(Found)
+) -> Result<OkJson<Message>> {
+    messages.one(caller.user, conversation, message).await.map(OkJson)
 }
 
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -179,10 +179,10 @@ async fn edit(
     caller: Caller,
     input: EditMessage,
     messages: Arc<Messages>,
-) -> Result<Found<Message>> {
+) -> Result<OkJson<Message>> {
     let parse = |text: &str| MessageText::parse(text, true);
     let text = input::given("message", input.message.as_deref(), parse)?;
-    messages.edit(caller.user, conversation, message, &text).await.map(Found)
+    messages.edit(caller.user, conversation, message, &text).await.map(OkJson)
 }
 
 async fn delete(
@@ -198,6 +198,6 @@ async fn receipts(
     caller: Caller,
     page: PageQuery,
     messages: Arc<Messages>,
-) -> Result<Found<Page<MessageReceipt>>> {
-    messages.receipts(caller.user, place, page.limit, page.cursor.as_deref()).await.map(Found)
+) -> Result<OkJson<Page<MessageReceipt>>> {
+    messages.receipts(caller.user, place, page.limit, page.cursor.as_deref()).await.map(OkJson)
 }

@@ -8,7 +8,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::openapi::Docs;
-use super::reply::Found;
+use super::reply::OkJson;
 use crate::domain::ids::ConversationId;
 use crate::domain::messages::Message;
 use crate::domain::page::{Limit, Page};
@@ -98,8 +98,8 @@ async fn messages(
     caller: Caller,
     wanted: Wanted,
     search: Arc<Search>,
-) -> Result<Found<Page<Message>>> {
+) -> Result<OkJson<Page<Message>>> {
     let words = input::required("q", wanted.words)?;
     let cursor = wanted.cursor.as_deref();
-    search.messages(caller.user, &words, wanted.only, wanted.limit, cursor).await.map(Found)
+    search.messages(caller.user, &words, wanted.only, wanted.limit, cursor).await.map(OkJson)
 }

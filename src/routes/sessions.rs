@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::{Found, NoContent};
+use super::reply::{NoContent, OkJson};
 use crate::domain::ids::SessionId;
 use crate::domain::page::Page;
 use crate::domain::sessions::{Device, SignedIn, SignedInDevice};
@@ -81,9 +81,9 @@ async fn refresh(
     client: Client,
     input: Refresh,
     sessions: Arc<Sessions>,
-) -> Result<Found<SignedIn>> {
+) -> Result<OkJson<SignedIn>> {
     let token = input.refresh_token.unwrap_or_default();
-    Ok(Found(sessions.refresh(&token, &device(client)).await?))
+    Ok(OkJson(sessions.refresh(&token, &device(client)).await?))
 }
 
 async fn logout((): (), caller: Caller, sessions: Arc<Sessions>) -> Result<NoContent> {
@@ -96,9 +96,9 @@ async fn list(
     caller: Caller,
     which: PageQuery,
     sessions: Arc<Sessions>,
-) -> Result<Found<Page<SignedInDevice>>> {
+) -> Result<OkJson<Page<SignedInDevice>>> {
     let cursor = which.cursor.as_deref();
-    Ok(Found(sessions.list(caller.user, caller.session, which.limit, cursor).await?))
+    Ok(OkJson(sessions.list(caller.user, caller.session, which.limit, cursor).await?))
 }
 
 async fn end_others((): (), caller: Caller, sessions: Arc<Sessions>) -> Result<NoContent> {

@@ -9,7 +9,7 @@ use warp::reply::Response;
 
 use super::any_of;
 use super::openapi::Docs;
-use super::reply::Found;
+use super::reply::OkJson;
 use crate::domain::ids::UserId;
 use crate::domain::page::{Limit, Page};
 use crate::domain::users::PublicUser;
@@ -47,8 +47,8 @@ async fn get(
     (user,): (UserId,),
     _caller: Caller,
     profiles: Arc<Profiles>,
-) -> Result<Found<PublicUser>> {
-    Ok(Found(profiles.one(user).await?))
+) -> Result<OkJson<PublicUser>> {
+    Ok(OkJson(profiles.one(user).await?))
 }
 
 /// Who is looked for, and which page of them.
@@ -77,7 +77,7 @@ async fn search(
     caller: Caller,
     search: Search,
     profiles: Arc<Profiles>,
-) -> Result<Found<Page<PublicUser>>> {
+) -> Result<OkJson<Page<PublicUser>>> {
     let cursor = search.cursor.as_deref();
-    Ok(Found(profiles.search(caller.user, &search.prefix, search.limit, cursor).await?))
+    Ok(OkJson(profiles.search(caller.user, &search.prefix, search.limit, cursor).await?))
 }

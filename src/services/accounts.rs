@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guesses::Guesses;
+use super::login_throttle::LoginThrottle;
 use super::mail_rules::{MailRules, NOTICE_LIFETIME};
 use super::networks::Networks;
-use super::passwords::{Lane, Passwords};
+use super::password_hasher::{Lane, PasswordHasher};
 use super::sessions::Sessions;
 use super::tokens::MailTokens;
 use crate::domain::clock::{Clock, random_bytes};
@@ -41,8 +41,8 @@ pub struct SignUp {
 pub struct Accounts {
     pub(super) rows: crate::repositories::accounts::Accounts,
     pub(super) users: Users,
-    pub(super) passwords: Passwords,
-    pub(super) guesses: Guesses,
+    pub(super) passwords: PasswordHasher,
+    pub(super) throttle: LoginThrottle,
     pub(super) networks: Networks,
     pub(super) sessions: Arc<Sessions>,
     pub(super) tokens: MailTokens,
@@ -60,7 +60,7 @@ impl Accounts {
     pub async fn sign_up(&self, input: SignUp) -> Result<User> {
         let SignUp { username, email, password } = input;
         self.check_free(&email, &username).await?;
-        let turn = self.passwords.turn(Lane::Stranger).await?;
+        let turn = self.passwords.acquire(Lane::Stranger).await?;
         // While this one waited, its twin may have been faster: no hash for nothing.
         self.check_free(&email, &username).await?;
         let password_hash = turn.hash(password).await?;
@@ -85,7 +85,7 @@ impl Accounts {
         self.users.forget_unverified_email(&email, now).await?;
         self.users.free_address(&email, now).await?;
         self.users.free_name(&username, now).await?;
-        let password_hash = self.passwords.turn(Lane::Stranger).await?.hash(password).await?;
+        let password_hash = self.passwords.acquire(Lane::Stranger).await?.hash(password).await?;
         self.rows.admit(&NewAccount { id, username, email, password_hash }, now).await
     }
 
@@ -152,7 +152,7 @@ impl Accounts {
         let (users, clock, address) = (self.users.clone(), self.clock.clone(), email.clone());
         let look_up = async move { users.by_email(&address, clock.now()).await };
         let lane = self.networks.lane(email, device).await?;
-        let known = self.guesses.check(email, password, lane, look_up).await?;
+        let known = self.throttle.check(email, password, lane, look_up).await?;
         let known = known.ok_or_else(invalid_credentials)?;
         if !known.user.verified {
             let detail = "e-mail address is not verified; open the mailed link first";

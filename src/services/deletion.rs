@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::friends::telling::removed;
 use super::groups::Groups;
-use super::guesses::Guesses;
+use super::login_throttle::LoginThrottle;
 use super::messages::Changes;
-use super::password::confirm;
+use super::password_changes::confirm;
 use super::session_cache::SessionCache;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::clock::{Clock, Timestamp};
@@ -42,7 +42,7 @@ pub struct Deletion {
     pub(super) repositories: Repositories,
     pub(super) changes: Changes,
     pub(super) groups: Arc<Groups>,
-    pub(super) guesses: Guesses,
+    pub(super) throttle: LoginThrottle,
     pub(super) live: Arc<SessionCache>,
     pub(super) cache: ProfileCache,
     pub(super) clock: Clock,
@@ -56,7 +56,7 @@ impl Deletion {
     /// `account_locked`; `session_revoked` if the account is gone already; or the store is away.
     pub async fn delete(&self, user: UserId, password: String) -> Result<()> {
         let Repositories { users, accounts, .. } = &self.repositories;
-        let known = confirm(&self.guesses, users, &self.clock, user, password).await?;
+        let known = confirm(&self.throttle, users, &self.clock, user, password).await?;
         let deleted = accounts.delete(&known, self.clock.now()).await;
         // Also where the store did not say: it may be gone.
         self.live.forget_user(user);

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::rows::relations::Row;
 use crate::repositories::store::{Store, Tx};
-use crate::repositories::turns::Turns;
+use crate::repositories::striped_locks::StripedLocks;
 
 /// How one now stands with another.
 #[derive(Debug, Serialize, ToSchema)]
@@ -61,7 +61,7 @@ pub struct Friends {
     /// Outgoing requests of one account that may wait.
     quota: Option<u32>,
     /// Requests of one account are made one after another in an instance: each writes its row.
-    turns: Turns,
+    locks: StripedLocks,
 }
 
 impl Friends {
@@ -75,8 +75,8 @@ impl Friends {
         quota: Option<u32>,
     ) -> Self {
         let store = repositories.store.clone();
-        let (clock, turns) = (clock.clone(), Turns::new());
-        Self { store, profiles, cursors, clock, quota, turns }
+        let (clock, locks) = (clock.clone(), StripedLocks::new());
+        Self { store, profiles, cursors, clock, quota, locks }
     }
 
     /// Asks `other` to be friends. Whoever has a request of theirs waiting thereby accepts it.
@@ -91,7 +91,7 @@ impl Friends {
             return Err(Error::not_found());
         }
         let (most, at) = (self.quota, self.clock.now());
-        let _turn = self.turns.of(user.bytes()).await;
+        let _turn = self.locks.lock(user.bytes()).await;
         let asked = self.store.transact(async move |tx| ask(tx, user, other, most, at).await);
         Ok(Friendship::new(other, asked.await?))
     }

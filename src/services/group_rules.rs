@@ -15,14 +15,14 @@ use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::attachment_uses::{AttachmentUses, Use};
 use crate::repositories::store::{Store, Tx};
-use crate::repositories::turns::Turns;
+use crate::repositories::striped_locks::StripedLocks;
 
-/// Changes groups; clones take their turns together.
+/// Changes groups; clones take their locks together.
 #[derive(Debug, Clone)]
 pub struct GroupRules {
     store: Store,
     uses: AttachmentUses,
-    turns: Turns,
+    locks: StripedLocks,
 }
 
 impl GroupRules {
@@ -30,7 +30,11 @@ impl GroupRules {
     #[must_use]
     pub fn new(repositories: &Repositories) -> Self {
         let repositories = repositories.clone();
-        Self { store: repositories.store, uses: repositories.attachment_uses, turns: Turns::new() }
+        Self {
+            store: repositories.store,
+            uses: repositories.attachment_uses,
+            locks: StripedLocks::new(),
+        }
     }
 
     /// Changes name or picture on behalf of a member who may: the group after. What is so already

@@ -1,6 +1,6 @@
 //! Networks that accounts sign in from, which their next sign-in from there is known by.
 
-use super::passwords::Lane;
+use super::password_hasher::Lane;
 use crate::domain::clock::Clock;
 use crate::domain::secrets::MacKey;
 use crate::domain::sessions::Device;

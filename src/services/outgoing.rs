@@ -6,7 +6,7 @@
 //! time, do further writes begin beside the first. A conversation is in one of them at a time, and
 //! there first in is first out: a sender's order is kept, and an instance is never its own rival.
 
-mod line;
+mod scheduler;
 
 use std::iter;
 use std::panic::AssertUnwindSafe;
@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::line::Line;
+use self::scheduler::BatchScheduler;
 use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -96,7 +96,7 @@ impl Dispatch {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let Self { queue, writer, metrics } = &*self;
         let mut queue = queue.lock().await;
-        let (mut line, mut writes) = (Line::default(), FuturesUnordered::new());
+        let (mut line, mut writes) = (BatchScheduler::default(), FuturesUnordered::new());
         loop {
             while let Some((conversations, batch)) = line.next(writes.len(), Instant::now()) {
                 let write = write(writer, metrics, batch);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::accounts::{LINK_LIFETIME, letter};
 use super::attachments::Attachments;
-use super::guesses::Guesses;
+use super::login_throttle::LoginThrottle;
 use super::mail_rules::MailRules;
-use super::password::confirm;
+use super::password_changes::confirm;
 use super::tokens::MailTokens;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::attachments::Attachment;
@@ -57,7 +57,7 @@ pub struct Profile {
     pub(super) links: Tokens,
     pub(super) tokens: MailTokens,
     pub(super) rules: MailRules,
-    pub(super) guesses: Guesses,
+    pub(super) throttle: LoginThrottle,
     pub(super) cache: ProfileCache,
     pub(super) clock: Clock,
     pub(super) email_change_needs_password: bool,
@@ -105,8 +105,8 @@ impl Profile {
         given: Option<String>,
     ) -> Result<()> {
         if let Some(given) = given {
-            let (guesses, users) = (&self.guesses, &self.users);
-            return confirm(guesses, users, &self.clock, current.id, given).await.map(drop);
+            let (throttle, users) = (&self.throttle, &self.users);
+            return confirm(throttle, users, &self.clock, current.id, given).await.map(drop);
         }
         let changes = asked.is_some_and(|asked| asked.email.as_str() != current.email);
         if changes && self.email_change_needs_password {

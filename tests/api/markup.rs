@@ -177,7 +177,7 @@ fn attempts(app: &TestApp, caller: &Actor, row: &Endpoint) -> Vec<(&'static str,
     let verb = row.verb.as_str();
     let ask = |path: &str| match row.access {
         Access::Public => app.request(verb, path),
-        Access::Bearer | Access::Later => caller.request(verb, path),
+        Access::Bearer | Access::OptionalBearer => caller.request(verb, path),
     };
     let path = filled(row, &BTreeMap::new());
     let mut attempts = Vec::from(bodies(|| ask(&path)));

@@ -54,7 +54,7 @@ fn what_follows_from_a_row_is_in_its_description() {
         let ways = match row.access {
             Access::Public => 0,
             Access::Bearer => 1,
-            Access::Later => 2,
+            Access::OptionalBearer => 2,
         };
         let expected = [
             (true, "malformed_request"),

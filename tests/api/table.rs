@@ -38,7 +38,7 @@ fn request(app: &TestApp, caller: &Actor, row: &Endpoint) -> RequestBuilder {
     let (verb, path) = (row.verb.as_str(), filled(row));
     match row.access {
         Access::Public => app.request(verb, &path),
-        Access::Bearer | Access::Later => caller.request(verb, &path),
+        Access::Bearer | Access::OptionalBearer => caller.request(verb, &path),
     }
 }
 
@@ -83,7 +83,7 @@ async fn nobody_gets_in_without_a_token() {
         }
         // Who may show the token later is told what else is missing.
         let (status, code) = match row.access {
-            Access::Later => (426, "upgrade_required"),
+            Access::OptionalBearer => (426, "upgrade_required"),
             _ => (401, "missing_token"),
         };
         refused(app.request(verb, &path), status, code, &what).await;
@@ -91,7 +91,7 @@ async fn nobody_gets_in_without_a_token() {
         refused(bad, 401, "invalid_token", &what).await;
         let hidden = app.request(verb, &format!("{path}?access_token=a.b.c&token=x"));
         let (unheard, why) = match row.access {
-            Access::Later => (422, "validation_failed"),
+            Access::OptionalBearer => (422, "validation_failed"),
             _ => (status, code),
         };
         refused(hidden, unheard, why, &what).await;

@@ -76,7 +76,7 @@ impl Builder {
             "security": match row.access {
                 Access::Public => json!([]),
                 Access::Bearer => json!([{"bearer": []}]),
-                Access::Later => json!([{}, {"bearer": []}]),
+                Access::OptionalBearer => json!([{}, {"bearer": []}]),
             },
             "parameters": self.parameters(route),
             "responses": self.responses(route),

@@ -34,7 +34,7 @@ impl GroupRules {
             .map(|user| Notification::group_added(*user, new.owner, new.id, new.at))
             .collect();
         // The owner's row is in each of theirs.
-        let _turn = self.turns.of(new.owner.bytes()).await;
+        let _turn = self.locks.lock(new.owner.bytes()).await;
         let new = new.clone();
         self.store
             .transact(async move |tx| {

@@ -44,7 +44,7 @@ impl GroupRules {
         at: Timestamp,
     ) -> Result<Membership> {
         let told = Notification::group_added(user, by, group, at);
-        let _turn = self.turns.of(group.bytes()).await;
+        let _turn = self.locks.lock(group.bytes()).await;
         self.store
             .transact(async move |tx| {
                 manager(tx, group, by).await?;

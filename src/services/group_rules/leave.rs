@@ -15,7 +15,7 @@ impl GroupRules {
     /// # Errors
     /// Not found for outsiders; the store is away.
     pub async fn leave(&self, group: GroupId, user: UserId, at: Timestamp) -> Result<()> {
-        let _turn = self.turns.of(group.bytes()).await;
+        let _turn = self.locks.lock(group.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |tx| {
@@ -37,7 +37,7 @@ impl GroupRules {
         user: UserId,
         at: Timestamp,
     ) -> Result<()> {
-        let _turn = self.turns.of(group.bytes()).await;
+        let _turn = self.locks.lock(group.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |tx| {

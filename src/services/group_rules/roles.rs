@@ -23,7 +23,7 @@ impl GroupRules {
         role: Role,
         at: Timestamp,
     ) -> Result<Membership> {
-        let _turn = self.turns.of(group.bytes()).await;
+        let _turn = self.locks.lock(group.bytes()).await;
         self.store
             .transact(async move |tx| {
                 let owner = owns(member(tx, group, by).await?)?;
@@ -59,7 +59,7 @@ impl GroupRules {
     /// # Errors
     /// Not found for outsiders, forbidden for all but the owner; the store is away.
     pub async fn delete(&self, group: GroupId, by: UserId, at: Timestamp) -> Result<Vec<UserId>> {
-        let _turn = self.turns.of(group.bytes()).await;
+        let _turn = self.locks.lock(group.bytes()).await;
         // Whoever may not is in nobody's way.
         let place = self.store.members().find(group.into(), by).await?;
         owns(place.ok_or_else(Error::not_found)?)?;

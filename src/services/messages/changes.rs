@@ -21,7 +21,7 @@ use crate::repositories::Repositories;
 use crate::repositories::attachment_uses::AttachmentUses;
 use crate::repositories::messages::Messages;
 use crate::repositories::store::{Store, Tx};
-use crate::repositories::turns::Turns;
+use crate::repositories::striped_locks::StripedLocks;
 
 /// The rules of changes to messages.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Changes {
     store: Store,
     messages: Messages,
     uses: AttachmentUses,
-    turns: Turns,
+    locks: StripedLocks,
 }
 
 impl Changes {
@@ -41,7 +41,7 @@ impl Changes {
             store: repositories.writers.clone(),
             messages: repositories.messages.clone(),
             uses: repositories.attachment_uses.clone(),
-            turns: Turns::new(),
+            locks: StripedLocks::new(),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::domain::population::Population;
 use crate::domain::text::Password;
 use crate::error::{Error, Result};
 use crate::repositories::bulk::{Begun, Bulk};
-use crate::services::passwords::{Lane, Passwords};
+use crate::services::password_hasher::{Lane, PasswordHasher};
 
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse population";
@@ -80,14 +80,14 @@ pub fn address(number: u32) -> String {
 #[derive(Debug)]
 pub struct Populator {
     rows: Bulk,
-    passwords: Passwords,
+    passwords: PasswordHasher,
 }
 
 impl Populator {
     /// Makes them in these rows, with passwords of this cost.
     #[must_use]
     pub fn new(rows: Bulk, bcrypt_cost: u32) -> Self {
-        Self { rows, passwords: Passwords::new(bcrypt_cost, bcrypt_cost, NonZeroUsize::MIN) }
+        Self { rows, passwords: PasswordHasher::new(bcrypt_cost, bcrypt_cost, NonZeroUsize::MIN) }
     }
 
     /// Makes a population, or what is missing of it, and reports after each block. What is left
@@ -135,7 +135,8 @@ impl Populator {
         } else {
             let password = Password::parse(PASSWORD);
             let password = password.map_err(|rule| Error::internal(rule.message))?;
-            let password_hash = self.passwords.turn(Lane::Stranger).await?.hash(password).await?;
+            let password_hash =
+                self.passwords.acquire(Lane::Stranger).await?.hash(password).await?;
             let new = Begun { population, version: VERSION, password_hash, done: 0 };
             self.rows.begin(new).await?
         };

@@ -135,8 +135,8 @@ fn bad_values_are_named() {
              `accepted`",
     );
     Draft::new().with("conversations.json", "/0/messages/1/text", json!(" ")).refused(
-        "conversations.json, $conversation:c: messages[1]: text: at least one visible \
-             character",
+        "conversations.json, $conversation:c: messages[1]: text: must contain at least one \
+             visible character",
     );
 }
 

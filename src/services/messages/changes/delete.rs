@@ -20,7 +20,7 @@ impl Changes {
     /// `not_found`.
     pub async fn delete(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
         let conversation = message.conversation;
-        let _turn = self.turns.of(conversation.bytes()).await;
+        let _turn = self.locks.lock(conversation.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |tx: &mut Tx| {

@@ -34,7 +34,7 @@ impl Changes {
     /// `not_found`; `message_deleted`.
     pub async fn edit(&self, edit: &Edit) -> Result<Changed> {
         let Edit { message, at, .. } = *edit;
-        let _turn = self.turns.of(message.conversation.bytes()).await;
+        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let (this, edit) = (self.clone(), edit.clone());
         self.store
             .transact(async move |tx: &mut Tx| {

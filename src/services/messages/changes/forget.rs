@@ -33,7 +33,7 @@ impl Changes {
         reactions: Vec<Own>,
         at: Timestamp,
     ) -> Result<()> {
-        let _turn = self.turns.of(conversation.bytes()).await;
+        let _turn = self.locks.lock(conversation.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |tx: &mut Tx| {

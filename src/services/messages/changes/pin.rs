@@ -17,7 +17,7 @@ impl Changes {
     /// # Errors
     /// `not_found`; `message_deleted`; `validation_failed` on `message_id` for one pin too many.
     pub async fn pin(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
-        let _turn = self.turns.of(message.conversation.bytes()).await;
+        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |tx: &mut Tx| {
@@ -42,7 +42,7 @@ impl Changes {
     /// # Errors
     /// `not_found`; `message_deleted`.
     pub async fn unpin(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
-        let _turn = self.turns.of(message.conversation.bytes()).await;
+        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let this = self.clone();
         self.store
             .transact(async move |tx: &mut Tx| {

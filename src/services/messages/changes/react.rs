@@ -24,7 +24,7 @@ impl Changes {
         emoji: &Emoji,
         at: Timestamp,
     ) -> Result<Changed> {
-        let _turn = self.turns.of(message.conversation.bytes()).await;
+        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
         self.store
             .transact(async move |tx: &mut Tx| {
@@ -54,7 +54,7 @@ impl Changes {
         emoji: &Emoji,
         at: Timestamp,
     ) -> Result<Changed> {
-        let _turn = self.turns.of(message.conversation.bytes()).await;
+        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
         self.store
             .transact(async move |tx: &mut Tx| {

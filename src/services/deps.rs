@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Ground;
+use super::ServiceDeps;
 use super::access::Access;
 use super::access_revocation::AccessRevocation;
 use super::accounts::Accounts;
@@ -15,17 +15,17 @@ use super::export::Exports;
 use super::frames::Frames;
 use super::friends::Friends;
 use super::groups::Groups;
-use super::guesses::Guesses;
 use super::inbox::Inbox;
 use super::jobs::JobDeps;
 use super::jobs::mail::MailDelivery;
+use super::login_throttle::LoginThrottle;
 use super::mail_rules::MailRules;
 use super::messages::{Changes, Messages, View};
 use super::networks::Networks;
 use super::notifications::Notifications;
 use super::outgoing::{Dispatch, Outgoing};
-use super::password::PasswordChanges;
-use super::passwords::Passwords;
+use super::password_changes::PasswordChanges;
+use super::password_hasher::PasswordHasher;
 use super::profile::Profile;
 use super::profiles::Profiles;
 use super::session_cache::SessionCache;
@@ -38,7 +38,7 @@ use crate::domain::page::Cursors;
 use crate::error::{Error, Result};
 use crate::mail::Mailer;
 
-impl Ground<'_> {
+impl ServiceDeps<'_> {
     pub(super) fn public_url(&self) -> &str {
         self.settings.server.public_url.as_str().trim_end_matches('/')
     }
@@ -124,7 +124,7 @@ impl Ground<'_> {
             rows: self.repositories.accounts.clone(),
             users: self.repositories.users.clone(),
             passwords: hashers.passwords.clone(),
-            guesses: hashers.guesses.clone(),
+            throttle: hashers.throttle.clone(),
             networks: self.networks(),
             sessions: sessions.clone(),
             tokens: MailTokens::new(self.signing_key),
@@ -140,7 +140,7 @@ impl Ground<'_> {
             users: self.repositories.users.clone(),
             links: self.repositories.tokens.clone(),
             passwords: hashers.passwords.clone(),
-            guesses: hashers.guesses.clone(),
+            throttle: hashers.throttle.clone(),
             live: live.clone(),
             rules: self.mail_rules(),
             store: self.repositories.store.clone(),
@@ -164,7 +164,7 @@ impl Ground<'_> {
 
     pub(super) fn deletion(
         &self,
-        guesses: Guesses,
+        throttle: LoginThrottle,
         live: &Arc<SessionCache>,
         cache: &ProfileCache,
         groups: &Arc<Groups>,
@@ -173,7 +173,7 @@ impl Ground<'_> {
             repositories: self.repositories.clone(),
             changes: Changes::new(self.repositories),
             groups: groups.clone(),
-            guesses,
+            throttle,
             live: live.clone(),
             cache: cache.clone(),
             clock: self.clock.clone(),
@@ -206,7 +206,7 @@ impl Ground<'_> {
     pub(super) fn profile(
         &self,
         attachments: &Arc<Attachments>,
-        guesses: &Guesses,
+        throttle: &LoginThrottle,
         cache: &ProfileCache,
     ) -> Profile {
         Profile {
@@ -216,7 +216,7 @@ impl Ground<'_> {
             links: self.repositories.tokens.clone(),
             tokens: MailTokens::new(self.signing_key),
             rules: self.mail_rules(),
-            guesses: guesses.clone(),
+            throttle: throttle.clone(),
             cache: cache.clone(),
             clock: self.clock.clone(),
             email_change_needs_password: self.settings.accounts.email_change_needs_password,
@@ -298,16 +298,16 @@ impl Ground<'_> {
 
 /// What works with passwords: one pool for all, and one count of wrong ones.
 pub(super) struct Hashers {
-    pub(super) passwords: Passwords,
-    pub(super) guesses: Guesses,
+    pub(super) passwords: PasswordHasher,
+    pub(super) throttle: LoginThrottle,
 }
 
 impl Hashers {
-    pub(super) fn new(ground: &Ground<'_>) -> Self {
-        let auth = &ground.settings.auth;
-        let passwords = Passwords::new(auth.bcrypt_cost, ground.highest_cost, auth.hashers());
-        let Ground { repositories, signing_key, clock, .. } = ground;
-        let guesses = Guesses::new(repositories, passwords.clone(), signing_key, clock);
-        Self { passwords, guesses }
+    pub(super) fn new(deps: &ServiceDeps<'_>) -> Self {
+        let auth = &deps.settings.auth;
+        let passwords = PasswordHasher::new(auth.bcrypt_cost, deps.highest_cost, auth.hashers());
+        let ServiceDeps { repositories, signing_key, clock, .. } = deps;
+        let throttle = LoginThrottle::new(repositories, passwords.clone(), signing_key, clock);
+        Self { passwords, throttle }
     }
 }

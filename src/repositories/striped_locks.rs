@@ -17,15 +17,15 @@ const LANES: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Clone)]
-pub struct Turns(Arc<[Mutex<()>]>);
+pub struct StripedLocks(Arc<[Mutex<()>]>);
 
-impl Turns {
+impl StripedLocks {
     pub fn new() -> Self {
         Self((0..LANES).map(|_| Mutex::new(())).collect())
     }
 
     /// Waits for the turn of whatever has this id, which lasts until the guard is dropped.
-    pub async fn of(&self, id: [u8; 16]) -> Option<MutexGuard<'_, ()>> {
+    pub async fn lock(&self, id: [u8; 16]) -> Option<MutexGuard<'_, ()>> {
         let lane = usize::from(id[15]) % LANES;
         timeout(PATIENCE, self.0[lane].lock()).await.ok()
     }

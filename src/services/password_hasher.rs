@@ -1,4 +1,4 @@
-//! Passwords: bcrypt on a bounded pool of its own, so that a storm of logins waits for itself and
+//! PasswordHasher: bcrypt on a bounded pool of its own, so that a storm of logins waits for itself and
 //! for nothing else.
 
 mod lanes;
@@ -24,7 +24,7 @@ const NOBODYS: &str = "natterNatterNatterNatu1WzSVtRJfRHPBzIJZzHvIm0hWzN6vXS";
 
 /// Hashes and checks passwords, as many at once as there are permits; cloning shares them.
 #[derive(Debug, Clone)]
-pub struct Passwords {
+pub struct PasswordHasher {
     costs: Costs,
     lanes: Lanes,
 }
@@ -62,7 +62,7 @@ pub enum Verdict {
     Right(Option<String>),
 }
 
-impl Passwords {
+impl PasswordHasher {
     /// Hashes at bcrypt's `cost`, `hashers` at once; the hashes that are stored cost `highest` at
     /// most.
     #[must_use]
@@ -75,7 +75,7 @@ impl Passwords {
     ///
     /// # Errors
     /// `unavailable` when too many wait already.
-    pub async fn turn(&self, lane: Lane) -> Result<Turn> {
+    pub async fn acquire(&self, lane: Lane) -> Result<Turn> {
         let permit = self.lanes.turn(lane).await;
         let permit = permit.ok_or_else(|| Error::unavailable().with_source("too many passwords"));
         Ok(Turn { costs: self.costs.clone(), permit: permit? })
@@ -149,12 +149,12 @@ fn missing(spent: u32, highest: u32) -> std::ops::Range<u32> {
 mod tests {
     use super::*;
 
-    fn passwords() -> Passwords {
-        Passwords::new(4, 4, NonZeroUsize::MIN)
+    fn passwords() -> PasswordHasher {
+        PasswordHasher::new(4, 4, NonZeroUsize::MIN)
     }
 
     async fn verify(given: &str, hash: Option<&str>) -> bool {
-        let turn = passwords().turn(Lane::Stranger).await.expect("a turn");
+        let turn = passwords().acquire(Lane::Stranger).await.expect("a turn");
         let verdict = turn.verify(given.to_owned(), hash.map(str::to_owned)).await;
         verdict.expect("an answer") == Verdict::Right(None)
     }
@@ -163,7 +163,7 @@ mod tests {
     async fn only_the_whole_password_matches() {
         let longest = "x".repeat(72);
         let password = Password::parse(&longest).expect("valid");
-        let turn = passwords().turn(Lane::Stranger).await.expect("a turn");
+        let turn = passwords().acquire(Lane::Stranger).await.expect("a turn");
         let hash = turn.hash(password).await.expect("a hash");
         assert!(verify(&longest, Some(&hash)).await);
         assert!(!verify(&format!("{longest}y"), Some(&hash)).await);
@@ -181,13 +181,13 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_is_unavailable() {
         let passwords = passwords();
-        let _first = passwords.turn(Lane::Stranger).await.expect("a turn");
+        let _first = passwords.acquire(Lane::Stranger).await.expect("a turn");
         let mut waiting: Vec<_> =
-            (0..lanes::QUEUE).map(|_| Box::pin(passwords.turn(Lane::Stranger))).collect();
+            (0..lanes::QUEUE).map(|_| Box::pin(passwords.acquire(Lane::Stranger))).collect();
         for turn in &mut waiting {
             assert!(futures_util::poll!(turn).is_pending());
         }
-        let refused = passwords.turn(Lane::Stranger).await;
+        let refused = passwords.acquire(Lane::Stranger).await;
         assert_eq!(refused.map(drop).map_err(|error| error.code()), Err("unavailable"));
     }
 

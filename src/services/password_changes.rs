@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::bad_link;
-use super::guesses::Guesses;
+use super::login_throttle::LoginThrottle;
 use super::mail_rules::MailRules;
-use super::passwords::{Lane, Passwords};
+use super::password_hasher::{Lane, PasswordHasher};
 use super::session_cache::SessionCache;
 use super::tokens::MailTokens;
 use crate::domain::clock::{Clock, random_bytes};
@@ -30,8 +30,8 @@ pub struct PasswordChanges {
     pub(super) accounts: Accounts,
     pub(super) users: Users,
     pub(super) links: Tokens,
-    pub(super) passwords: Passwords,
-    pub(super) guesses: Guesses,
+    pub(super) passwords: PasswordHasher,
+    pub(super) throttle: LoginThrottle,
     pub(super) live: Arc<SessionCache>,
     pub(super) rules: MailRules,
     pub(super) store: Store,
@@ -52,8 +52,8 @@ impl PasswordChanges {
         current: String,
         new: Password,
     ) -> Result<()> {
-        let known = confirm(&self.guesses, &self.users, &self.clock, user, current).await?;
-        let hash = self.passwords.turn(Lane::Known).await?.hash(new).await?;
+        let known = confirm(&self.throttle, &self.users, &self.clock, user, current).await?;
+        let hash = self.passwords.acquire(Lane::Known).await?.hash(new).await?;
         let now = self.clock.now();
         let notice = self.rules.notice(MailKind::PasswordChanged, user, now);
         let changed = self.accounts.change_password(&known, &hash, session, &notice, now).await;
@@ -89,8 +89,8 @@ impl PasswordChanges {
         let user = self.links.reset_for(digest, self.clock.now()).await?.ok_or_else(bad_link)?;
         let known = self.users.find(user, self.clock.now()).await?.ok_or_else(bad_link)?;
         let email = Email::parse(&known.email).map_err(|broken| Error::internal(broken.code))?;
-        let hash = self.passwords.turn(Lane::Stranger).await?.hash(new).await?;
-        let (lockout, now) = (self.guesses.counted_under(&email.key()), self.clock.now());
+        let hash = self.passwords.acquire(Lane::Stranger).await?.hash(new).await?;
+        let (lockout, now) = (self.throttle.counted_under(&email.key()), self.clock.now());
         let notice = self.rules.notice(MailKind::PasswordChanged, user, now);
         let reset = self.accounts.reset_password(digest, &hash, lockout, &notice, now).await?;
         self.live.forget_user(reset.ok_or_else(bad_link)?);
@@ -100,7 +100,7 @@ impl PasswordChanges {
 
 /// Someone who is signed in shows once more who they are.
 pub(super) async fn confirm(
-    guesses: &Guesses,
+    throttle: &LoginThrottle,
     users: &Users,
     clock: &Clock,
     user: UserId,
@@ -113,7 +113,7 @@ pub(super) async fn confirm(
         // Gone in the meantime is no wrong password.
         users.credentials_of(user, clock.now()).await?.ok_or_else(account_gone).map(Some)
     };
-    guesses.check(&email, password, Lane::Known, look_up).await?.ok_or_else(wrong_password)
+    throttle.check(&email, password, Lane::Known, look_up).await?.ok_or_else(wrong_password)
 }
 
 fn wrong_password() -> Error {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::passwords::{Lane, Passwords, Verdict};
+use super::password_hasher::{Lane, PasswordHasher, Verdict};
 use crate::admission;
 use crate::domain::clock::Clock;
 use crate::domain::lockouts::FREE;
@@ -27,20 +27,20 @@ const LAST_LOOK: Duration = Duration::from_millis(160);
 
 /// Checks passwords and counts the wrong ones; cloning shares the count.
 #[derive(Debug, Clone)]
-pub struct Guesses {
+pub struct LoginThrottle {
     rows: Lockouts,
     users: Users,
-    passwords: Passwords,
+    passwords: PasswordHasher,
     key: MacKey,
     clock: Clock,
 }
 
-impl Guesses {
+impl LoginThrottle {
     /// Counts in the lockouts of these repositories, under the service's key for them.
     #[must_use]
     pub fn new(
         repositories: &Repositories,
-        passwords: Passwords,
+        passwords: PasswordHasher,
         master: &[u8],
         clock: &Clock,
     ) -> Self {
@@ -118,7 +118,7 @@ impl Guesses {
         lane: Lane,
         look_up: impl Future<Output = Result<Option<Credentials>>> + Send,
     ) -> Result<Option<Credentials>> {
-        let turn = self.passwords.turn(lane).await?;
+        let turn = self.passwords.acquire(lane).await?;
         let known = look_up.await?;
         let hash = known.as_ref().map(|known| known.password_hash.clone());
         let Verdict::Right(renewed) = turn.verify(given, hash).await? else { return Ok(None) };

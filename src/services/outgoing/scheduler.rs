@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_millis(50);
 
 /// Waiting drafts, in the order in which they came.
 #[derive(Debug)]
-pub(super) struct Line<T> {
+pub(super) struct BatchScheduler<T> {
     /// Of conversations that are in no write.
     ready: VecDeque<Entry<T>>,
     /// The conversations that are in one, each with what waits for its end.
@@ -36,13 +36,13 @@ struct Entry<T> {
     what: T,
 }
 
-impl<T> Default for Line<T> {
+impl<T> Default for BatchScheduler<T> {
     fn default() -> Self {
         Self { ready: VecDeque::new(), busy: HashMap::new() }
     }
 }
 
-impl<T> Line<T> {
+impl<T> BatchScheduler<T> {
     /// Takes what is about a conversation into the line.
     pub fn enter(&mut self, conversation: ConversationId, what: T, now: Instant) {
         self.push(Entry { conversation, since: now, what });
@@ -102,8 +102,11 @@ mod tests {
         ConversationId::from_bytes([n; 16])
     }
 
-    fn filled(numbers: impl IntoIterator<Item = (u8, usize)>, now: Instant) -> Line<(u8, usize)> {
-        let mut line = Line::default();
+    fn filled(
+        numbers: impl IntoIterator<Item = (u8, usize)>,
+        now: Instant,
+    ) -> BatchScheduler<(u8, usize)> {
+        let mut line = BatchScheduler::default();
         numbers.into_iter().for_each(|(to, n)| line.enter(talk(to), (to, n), now));
         line
     }
