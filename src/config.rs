@@ -39,7 +39,7 @@ pub struct Settings {
     pub mongodb: Mongodb,
     /// Caches, counters, events.
     pub redis: Redis,
-    /// PasswordHasher and tokens.
+    /// Passwords and tokens.
     pub auth: Auth,
     /// Accounts.
     pub accounts: Accounts,

@@ -1,8 +1,8 @@
-//! PasswordHasher that are guessed first: the 10 000 most common ones of those found in breaches.
+//! Passwords that are guessed first: the 10 000 most common ones of those found in breaches.
 //!
 //! The list is Django's (`django/contrib/auth/common-passwords.txt.gz`, licence beside the list),
 //! most common first, in lower case; made by Royce Williams from the passwords behind Pwned
-//! PasswordHasher. Of its first 10 000 entries those are kept that have 8 characters or more, which are
+//! Passwords. Of its first 10 000 entries those are kept that have 8 characters or more, which are
 //! 3903: no password of natter can equal another. `dev/common-passwords` makes it anew.
 
 use std::collections::HashSet;

@@ -109,7 +109,7 @@ impl Validate for MarkRead {
         };
         match (&self.ids, self.all) {
             (None, None | Some(false)) => {
-                broken("ids", "required", "either ids or all: true is required")
+                broken("ids", "required", "either ids or all: true is required");
             }
             (Some(_), Some(true)) => broken("all", "conflict", "must not be combined with ids"),
             (Some(ids), _) if ids.len() > MOST_IDS => {

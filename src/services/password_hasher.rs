@@ -1,4 +1,4 @@
-//! PasswordHasher: bcrypt on a bounded pool of its own, so that a storm of logins waits for itself and
+//! Passwords: bcrypt on a bounded pool of its own, so that a storm of logins waits for itself and
 //! for nothing else.
 
 mod lanes;
