@@ -281,8 +281,7 @@ async fn a_name_that_somebody_has_is_named() {
     });
     app.post("/signup", input).await.ok(201);
     let line = seed_beside(&app, Beside::RealAccounts).await.expect_err("refused");
-    let expected = "fixture demo: users.json, $user:grace: username_taken: another account has \
-                    this name";
+    let expected = "fixture demo: users.json, $user:grace: username_taken: name is already in use";
     assert_eq!(line, expected);
 }
 

@@ -71,7 +71,7 @@ async fn only_the_owner_gives_roles_to_members() {
     for role in ["admin", "member"] {
         let refused = give_role(owner, &group, owner, role).await.invalid(&["role"]);
         let message = refused["errors"][0]["message"].as_str().expect("text");
-        assert!(message.contains("needs an owner"), "{message}");
+        assert!(message.contains("must have an owner"), "{message}");
     }
     assert_eq!(give_role(owner, &group, owner, "owner").await.ok(200)["role"], "owner");
     let expected = [("user0", "owner"), ("user1", "admin"), ("user2", "member")];
