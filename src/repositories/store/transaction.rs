@@ -1,56 +1,19 @@
 //! Transactions: run until they are committed, or known not to be, or their time is over.
 
-use std::collections::BTreeSet;
 use std::error::Error as StdError;
-use std::fmt;
 use std::time::Duration;
 
+use mongodb::ClientSession;
 use mongodb::error::Error as DriverError;
 use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, TransactionOptions};
-use mongodb::{ClientSession, Database};
 use tokio::time::Instant;
 
+use super::tx::Tx;
 use super::unit::Unit;
 use super::{DEADLINE, Store, duplicate, majority, server_code};
 use crate::domain::clock::random_bytes;
 use crate::error::{Error, Result};
 use crate::failpoint;
-
-/// A transaction under way: what its commands see is one moment, and what they write is there for
-/// others all at once, or never. One of [`Store::snapshot`] has begun no transaction and can only
-/// read. Its rows are reached by the names of their collections
-/// ([`rows`](crate::repositories::rows)).
-pub struct Tx {
-    session: ClientSession,
-    database: Database,
-    /// Kinds of jobs whose workers are woken after the commit.
-    wakes: BTreeSet<String>,
-}
-
-impl fmt::Debug for Tx {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tx")
-    }
-}
-
-impl Tx {
-    pub(super) fn new(session: ClientSession, database: &Database) -> Self {
-        Self { session, database: database.clone(), wakes: BTreeSet::new() }
-    }
-
-    pub(in crate::repositories) fn session(&mut self) -> &mut ClientSession {
-        &mut self.session
-    }
-
-    /// Wakes the workers of a kind of job as soon as this transaction is committed.
-    pub(in crate::repositories) fn wake(&mut self, kind: &str) {
-        self.wakes.insert(kind.to_owned());
-    }
-
-    pub(super) fn parts(&mut self) -> (&Database, &mut ClientSession) {
-        (&self.database, &mut self.session)
-    }
-}
 
 impl Store {
     /// Runs `body` in one transaction (snapshot reads, majority commit), again from its start
@@ -72,7 +35,7 @@ impl Store {
             failpoint::reach("transaction.session");
             let mut conflicts = 0;
             loop {
-                tx.wakes.clear();
+                tx.forget_wakes();
                 match attempt(tx, is_open, &mut body).await {
                     Err(error) if is_passing(&error) => {
                         conflicts += 1;
@@ -80,7 +43,7 @@ impl Store {
                     }
                     outcome => {
                         // Also where nobody knows: looking costs little.
-                        for kind in &tx.wakes {
+                        for kind in tx.wakes() {
                             self.wakes.of(kind).notify_one();
                         }
                         return outcome;
@@ -117,19 +80,19 @@ async fn attempt<T>(
     is_open: &mut bool,
     body: &mut impl AsyncFnMut(&mut Tx) -> Result<T>,
 ) -> Result<T> {
-    tx.session.start_transaction().with_options(transaction()).await?;
+    tx.session().start_transaction().with_options(transaction()).await?;
     failpoint::reach("transaction.begun");
     *is_open = true;
     match body(tx).await {
         Ok(value) => {
-            let committed = commit(&mut tx.session).await;
+            let committed = commit(tx.session()).await;
             *is_open = committed.as_ref().is_err_and(is_unheard);
             committed?;
             Ok(value)
         }
         Err(error) => {
             // The driver does not tell whether this arrives.
-            let _ = tx.session.abort_transaction().await;
+            let _ = tx.session().abort_transaction().await;
             *is_open = cause::<DriverError>(&error).is_some_and(is_unheard);
             failpoint::reach("transaction.aborted");
             Err(error)

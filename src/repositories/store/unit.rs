@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::DEADLINE;
 use super::META;
 use super::pool::Entrance;
-use super::transaction::Tx;
+use super::tx::Tx;
 use crate::error::{Error, Kind};
 
 /// How long a server keeps a transaction, as it is delivered (`transactionLifetimeLimitSeconds`).
