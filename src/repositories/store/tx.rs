@@ -6,8 +6,8 @@ use std::fmt;
 use mongodb::{ClientSession, Database};
 
 /// A transaction under way: what its commands see is one moment, and what they write is there for
-/// others all at once, or never. One of [`Store::snapshot`](super::Store::snapshot) has begun no transaction and can only
-/// read. Its rows are reached by the names of their collections
+/// others all at once, or never. One of [`Store::snapshot`](super::Store::snapshot) has begun no
+/// transaction and can only read. Its rows are reached by the names of their collections
 /// ([`rows`](crate::repositories::rows)).
 pub struct Tx {
     session: ClientSession,
