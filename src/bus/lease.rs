@@ -53,7 +53,9 @@ impl Lease {
     /// Takes the relay for two seconds; `false` while another instance has it, or while an instance
     /// of an earlier version lives: that one relays in a form that both can read.
     pub async fn take(&mut self) -> Result<bool> {
-        let (alive, _) = self.bus.alive().await?;
+        // On the connection of the relay: after a loss of Redis it is there before the shared one.
+        let listing = self.bus.list_instances();
+        let alive: Vec<String> = listing.query_async(&mut self.connection).await.map_err(away)?;
         let is_mixed = alive.iter().any(|instance| !instance.starts_with(EVENT_FORMAT));
         Ok(!is_mixed && self.run(TAKE).await?)
     }

@@ -141,10 +141,17 @@ impl Bus {
     /// The running instances, and whether this is one of them; it is not after Redis lost its data.
     pub async fn alive(&self) -> Result<(Vec<String>, bool)> {
         let mut commands = redis::pipe();
-        commands.cmd("EVAL").arg(&LISTING.text).arg(1).arg(self.names.instances());
+        commands.add_command(self.list_instances());
         let (alive,): (Vec<String>,) = self.ask(&commands).await?;
         let is_known = alive.iter().any(|one| **one == *self.holder);
         Ok((alive, is_known))
+    }
+
+    /// The command that lists the running instances.
+    pub(super) fn list_instances(&self) -> redis::Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(&LISTING.text).arg(1).arg(self.names.instances());
+        command
     }
 
     /// Removes this instance.
