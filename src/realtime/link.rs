@@ -110,7 +110,8 @@ impl Link {
 struct BusSubscription {
     subscriber: Subscriber,
     users: HashSet<UserId>,
-    /// All users have all events up to here.
+    /// All users have all events up to here. Only the relay's word for it counts: without memory Redis
+    /// may refuse an event of one user and take a later one of another.
     heard: Position,
     /// The epoch of the logs.
     epoch: Option<Epoch>,
@@ -181,11 +182,6 @@ impl BusSubscription {
     }
 
     async fn take(&mut self, link: &Link, user: UserId, told: BusMessage) -> Result<()> {
-        if let BusMessage::Event { position, .. } | BusMessage::Unnamed { position } = told {
-            // Other users may still receive the same event.
-            let before = Position { nth: position.nth.saturating_sub(1), ..position };
-            self.heard = self.heard.max(before);
-        }
         match told {
             BusMessage::Presence(news) => link.hub.meet(user, &news),
             BusMessage::Typing(typing) => link.hub.typing(user, &typing),
