@@ -67,7 +67,7 @@ pub enum Command {
     Healthcheck(Sources),
     /// List background jobs; retry or delete those that were given up
     Jobs {
-        /// What to do about them
+        /// The action
         #[command(subcommand)]
         action: JobsAction,
     },
@@ -77,7 +77,7 @@ pub enum Command {
     Asyncapi,
 }
 
-/// What to do about background jobs.
+/// Actions on background jobs.
 #[derive(Subcommand)]
 pub enum JobsAction {
     /// Print a line for each job: id, kind, state, runs, when it was enqueued, when it is due or

@@ -89,13 +89,15 @@ pub struct Membership {
     /// Delivered up to here; at least [`read_seq`](Self::read_seq).
     pub delivered_seq: u64,
     /// How many messages of this conversation they have ever sent.
-    pub own_total: u64,
+    pub sent_count: u64,
     /// How many of those are up to [`read_seq`](Self::read_seq).
-    pub own_at_read: u64,
-    /// The last message whose notification they marked as read.
-    pub noticed_seq: u64,
+    pub sent_at_read: u64,
+    /// The last message whose notification they dismissed.
+    pub dismissed_seq: u64,
     /// Raises no notifications before this moment.
     pub muted_until: Option<Timestamp>,
+    /// Of a direct conversation, the last message that waits, and when it was sent.
+    pub waiting: Option<(u64, Timestamp)>,
 }
 
 impl Membership {
@@ -117,33 +119,13 @@ impl Membership {
             joined_seq: 0,
             read_seq: 0,
             delivered_seq: 0,
-            own_total: 0,
-            own_at_read: 0,
-            noticed_seq: 0,
+            sent_count: 0,
+            sent_at_read: 0,
+            dismissed_seq: 0,
             muted_until: None,
+            waiting: None,
         }
     }
-}
-
-/// How far a member of a conversation is, as their row says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marks {
-    /// Where.
-    pub conversation: ConversationId,
-    /// Whose.
-    pub user: UserId,
-    /// Read up to here.
-    pub read_seq: u64,
-    /// The number of messages that the member has sent.
-    pub sent_count: u64,
-    /// The number of those up to [`read_seq`](Self::read_seq).
-    pub sent_at_read: u64,
-    /// The last message whose notification the member dismissed.
-    pub dismissed_seq: u64,
-    /// Raises no notifications before this moment.
-    pub muted_until: Option<Timestamp>,
-    /// Of a direct conversation, the last message that waits, and when it was sent.
-    pub waiting: Option<(u64, Timestamp)>,
 }
 
 /// A member whose marks are among the lowest of a conversation, as the others see them.

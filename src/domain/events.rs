@@ -13,7 +13,7 @@ use super::clock::Timestamp;
 use super::ids::{ConversationId, GroupId, MessageId, UserId};
 use super::notifications::NotificationId;
 
-/// Who may see an event, among the users that it is addressed to.
+/// The users who may see an event, among those that it is addressed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AudienceKind {
     /// The addressed user.
@@ -44,8 +44,8 @@ macro_rules! events {
             in $conversation:expr, about $subject:expr,
             to $audience:ident, block $block:ident, membership $membership:ident;
     )+) => {
-        /// What happened, as the log keeps it: ids only. The state is read when a frame is made, so
-        /// the frame shows nothing that its reader may no longer see.
+        /// An event, as the log keeps it: ids only. The state is read when a frame is made, so the
+        /// frame shows nothing that its reader may no longer see.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "type")]
         #[expect(missing_docs, reason = "the types of the fields say what they are")]
@@ -82,7 +82,7 @@ macro_rules! events {
                 match self { $(Self::$variant => $description),+ }
             }
 
-            /// Who may see an event of this kind.
+            /// The users who may see an event of this kind.
             pub fn audience(self) -> AudienceKind {
                 match self { $(Self::$variant => AudienceKind::$audience),+ }
             }

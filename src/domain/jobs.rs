@@ -16,7 +16,7 @@ use crate::error::Error;
 /// A job runs at least once: an instance that is killed, or that cannot note the end of a run,
 /// leaves the job to the next one. `run` must therefore be safe to repeat.
 pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// What `run` works with.
+    /// The dependencies of `run`.
     type Deps: Send + Sync + 'static;
 
     /// The stable name: in the store, in metrics and in the log.
@@ -163,17 +163,17 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// What the job is known by elsewhere, the same in every run: 32 hexadecimal digits.
+    /// The name of the job for other systems, the same in every run: 32 hexadecimal digits.
     #[must_use]
     pub fn reference(&self) -> String {
         self.id.bytes().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 }
 
-/// What a run leads to.
+/// The outcome of a run.
 pub type Outcome = Result<Progress, JobError>;
 
-/// What a run that did not fail leads to.
+/// The outcome of a run that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// The job is done, and removed. A periodic one is due again after its period.
@@ -217,7 +217,7 @@ impl From<Error> for JobError {
     }
 }
 
-/// Where a job stands, as operators see it.
+/// The state of a job, as operators see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobState {
     /// To be run now or later.

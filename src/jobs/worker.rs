@@ -30,7 +30,7 @@ const RENEWAL: Duration = Duration::from_secs(20);
 /// How much of the reason of a failure is kept, in characters.
 const REASON_LENGTH: usize = 300;
 
-/// What the workers of one kind share.
+/// The state that the workers of one kind share.
 pub(super) struct Lanes {
     woken: Arc<Notify>,
     /// When one of them last looked for jobs.

@@ -51,6 +51,14 @@ pub(super) fn serialized(value: &impl serde::Serialize) -> Bson {
     mongodb::bson::serialize_to_bson(value).unwrap_or_default()
 }
 
+/// A count or a message number as it is stored.
+pub(super) fn int<N>(number: N) -> i64
+where
+    i64: TryFrom<N>,
+{
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// Two ids as one key, in this order.
 pub(super) fn pair(first: &impl StoredId, second: &impl StoredId) -> Vec<u8> {
     [first.to_bytes(), second.to_bytes()].concat()

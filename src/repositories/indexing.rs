@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use self::lease::LeaseRow;
 pub use self::lease::{Again, Lease};
-use super::bson::{date, id};
+use super::bson::{date, id, int};
 use super::messages::{Messages, range};
 pub use super::rows::unindexed::Marker;
 use super::store::{Collection, META, RowUpdate, Store, all};
@@ -115,7 +115,7 @@ impl Indexing {
         };
         let after = place.after.unwrap_or(MessageId::from_bytes([0; 24]));
         let range = doc! { "$gt": after, "$lte": MessageId::from_bytes([0xff; 24]) };
-        let limit = i64::try_from(count).unwrap_or(i64::MAX);
+        let limit = int(count);
         let shard = shard.clone_with_type::<Text>();
         let find = shard.find(doc! { "_id": range });
         let find = find.projection(doc! { "text": 1, "at": 1 }).sort(doc! { "_id": 1 });

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::bson::{binary, date, id, optional_date, raw, serialized};
+use super::bson::{binary, date, id, int, optional_date, raw, serialized};
 use super::embedded::EmbeddedAttachment;
 use super::rows::conversations::Member;
 use super::store::{Collection, Store, Table, Tx, all, within};
@@ -253,7 +253,7 @@ impl Messages {
         let find = shard
             .find(range(conversation, first, last))
             .sort(doc! { "_id": direction })
-            .limit(i64::try_from(limit).unwrap_or(i64::MAX));
+            .limit(int(limit));
         let rows: Vec<MessageRow> = all(shard, find).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::standing::Standing;
 use self::standing::{Confirmation, standing};
-use super::bson::{date, id};
+use super::bson::{date, id, int};
 use super::store::{Collection, PrimaryWatch, Store, Tx, all, all_in, older, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
@@ -176,7 +176,7 @@ impl Sessions {
             filter.insert("$or", older(["created_at", "_id"], [at.into(), id.into()]));
         }
         let rows = self.rows.find(filter).sort(doc! { "created_at": -1, "_id": -1 });
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let limit = int(limit);
         Ok(all(&self.rows, rows.limit(limit)).await?.into_iter().map(Session::from).collect())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::bson::{binary, date, id, optional_date};
+use super::bson::{binary, date, id, int, optional_date};
 use super::embedded::{EmbeddedAttachment, FormerEmail};
 use super::rows;
 use super::store::{Collection, Store, all, within};
@@ -177,7 +177,7 @@ impl Users {
         }
         let named = doc! { "username_key": range, "verified": true, "deleted_at": null };
         let rows = self.rows.find(named).sort(doc! { "username_key": 1 });
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let limit = int(limit);
         Ok(all(&self.rows, rows.limit(limit)).await?.into_iter().map(PublicUser::from).collect())
     }
 

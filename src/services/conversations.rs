@@ -78,7 +78,7 @@ impl Conversations {
         let at = self.clock.now();
         let state = self.unread.read_up_to(&summary, reader, message.seq, at).await?;
         let state = state.ok_or_else(Error::not_found)?;
-        let read_seq = state.marks.read_seq;
+        let read_seq = state.membership.read_seq;
         // Not one step with the mark, but repeated with it: reading again mends what a crash left.
         self.store.notifications().read_mentions(reader, id, read_seq).await?;
         Ok(ReadState { conversation_id: id, read_seq, unread_count: state.unread_count })

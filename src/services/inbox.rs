@@ -143,7 +143,7 @@ impl Inbox {
         )?;
         let now = self.clock.now();
         let shown = states.iter().filter_map(|state| {
-            let UnreadState { summary, marks, unread_count } = state;
+            let UnreadState { summary, membership, unread_count } = state;
             let group = groups.get(&summary.id).cloned();
             if summary.kind == Kind::Group && group.is_none() {
                 return None;
@@ -158,9 +158,9 @@ impl Inbox {
                 group,
                 last_message: lasts.get(&summary.id).cloned(),
                 last_seq: summary.last_seq,
-                read_seq: marks.read_seq,
+                read_seq: membership.read_seq,
                 unread_count: *unread_count,
-                muted_until: marks.muted_until.filter(|until| *until > now),
+                muted_until: membership.muted_until.filter(|until| *until > now),
                 updated_at: summary.last_at,
             })
         });

@@ -23,7 +23,7 @@ use crate::domain::users::AccountCleanup;
 use crate::jobs::Registry;
 use crate::repositories::Repositories;
 
-/// What jobs work with.
+/// The dependencies of jobs.
 #[derive(Debug, Clone)]
 pub struct JobDeps {
     pub(super) repositories: Repositories,

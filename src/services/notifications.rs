@@ -258,6 +258,6 @@ type Undismissed = (ConversationId, u64);
 
 /// `None` where the notification was dismissed, or nothing waits.
 fn undismissed(state: &UnreadState) -> Option<Undismissed> {
-    let last = state.waiting().filter(|last| state.marks.dismissed_seq < last.seq)?;
+    let last = state.waiting().filter(|last| state.membership.dismissed_seq < last.seq)?;
     Some((state.summary.id, last.seq))
 }

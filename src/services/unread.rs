@@ -6,7 +6,7 @@ mod lowest;
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::conversations::{Kind, LastMessage, Marks, Summary};
+use crate::domain::conversations::{Kind, LastMessage, Membership, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::notifications::NotificationPosition;
 use crate::error::Result;
@@ -21,24 +21,25 @@ pub struct UnreadState {
     /// The conversation.
     pub summary: Summary,
     /// How far the member is.
-    pub marks: Marks,
+    pub membership: Membership,
     /// The messages of others after the read mark that are not deleted.
     pub unread_count: u64,
 }
 
 impl UnreadState {
     /// `deleted` messages of others after the read mark are deleted.
-    fn new(marks: Marks, summary: Summary, deleted: u64) -> Self {
-        let after = summary.last_seq.saturating_sub(marks.read_seq);
-        let sent_after = marks.sent_count.saturating_sub(marks.sent_at_read);
+    fn new(membership: Membership, summary: Summary, deleted: u64) -> Self {
+        let Membership { read_seq, sent_count, sent_at_read, .. } = membership;
+        let after = summary.last_seq.saturating_sub(read_seq);
+        let sent_after = sent_count.saturating_sub(sent_at_read);
         let unread_count = after.saturating_sub(sent_after).saturating_sub(deleted);
-        Self { summary, marks, unread_count }
+        Self { summary, membership, unread_count }
     }
 
     /// Whether the member wants no notifications at this moment.
     #[must_use]
     pub fn is_muted(&self, now: Timestamp) -> bool {
-        self.marks.muted_until.is_some_and(|until| until > now)
+        self.membership.muted_until.is_some_and(|until| until > now)
     }
 
     /// The last message that waits for this member: from someone else, after the read mark. Where
@@ -48,12 +49,12 @@ impl UnreadState {
         if self.unread_count == 0 {
             return None;
         }
-        let Self { summary, marks, .. } = self;
+        let Self { summary, membership: Membership { user, read_seq, waiting, .. }, .. } = self;
         match summary.kind {
-            Kind::Group => summary.last_for(marks.user).filter(|last| last.seq > marks.read_seq),
+            Kind::Group => summary.last_for(*user).filter(|last| last.seq > *read_seq),
             Kind::Direct => {
-                let (seq, at) = marks.waiting.filter(|(seq, _)| *seq > marks.read_seq)?;
-                let sender = summary.peer_of(marks.user)?;
+                let (seq, at) = waiting.filter(|(seq, _)| seq > read_seq)?;
+                let sender = summary.peer_of(*user)?;
                 Some(LastMessage { seq, sender, at, deleted: false })
             }
         }
@@ -92,8 +93,8 @@ impl Unread {
         user: UserId,
     ) -> Result<Option<UnreadState>> {
         let found = self.store.snapshot(async |tx| {
-            let marks = tx.members().marks(conversation, user).await?;
-            with_summaries(tx, user, marks.into_iter().collect()).await
+            let found = tx.members().find(conversation, user).await?;
+            with_summaries(tx, user, found.into_iter().collect()).await
         });
         Ok(found.await?.pop())
     }
@@ -101,8 +102,8 @@ impl Unread {
     /// All of a user's groups.
     pub async fn groups(&self, user: UserId) -> Result<Vec<UnreadState>> {
         let groups = self.store.snapshot(async |tx| {
-            let marks = tx.members().marks_in_groups(user).await?;
-            with_summaries(tx, user, marks).await
+            let found = tx.members().in_groups(user).await?;
+            with_summaries(tx, user, found).await
         });
         groups.await
     }
@@ -118,8 +119,8 @@ impl Unread {
         now: Timestamp,
     ) -> Result<Vec<UnreadState>> {
         let waiting = self.store.snapshot(async |tx| {
-            let marks = tx.members().waiting(user, before, count, undismissed, now).await?;
-            with_summaries(tx, user, marks).await
+            let found = tx.members().waiting(user, before, count, undismissed, now).await?;
+            with_summaries(tx, user, found).await
         });
         waiting.await
     }
@@ -196,35 +197,39 @@ fn peer_among(members: &[UserId], user: UserId) -> Option<UserId> {
     members.iter().copied().find(|member| *member != user)
 }
 
-/// A user's marks with their conversations, and the messages that were deleted since.
-async fn with_summaries(tx: &mut Tx, user: UserId, marks: Vec<Marks>) -> Result<Vec<UnreadState>> {
-    let ids: Vec<ConversationId> = marks.iter().map(|marks| marks.conversation).collect();
+/// A user's places with their conversations, and the messages that were deleted since.
+async fn with_summaries(
+    tx: &mut Tx,
+    user: UserId,
+    places: Vec<Membership>,
+) -> Result<Vec<UnreadState>> {
+    let ids: Vec<ConversationId> = places.iter().map(|place| place.conversation).collect();
     let summaries = tx.conversations().many(&ids).await?;
     let summaries = summaries.into_iter().map(|summary| (summary.id, summary)).collect();
-    joined(tx, user, marks, summaries).await
+    joined(tx, user, places, summaries).await
 }
 
 async fn joined(
     tx: &mut Tx,
     user: UserId,
-    marks: Vec<Marks>,
+    places: Vec<Membership>,
     mut summaries: HashMap<ConversationId, Summary>,
 ) -> Result<Vec<UnreadState>> {
-    let deleted_since: Vec<Between> = marks
+    let deleted_since: Vec<Between> = places
         .iter()
-        .filter_map(|marks| summaries.get(&marks.conversation).map(|summary| (marks, summary)))
-        .filter(|(marks, summary)| summary.deleted_seq > marks.read_seq)
-        .map(|(marks, summary)| Between {
+        .filter_map(|place| summaries.get(&place.conversation).map(|summary| (place, summary)))
+        .filter(|(place, summary)| summary.deleted_seq > place.read_seq)
+        .map(|(place, summary)| Between {
             conversation: summary.id,
-            after: marks.read_seq,
+            after: place.read_seq,
             before: summary.last_seq + 1,
         })
         .collect();
     let deleted = tx.deletions().of_others(&deleted_since, user).await?;
-    let states = marks.into_iter().filter_map(|marks| {
-        let summary = summaries.remove(&marks.conversation)?;
+    let states = places.into_iter().filter_map(|place| {
+        let summary = summaries.remove(&place.conversation)?;
         let deleted = deleted.get(&summary.id).copied().unwrap_or_default();
-        Some(UnreadState::new(marks, summary, deleted))
+        Some(UnreadState::new(place, summary, deleted))
     });
     Ok(states.collect())
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Bulk;
 use crate::domain::population::Population;
 use crate::error::{Error, Result};
+use crate::repositories::bson::int;
 use crate::repositories::store::{duplicate, within, within_raw};
 
 /// The name of its row.
@@ -85,7 +86,7 @@ impl Bulk {
 
     /// Remembers that so many blocks, from the first on, are there whole.
     pub async fn reached(&self, done: u64) -> Result<()> {
-        let done = i64::try_from(done).unwrap_or(i64::MAX);
+        let done = int(done);
         let further = doc! { "$max": { "done": done } };
         within(&self.progress, self.progress.update_one(doc! { "_id": ID }, further))
             .await

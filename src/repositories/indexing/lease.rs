@@ -10,7 +10,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
-use super::super::bson::{optional_date, optional_id};
+use super::super::bson::{int, optional_date, optional_id};
 use super::super::store::{duplicate, within, within_raw};
 use super::Indexing;
 use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp};
@@ -75,7 +75,7 @@ impl Again {
     }
 
     fn stored(self) -> Document {
-        let shard = i64::try_from(self.shard).unwrap_or(i64::MAX);
+        let shard = int(self.shard);
         let mut stored = doc! { "shard": shard };
         if let Some(after) = self.after {
             stored.insert("after", after);

@@ -10,7 +10,7 @@ use crate::domain::conversations::{InboxPosition, Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::search::Place;
 use crate::error::Result;
-use crate::repositories::bson::{date, id};
+use crate::repositories::bson::{date, id, int};
 use crate::repositories::store::{RowUpdate, Table};
 
 /// The last message of a sender that a summary remembers.
@@ -232,8 +232,4 @@ impl<'a> Conversations<'a> {
     pub async fn close(self, conversation: ConversationId) -> Result<()> {
         self.0.delete(doc! { "_id": conversation }).await.map(|_| ())
     }
-}
-
-fn int(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
 }

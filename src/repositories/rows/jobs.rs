@@ -19,7 +19,7 @@ use crate::repositories::store::{Table, duplicate_of};
 /// The name of the collection.
 pub(super) const NAME: &str = "jobs";
 
-/// Where a job stands, as it is stored.
+/// The state of a job, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
@@ -110,7 +110,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// What the job is about.
+    /// The subject of the job.
     ///
     /// # Errors
     /// A final one when the payload is not one of this kind.
@@ -159,7 +159,7 @@ impl From<Row> for ListedJob {
     }
 }
 
-/// What becomes of a claimed job that is not done.
+/// The next step of a claimed job that is not done.
 #[derive(Debug, Clone)]
 pub struct Later {
     /// When it may be claimed again.

@@ -40,6 +40,11 @@ pub(in crate::repositories) struct MemberRow {
     noticed_seq: u64,
     #[serde(with = "optional_date", default)]
     muted_until: Option<Timestamp>,
+    /// The writer sets these two in the rows of direct conversations.
+    #[serde(default, skip_serializing)]
+    waiting_seq: Option<u64>,
+    #[serde(with = "optional_date", default, skip_serializing)]
+    waiting_at: Option<Timestamp>,
     /// Tells apart who joined a group in the same millisecond: those named at its creation joined
     /// in that order.
     #[serde(default)]
@@ -65,10 +70,12 @@ impl From<Membership> for MemberRow {
             joined_seq: member.joined_seq,
             read_seq: member.read_seq,
             delivered_seq: member.delivered_seq,
-            own_total: member.own_total,
-            own_at_read: member.own_at_read,
-            noticed_seq: member.noticed_seq,
+            own_total: member.sent_count,
+            own_at_read: member.sent_at_read,
+            noticed_seq: member.dismissed_seq,
             muted_until: member.muted_until,
+            waiting_seq: None,
+            waiting_at: None,
             place: 0,
         }
     }
@@ -85,10 +92,11 @@ impl From<MemberRow> for Membership {
             joined_seq: row.joined_seq,
             read_seq: row.read_seq,
             delivered_seq: row.delivered_seq,
-            own_total: row.own_total,
-            own_at_read: row.own_at_read,
-            noticed_seq: row.noticed_seq,
+            sent_count: row.own_total,
+            sent_at_read: row.own_at_read,
+            dismissed_seq: row.noticed_seq,
             muted_until: row.muted_until,
+            waiting: row.waiting_seq.zip(row.waiting_at),
         }
     }
 }
@@ -174,9 +182,8 @@ impl<'a> Members<'a> {
         user: UserId,
         conversations: &[ConversationId],
     ) -> Result<HashSet<ConversationId>> {
-        let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
-        let rows = self.0.all(doc! { "_id": { "$in": keys } }).await?;
-        Ok(rows.into_iter().map(|row| Membership::from(row).conversation).collect())
+        let places = self.of_user_in(user, conversations).await?;
+        Ok(places.into_iter().map(|place| place.conversation).collect())
     }
 
     /// Who of this role joined a conversation first.

@@ -14,6 +14,7 @@ use super::pool::Pool;
 use super::transaction::{again, again_if_taken};
 use super::{AWAY_CODES, DUPLICATE_KEY, Store, Tx, all, all_in, within};
 use crate::error::{Error, Result};
+use crate::repositories::bson::int;
 
 /// Where a command runs.
 enum At<'a> {
@@ -111,7 +112,7 @@ impl<'a, T: Send + Sync> Table<'a, T> {
         Self { rows, at, order: None, limit: None, fields: None, index: None }
     }
 
-    /// What the collection is called.
+    /// The name of the collection.
     pub fn name(&self) -> &str {
         self.rows.name()
     }
@@ -123,7 +124,7 @@ impl<'a, T: Send + Sync> Table<'a, T> {
 
     /// At most so many.
     pub fn first(self, count: usize) -> Self {
-        Self { limit: Some(i64::try_from(count).unwrap_or(i64::MAX)), ..self }
+        Self { limit: Some(int(count)), ..self }
     }
 
     /// By this index.
@@ -225,7 +226,7 @@ impl<T: DeserializeOwned + Unpin + Send + Sync> Table<'_, T> {
         }
     }
 
-    /// What a pipeline over the rows gives.
+    /// The result of a pipeline over the rows.
     pub async fn aggregate(self, pipeline: Vec<Document>) -> Result<Vec<T>> {
         let found = self.rows.aggregate(pipeline).with_type::<T>();
         match self.at {

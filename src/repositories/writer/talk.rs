@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use mongodb::bson::{Document, doc, serialize_to_document};
 
 use super::plan::Plan;
-use super::updates::int;
 use crate::domain::conversations::{Kind, LastMessage, Membership, Summary};
 use crate::domain::groups::NewGroup;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
+use crate::repositories::bson::int;
 use crate::repositories::bulk::{Place, Talk};
 use crate::repositories::messages::MessageRow;
 use crate::repositories::rows::conversations::ConversationRow;
@@ -99,13 +99,13 @@ fn member_row(
     summary: &ConversationRow,
     place: u32,
     member: &Place,
-    (own_total, own_at_read): (u64, u64),
+    (sent_count, sent_at_read): (u64, u64),
 ) -> Result<Document> {
     let last = Summary::from(summary.clone()).last_for(member.user);
     let waiting = last.filter(|last| last.seq > member.read_seq);
     let noticed = waiting.filter(|_| member.noticed).map_or(member.joined_seq, |last| last.seq);
     if summary.kind == Kind::Direct {
-        return Ok(direct_row(summary, member, (own_total, own_at_read), noticed, waiting));
+        return Ok(direct_row(summary, member, (sent_count, sent_at_read), noticed, waiting));
     }
     let row = Membership {
         conversation: summary.id,
@@ -116,10 +116,11 @@ fn member_row(
         joined_seq: member.joined_seq,
         read_seq: member.read_seq,
         delivered_seq: member.delivered_seq,
-        own_total,
-        own_at_read,
-        noticed_seq: noticed,
+        sent_count,
+        sent_at_read,
+        dismissed_seq: noticed,
         muted_until: None,
+        waiting: None,
     };
     serialize_to_document(&MemberRow::at_place(row, place)).map_err(Error::internal)
 }
@@ -136,7 +137,7 @@ fn marked_at(member: &Place, messages: &[MessageRow]) -> Document {
 fn direct_row(
     summary: &ConversationRow,
     member: &Place,
-    (own_total, own_at_read): (u64, u64),
+    (sent_count, sent_at_read): (u64, u64),
     noticed: u64,
     waiting: Option<LastMessage>,
 ) -> Document {
@@ -144,7 +145,7 @@ fn direct_row(
     row.extend(begun_direct(summary.id, member.user, summary.created_at));
     row.extend(doc! {
         "read_seq": int(member.read_seq), "delivered_seq": int(member.delivered_seq),
-        "own_total": int(own_total), "own_at_read": int(own_at_read),
+        "own_total": int(sent_count), "own_at_read": int(sent_at_read),
         "noticed_seq": int(noticed),
     });
     if let Some(waiting) = waiting {

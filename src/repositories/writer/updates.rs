@@ -6,6 +6,7 @@ use super::plan::{KeyRow, Plan};
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::{Error, Result};
+use crate::repositories::bson::int;
 use crate::repositories::rows::conversations::LastRow;
 use crate::repositories::rows::members;
 use crate::repositories::store::RowUpdate;
@@ -14,10 +15,6 @@ use crate::repositories::store::RowUpdate;
 pub(super) fn key_update(row: &KeyRow) -> Result<RowUpdate> {
     let row_document = mongodb::bson::serialize_to_document(row).map_err(Error::internal)?;
     Ok(RowUpdate::of(doc! { "_id": &row.key }, row_document).or_insert())
-}
-
-pub(super) fn int(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
 fn last(row: Option<LastRow>) -> Bson {

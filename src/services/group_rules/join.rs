@@ -94,14 +94,14 @@ pub(super) async fn count_in(tx: &mut Tx, users: &[UserId]) -> Result<Admission>
 async fn newcomer(tx: &mut Tx, group: GroupId, user: UserId, at: Timestamp) -> Result<Membership> {
     let last_seq = tx.conversations().last_seq(group.into()).await?;
     // They may have been here before.
-    let own_total = tx.sends().total(user, group.into()).await?;
+    let sent_count = tx.sends().total(user, group.into()).await?;
     Ok(Membership {
         joined_seq: last_seq,
         read_seq: last_seq,
         delivered_seq: last_seq,
-        own_total,
-        own_at_read: own_total,
-        noticed_seq: last_seq,
+        sent_count,
+        sent_at_read: sent_count,
+        dismissed_seq: last_seq,
         ..Membership::from_start(group.into(), user, Kind::Group, Role::Member, at)
     })
 }

@@ -1,5 +1,5 @@
-//! What accounts need from time to time: names are freed, and what an earlier natter has left
-//! unfinished is taken up.
+//! Periodic upkeep of accounts: it frees names, and takes up cleanups that an earlier natter has left
+//! unfinished.
 
 use std::time::Duration;
 

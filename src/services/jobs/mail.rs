@@ -24,7 +24,7 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(30);
 /// After how many attempts a refusal that the server calls final is believed.
 const FINAL: u32 = 5;
 
-/// What mails are sent with.
+/// The dependencies of mails.
 #[derive(Debug)]
 pub(in crate::services) struct MailDelivery {
     pub accounts: Accounts,
@@ -33,7 +33,7 @@ pub(in crate::services) struct MailDelivery {
     pub mailer: Mailer,
     pub tokens: MailTokens,
     pub rules: MailRules,
-    /// What links begin with; no slash at its end.
+    /// The beginning of links; no slash at its end.
     pub public_url: String,
     pub clock: Clock,
 }

@@ -15,7 +15,7 @@ pub(super) use self::edit::Edit;
 use crate::domain::clock::Timestamp;
 use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::{ConversationId, MessageId};
-use crate::domain::messages::{StoredMessage, message_deleted};
+use crate::domain::messages::{Changed, ReactionCount, StoredMessage, message_deleted};
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
 use crate::repositories::attachment_uses::AttachmentUses;
@@ -43,6 +43,32 @@ impl Changes {
             uses: repositories.attachment_uses.clone(),
             locks: StripedLocks::new(),
         }
+    }
+
+    /// Runs a transaction that changes messages of this conversation: in this instance one after
+    /// another, as two at once would only make each other start again.
+    async fn transact<T>(
+        &self,
+        conversation: ConversationId,
+        body: impl AsyncFnMut(&mut Tx) -> Result<T>,
+    ) -> Result<T> {
+        let _lock = self.locks.lock(conversation.bytes()).await;
+        self.store.transact(body).await
+    }
+
+    /// Stores the reactions of a message as counted after a change, and tells its conversation.
+    async fn recount(
+        &self,
+        tx: &mut Tx,
+        message: MessageId,
+        counts: &[ReactionCount],
+        event: Event,
+        at: Timestamp,
+    ) -> Result<Changed> {
+        let after = self.messages.count_reactions(tx, message, counts).await?;
+        revise(tx, message.conversation).await?;
+        announce(tx, message, event, at).await?;
+        Ok(Changed { message: after.ok_or_else(Error::not_found)?, changed: true })
     }
 
     /// A message that is not deleted.

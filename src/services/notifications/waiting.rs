@@ -23,7 +23,7 @@ impl Waiting {
 
     /// Whether the reader dismissed its notification.
     pub fn is_dismissed(&self) -> bool {
-        self.state.marks.dismissed_seq >= self.last.seq
+        self.state.membership.dismissed_seq >= self.last.seq
     }
 
     pub fn message(&self) -> MessageId {
@@ -61,9 +61,9 @@ impl Notifications {
         one: Waiting,
         blocked: &HashSet<UserId>,
     ) -> Result<Option<Waiting>> {
-        let UnreadState { marks, summary, .. } = &one.state;
+        let UnreadState { membership, summary, .. } = &one.state;
         let mut without: Vec<UserId> = blocked.iter().copied().chain([reader]).collect();
-        let range = (marks.read_seq + 1, summary.last_seq);
+        let range = (membership.read_seq + 1, summary.last_seq);
         loop {
             let messages = &self.repositories.messages;
             let found = messages.last_standing(summary.id, range, &without).await?;

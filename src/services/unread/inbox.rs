@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Unread, UnreadState, joined};
-use crate::domain::conversations::{InboxPosition, Marks, Summary};
+use crate::domain::conversations::{InboxPosition, Membership, Summary};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 
@@ -19,22 +19,22 @@ impl Unread {
     ) -> Result<Vec<UnreadState>> {
         let page = self.store.snapshot(async |tx| {
             let mut found = tx.conversations().direct_of(user, before, count).await?;
-            let groups = tx.members().marks_in_groups(user).await?;
-            let ids: Vec<ConversationId> = groups.iter().map(|marks| marks.conversation).collect();
+            let groups = tx.members().in_groups(user).await?;
+            let ids: Vec<ConversationId> = groups.iter().map(|place| place.conversation).collect();
             found.extend(tx.conversations().many(&ids).await?);
             found.retain(|summary| before.is_none_or(|before| position(summary) < before));
             found.sort_by_key(|summary| std::cmp::Reverse(position(summary)));
             found.truncate(count);
 
-            let mut known: HashMap<ConversationId, Marks> =
-                groups.into_iter().map(|marks| (marks.conversation, marks)).collect();
+            let mut known: HashMap<ConversationId, Membership> =
+                groups.into_iter().map(|place| (place.conversation, place)).collect();
             let ids = found.iter().map(|summary| summary.id);
             let direct: Vec<_> = ids.filter(|id| !known.contains_key(id)).collect();
-            let direct = tx.members().marks_in(user, &direct).await?;
-            known.extend(direct.into_iter().map(|marks| (marks.conversation, marks)));
-            let marks = found.iter().filter_map(|summary| known.remove(&summary.id)).collect();
+            let direct = tx.members().of_user_in(user, &direct).await?;
+            known.extend(direct.into_iter().map(|place| (place.conversation, place)));
+            let places = found.iter().filter_map(|summary| known.remove(&summary.id)).collect();
             let summaries = found.into_iter().map(|summary| (summary.id, summary)).collect();
-            joined(tx, user, marks, summaries).await
+            joined(tx, user, places, summaries).await
         });
         page.await
     }

@@ -1,4 +1,4 @@
-//! How far a member is: read and delivered marks, what waits, what was dismissed.
+//! The marks of a member: read, delivered and dismissed messages, and the one that waits.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,46 +7,12 @@ use serde::Deserialize;
 
 use super::{Members, key, shown};
 use crate::domain::clock::Timestamp;
-use crate::domain::conversations::Marks;
+use crate::domain::conversations::Membership;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::notifications::NotificationPosition;
 use crate::error::Result;
-use crate::repositories::bson::{id, optional_date};
+use crate::repositories::bson::{id, int};
 use crate::repositories::store::{RowUpdate, older};
-
-/// The marks of a row.
-#[derive(Debug, Deserialize)]
-struct MarksRow {
-    #[serde(with = "id")]
-    conversation_id: ConversationId,
-    #[serde(with = "id")]
-    user_id: UserId,
-    read_seq: u64,
-    own_total: u64,
-    own_at_read: u64,
-    noticed_seq: u64,
-    #[serde(with = "optional_date", default)]
-    muted_until: Option<Timestamp>,
-    #[serde(default)]
-    waiting_seq: Option<u64>,
-    #[serde(with = "optional_date", default)]
-    waiting_at: Option<Timestamp>,
-}
-
-impl From<MarksRow> for Marks {
-    fn from(row: MarksRow) -> Self {
-        Self {
-            conversation: row.conversation_id,
-            user: row.user_id,
-            read_seq: row.read_seq,
-            sent_count: row.own_total,
-            sent_at_read: row.own_at_read,
-            dismissed_seq: row.noticed_seq,
-            muted_until: row.muted_until,
-            waiting: row.waiting_seq.zip(row.waiting_at),
-        }
-    }
-}
 
 /// A row, as far as what its member has sent.
 #[derive(Debug, Deserialize)]
@@ -78,38 +44,28 @@ pub struct Move {
 }
 
 impl Members<'_> {
-    /// How far a member is; `None` for outsiders.
-    pub async fn marks(
-        self,
-        conversation: ConversationId,
-        user: UserId,
-    ) -> Result<Option<Marks>> {
-        let row = self.0.of::<MarksRow>().one(doc! { "_id": key(conversation, user) }).await?;
-        Ok(row.map(Into::into))
-    }
-
-    /// How far a member of some conversations is, in no order.
-    pub async fn marks_in(
+    /// A user's places in some conversations, in no order.
+    pub async fn of_user_in(
         self,
         user: UserId,
         conversations: &[ConversationId],
-    ) -> Result<Vec<Marks>> {
+    ) -> Result<Vec<Membership>> {
         if conversations.is_empty() {
             return Ok(Vec::new());
         }
         let keys: Vec<Binary> = conversations.iter().map(|it| key(*it, user)).collect();
-        let rows = self.0.of::<MarksRow>().all(doc! { "_id": { "$in": keys } }).await?;
+        let rows = self.0.all(doc! { "_id": { "$in": keys } }).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    /// How far a user is in all of their groups, in no order.
-    pub async fn marks_in_groups(self, user: UserId) -> Result<Vec<Marks>> {
+    /// A user's places in all of their groups, in no order.
+    pub async fn in_groups(self, user: UserId) -> Result<Vec<Membership>> {
         let groups = doc! { "user_id": user, "kind": "group" };
-        let rows = self.0.of::<MarksRow>().all(groups).await?;
+        let rows = self.0.all(groups).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    /// How far a user is in the direct conversations in which something waits, the latest first,
+    /// A user's places in the direct conversations in which something waits, the latest first,
     /// from after a place in the user's notifications on; with `undismissed`, only those whose
     /// notification was not dismissed. Conversations that are muted at `now` are left out.
     pub async fn waiting(
@@ -119,7 +75,7 @@ impl Members<'_> {
         count: usize,
         undismissed: bool,
         now: Timestamp,
-    ) -> Result<Vec<Marks>> {
+    ) -> Result<Vec<Membership>> {
         let mut waiting = waiting(user, now);
         if let Some(before) = before {
             // At the same moment the ids decide, which begin alike; the caller cuts exactly.
@@ -133,7 +89,7 @@ impl Members<'_> {
             waiting.insert("$expr", is_undismissed());
         }
         let newest_first = doc! { "waiting_at": -1, "_id": -1 };
-        let rows = self.0.of::<MarksRow>().sorted(newest_first).first(count).all(waiting).await?;
+        let rows = self.0.sorted(newest_first).first(count).all(waiting).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
@@ -217,8 +173,8 @@ impl Members<'_> {
         Ok(read.map(|row| row.read_seq))
     }
 
-    /// What waits for a member of a direct conversation is now an earlier message, or nothing,
-    /// if it was message `seq`.
+    /// Replaces message `seq`, if it waits for a member of a direct conversation, by an earlier
+    /// one or by nothing.
     pub async fn wait_for(
         self,
         conversation: ConversationId,
@@ -263,11 +219,7 @@ fn waiting(user: UserId, now: Timestamp) -> Document {
     }
 }
 
-/// Rows whose notification was not dismissed up to what waits there.
+/// Rows whose notification was not dismissed up to the message that waits.
 fn is_undismissed() -> Document {
     doc! { "$lt": ["$noticed_seq", "$waiting_seq"] }
-}
-
-fn int(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Who is in a conversation and where a user is, and no more than that.
+//! The users of a conversation and the groups of a user, as ids alone.
 
 use mongodb::bson::doc;
 use serde::Deserialize;

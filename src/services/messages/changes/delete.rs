@@ -20,37 +20,35 @@ impl Changes {
     /// `not_found`.
     pub async fn delete(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
         let conversation = message.conversation;
-        let _turn = self.locks.lock(conversation.bytes()).await;
         let this = self.clone();
-        self.store
-            .transact(async move |tx: &mut Tx| {
-                let before = this.messages.find_in(tx, message).await?;
-                let before = before.ok_or_else(Error::not_found)?;
-                if before.deleted_at.is_some() {
-                    return Ok(Changed { message: before, changed: false });
-                }
-                let after = this.messages.empty(tx, message, at).await?;
-                let uses = before.attachments.iter().map(|file| Use::message(file.id, message));
-                this.uses.remove(tx, uses, at).await?;
-                for user in &before.mentions {
-                    tx.notifications().withdraw(NotificationId::mention(*user, message)).await?;
-                }
-                tx.unindexed().add([(message, at)]).await?;
-                tx.deletions().add(message, before.sender, at).await?;
-                let summary = tx.conversations().find(conversation).await?;
-                let summary = summary.ok_or_else(Error::not_found)?;
-                there(tx.conversations().note_deleted(message, &summary).await?)?;
-                if summary.kind == Kind::Direct {
-                    this.stop_waiting(tx, &before, &summary).await?;
-                }
-                announce(tx, message, Event::MessageDeleted { message, at }, at).await?;
-                Ok(Changed { message: after.ok_or_else(Error::not_found)?, changed: true })
-            })
-            .await
+        self.transact(conversation, async move |tx: &mut Tx| {
+            let before = this.messages.find_in(tx, message).await?;
+            let before = before.ok_or_else(Error::not_found)?;
+            if before.deleted_at.is_some() {
+                return Ok(Changed { message: before, changed: false });
+            }
+            let after = this.messages.empty(tx, message, at).await?;
+            let uses = before.attachments.iter().map(|file| Use::message(file.id, message));
+            this.uses.remove(tx, uses, at).await?;
+            for user in &before.mentions {
+                tx.notifications().withdraw(NotificationId::mention(*user, message)).await?;
+            }
+            tx.unindexed().add([(message, at)]).await?;
+            tx.deletions().add(message, before.sender, at).await?;
+            let summary = tx.conversations().find(conversation).await?;
+            let summary = summary.ok_or_else(Error::not_found)?;
+            there(tx.conversations().note_deleted(message, &summary).await?)?;
+            if summary.kind == Kind::Direct {
+                this.stop_waiting(tx, &before, &summary).await?;
+            }
+            announce(tx, message, Event::MessageDeleted { message, at }, at).await?;
+            Ok(Changed { message: after.ok_or_else(Error::not_found)?, changed: true })
+        })
+        .await
     }
 
-    /// Where this message was what waits for the other user of a direct conversation, the last
-    /// one before it that is not deleted waits now, or nothing.
+    /// If this message waits for the other user of a direct conversation, the last one before it
+    /// that is not deleted waits from now on, or none.
     async fn stop_waiting(
         &self,
         tx: &mut Tx,

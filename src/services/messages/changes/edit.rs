@@ -34,22 +34,20 @@ impl Changes {
     /// `not_found`; `message_deleted`.
     pub async fn edit(&self, edit: &Edit) -> Result<Changed> {
         let Edit { message, at, .. } = *edit;
-        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let (this, edit) = (self.clone(), edit.clone());
-        self.store
-            .transact(async move |tx: &mut Tx| {
-                let before = this.standing(tx, message).await?;
-                if before.text == edit.text {
-                    return Ok(Changed { message: before, changed: false });
-                }
-                let after = this.messages.edit(tx, message, &edit.text, &edit.mentions, at).await?;
-                revise(tx, message.conversation).await?;
-                tx.unindexed().add([(message, at)]).await?;
-                announce(tx, message, Event::MessageUpdated { message }, at).await?;
-                notify(tx, &before, &edit).await?;
-                Ok(Changed { message: after.ok_or_else(Error::not_found)?, changed: true })
-            })
-            .await
+        self.transact(message.conversation, async move |tx: &mut Tx| {
+            let before = this.standing(tx, message).await?;
+            if before.text == edit.text {
+                return Ok(Changed { message: before, changed: false });
+            }
+            let after = this.messages.edit(tx, message, &edit.text, &edit.mentions, at).await?;
+            revise(tx, message.conversation).await?;
+            tx.unindexed().add([(message, at)]).await?;
+            announce(tx, message, Event::MessageUpdated { message }, at).await?;
+            notify(tx, &before, &edit).await?;
+            Ok(Changed { message: after.ok_or_else(Error::not_found)?, changed: true })
+        })
+        .await
     }
 }
 

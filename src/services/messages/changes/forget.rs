@@ -33,28 +33,26 @@ impl Changes {
         reactions: Vec<Own>,
         at: Timestamp,
     ) -> Result<()> {
-        let _turn = self.locks.lock(conversation.bytes()).await;
         let this = self.clone();
-        self.store
-            .transact(async move |tx: &mut Tx| {
-                let is_there = tx.conversations().find(conversation).await?.is_some();
-                let mut told = Vec::new();
-                for own in &reactions {
-                    // Taken back by its owner, or by another instance.
-                    if !tx.reactions().remove_own(own).await? {
-                        continue;
-                    }
-                    if is_there && let Some(event) = this.uncount(tx, user, own).await? {
-                        told.push(AddressedEvent::among(conversation, event));
-                    }
+        self.transact(conversation, async move |tx: &mut Tx| {
+            let is_there = tx.conversations().find(conversation).await?.is_some();
+            let mut told = Vec::new();
+            for own in &reactions {
+                // Taken back by its owner, or by another instance.
+                if !tx.reactions().remove_own(own).await? {
+                    continue;
                 }
-                if !told.is_empty() {
-                    revise(tx, conversation).await?;
-                    tx.events().add(told, at).await?;
+                if is_there && let Some(event) = this.uncount(tx, user, own).await? {
+                    told.push(AddressedEvent::among(conversation, event));
                 }
-                Ok(())
-            })
-            .await
+            }
+            if !told.is_empty() {
+                revise(tx, conversation).await?;
+                tx.events().add(told, at).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Counts a reaction no more; `None` where its message is gone, and counts none.

@@ -17,24 +17,22 @@ impl Changes {
     /// # Errors
     /// `not_found`; `message_deleted`; `validation_failed` on `message_id` for one pin too many.
     pub async fn pin(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
-        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let this = self.clone();
-        self.store
-            .transact(async move |tx: &mut Tx| {
-                let stored = this.standing(tx, message).await?;
-                let summary = tx.conversations().find(message.conversation).await?;
-                let pins = summary.ok_or_else(Error::not_found)?.pins;
-                if pins.contains(&message.seq) {
-                    return Ok(Changed { message: stored, changed: false });
-                }
-                if pins.len() >= MAX_PINS {
-                    return Err(too_many_pins());
-                }
-                there(tx.conversations().pin(message).await?)?;
-                announce(tx, message, Event::MessageUpdated { message }, at).await?;
-                Ok(Changed { message: stored, changed: true })
-            })
-            .await
+        self.transact(message.conversation, async move |tx: &mut Tx| {
+            let stored = this.standing(tx, message).await?;
+            let summary = tx.conversations().find(message.conversation).await?;
+            let pins = summary.ok_or_else(Error::not_found)?.pins;
+            if pins.contains(&message.seq) {
+                return Ok(Changed { message: stored, changed: false });
+            }
+            if pins.len() >= MAX_PINS {
+                return Err(too_many_pins());
+            }
+            there(tx.conversations().pin(message).await?)?;
+            announce(tx, message, Event::MessageUpdated { message }, at).await?;
+            Ok(Changed { message: stored, changed: true })
+        })
+        .await
     }
 
     /// Unpins a message; one that is not pinned stays so.
@@ -42,18 +40,16 @@ impl Changes {
     /// # Errors
     /// `not_found`; `message_deleted`.
     pub async fn unpin(&self, message: MessageId, at: Timestamp) -> Result<Changed> {
-        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let this = self.clone();
-        self.store
-            .transact(async move |tx: &mut Tx| {
-                let stored = this.standing(tx, message).await?;
-                let changed = tx.conversations().unpin(message).await?;
-                if changed {
-                    announce(tx, message, Event::MessageUpdated { message }, at).await?;
-                }
-                Ok(Changed { message: stored, changed })
-            })
-            .await
+        self.transact(message.conversation, async move |tx: &mut Tx| {
+            let stored = this.standing(tx, message).await?;
+            let changed = tx.conversations().unpin(message).await?;
+            if changed {
+                announce(tx, message, Event::MessageUpdated { message }, at).await?;
+            }
+            Ok(Changed { message: stored, changed })
+        })
+        .await
     }
 }
 

@@ -1,11 +1,11 @@
 //! Reacting to a message: the member's row and the message's counts, together.
 
-use super::{Changes, announce, revise};
+use super::Changes;
 use crate::domain::clock::Timestamp;
 use crate::domain::emoji::{Emoji, fold};
 use crate::domain::events::Event;
 use crate::domain::ids::{MessageId, UserId};
-use crate::domain::messages::{Changed, ReactionCount, StoredMessage};
+use crate::domain::messages::{Changed, ReactionCount};
 use crate::error::{Error, Result};
 use crate::repositories::store::Tx;
 
@@ -24,23 +24,19 @@ impl Changes {
         emoji: &Emoji,
         at: Timestamp,
     ) -> Result<Changed> {
-        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
-        self.store
-            .transact(async move |tx: &mut Tx| {
-                let before = this.standing(tx, message).await?;
-                if tx.reactions().has(user, message, &emoji).await? {
-                    return Ok(Changed { message: before, changed: false });
-                }
-                tx.reactions().add(user, message, &emoji, at).await?;
-                let mut counts = before.reactions;
-                let ReactionCount { emoji, count } = one_more(&mut counts, &emoji)?;
-                let after = this.count(tx, message, &counts).await?;
-                let added = Event::ReactionAdded { message, user, emoji, count };
-                announce(tx, message, added, at).await?;
-                Ok(Changed { message: after, changed: true })
-            })
-            .await
+        self.transact(message.conversation, async move |tx: &mut Tx| {
+            let before = this.standing(tx, message).await?;
+            if tx.reactions().has(user, message, &emoji).await? {
+                return Ok(Changed { message: before, changed: false });
+            }
+            tx.reactions().add(user, message, &emoji, at).await?;
+            let mut counts = before.reactions;
+            let ReactionCount { emoji, count } = one_more(&mut counts, &emoji)?;
+            let added = Event::ReactionAdded { message, user, emoji, count };
+            this.recount(tx, message, &counts, added, at).await
+        })
+        .await
     }
 
     /// Takes a member's reaction back; where there is none, nothing changes.
@@ -54,33 +50,18 @@ impl Changes {
         emoji: &Emoji,
         at: Timestamp,
     ) -> Result<Changed> {
-        let _turn = self.locks.lock(message.conversation.bytes()).await;
         let (this, emoji) = (self.clone(), emoji.clone());
-        self.store
-            .transact(async move |tx: &mut Tx| {
-                let before = this.standing(tx, message).await?;
-                if !tx.reactions().remove(user, message, &emoji).await? {
-                    return Ok(Changed { message: before, changed: false });
-                }
-                let mut counts = before.reactions;
-                let ReactionCount { emoji, count } = one_less(&mut counts, emoji.as_str());
-                let after = this.count(tx, message, &counts).await?;
-                let removed = Event::ReactionRemoved { message, user, emoji, count };
-                announce(tx, message, removed, at).await?;
-                Ok(Changed { message: after, changed: true })
-            })
-            .await
-    }
-
-    async fn count(
-        &self,
-        tx: &mut Tx,
-        message: MessageId,
-        counts: &[ReactionCount],
-    ) -> Result<StoredMessage> {
-        let after = self.messages.count_reactions(tx, message, counts).await?;
-        revise(tx, message.conversation).await?;
-        after.ok_or_else(Error::not_found)
+        self.transact(message.conversation, async move |tx: &mut Tx| {
+            let before = this.standing(tx, message).await?;
+            if !tx.reactions().remove(user, message, &emoji).await? {
+                return Ok(Changed { message: before, changed: false });
+            }
+            let mut counts = before.reactions;
+            let ReactionCount { emoji, count } = one_less(&mut counts, emoji.as_str());
+            let removed = Event::ReactionRemoved { message, user, emoji, count };
+            this.recount(tx, message, &counts, removed, at).await
+        })
+        .await
     }
 }
 
