@@ -270,7 +270,9 @@ pub async fn seed(settings: Settings, fixture: &Path, beside: Beside) -> Result<
     let clock = Clock::system();
     let composed = Box::pin(compose(&settings, &clock)).await?;
     let Composed { repositories, services, dispatch, .. } = composed;
-    if beside == Beside::OwnAccounts && repositories.users.any_but(&fixture.accounts()).await? {
+    if beside == Beside::OwnAccounts
+        && repositories.store.users().any_but(&fixture.accounts()).await?
+    {
         return Err(OtherAccounts::in_database(&settings.mongodb.database).into());
     }
     let stop = CancellationToken::new();

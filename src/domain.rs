@@ -1,5 +1,6 @@
 //! What natter talks about: ids, validated values, pages, time. No I/O.
 
+pub mod accounts;
 pub mod archives;
 pub mod attachments;
 pub mod clients;
@@ -22,6 +23,7 @@ pub mod messages;
 pub mod notifications;
 pub mod page;
 pub mod population;
+pub mod rate_rules;
 pub mod relations;
 pub mod search;
 pub mod secrets;

@@ -43,13 +43,13 @@ pub mod internals {
     pub use crate::routes::table;
 
     pub mod domain {
+        pub use crate::domain::accounts::NewAccount;
         pub use crate::domain::clock::{Clock, Timestamp, random_bytes};
         pub use crate::domain::events::{AddressedEvent, Audience, Event, Position};
         pub use crate::domain::ids::{
             AttachmentId, ConversationId, GroupId, JobId, MessageId, SessionId, UserId,
         };
         pub use crate::domain::jobs;
-        pub use crate::domain::mails::MailKind;
         pub use crate::domain::notifications::NotificationId;
         pub use crate::domain::population::Population;
         pub use crate::domain::sessions::{Device, Session};
@@ -67,14 +67,11 @@ pub mod internals {
 
     pub mod repositories {
         pub use crate::repositories::Repositories;
-        pub use crate::repositories::accounts::NewAccount;
         pub use crate::repositories::events::Events;
         pub use crate::repositories::events::stream::SequencedEvent;
         pub use crate::repositories::indexing::{Batch, Indexed};
         pub use crate::repositories::messages::shard_of;
-        pub use crate::repositories::password::SignIn;
         pub use crate::repositories::schema;
-        pub use crate::repositories::sessions::Sessions;
         pub use crate::repositories::store::{Store, Tx};
     }
 
@@ -82,7 +79,6 @@ pub mod internals {
         pub use crate::services::access::Access;
         pub use crate::services::attachments::Attachments;
         pub use crate::services::budget::UnreadAnswers;
-        pub use crate::services::mail_rules::MailRules;
         pub use crate::services::seed::load::Made;
         pub use crate::services::seed::population::{PASSWORD, Populated, Progress, address};
         pub use crate::services::session_cache::SessionCache;

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod access_revocation;
+mod account_mails;
 pub mod accounts;
 pub mod attachments;
 pub mod blocks;
@@ -167,7 +168,7 @@ impl Services {
     #[expect(clippy::too_many_lines, reason = "a line for each service")]
     pub fn new(deps: ServiceDeps<'_>) -> Result<(Self, Dispatch)> {
         let ServiceDeps { clock, repositories, redis, unread, .. } = deps;
-        let live = Arc::new(SessionCache::new(repositories.sessions.clone(), clock));
+        let live = Arc::new(SessionCache::new(repositories.active_sessions.clone(), clock));
         let access = Arc::new(deps.access(&live)?);
         let sessions = Arc::new(deps.sessions(&access, &live));
         let hashers = Hashers::new(&deps);

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::clock::Timestamp;
+use super::ids::UserId;
 use super::text::Email;
 
 /// Why a mail is sent.
@@ -61,6 +63,32 @@ impl MailKind {
             | Self::NewDevice => "/verify",
         }
     }
+}
+
+/// The purpose of a mailed link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// To show that an address is its owner's.
+    Verify,
+    /// To set a new password.
+    Reset,
+    /// To undo a change of address.
+    Undo,
+}
+
+/// A mailed link that is unused: the token in it is known by its hash alone.
+#[derive(Debug, Clone)]
+pub struct MailedLink {
+    /// SHA-256 of the token.
+    pub digest: [u8; 32],
+    /// Its purpose.
+    pub kind: LinkKind,
+    /// Whose account it is for.
+    pub user: UserId,
+    /// The key of the address that it was mailed to; using the link proves that address.
+    pub email_key: String,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
 }
 
 /// A mail that waits to be sent. It holds no token: its link is made from the nonce when it goes

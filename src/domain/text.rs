@@ -133,6 +133,12 @@ impl Email {
         self.mailbox().to_lowercase()
     }
 
+    /// All keys under which the store may have an address of this mailbox, the present one first.
+    #[must_use]
+    pub fn all_keys(&self) -> Vec<String> {
+        [vec![self.key()], self.former_keys()].concat()
+    }
+
     /// Keys that natter stored before domains were compared as A-labels: none where they are the
     /// same.
     #[must_use]

@@ -12,15 +12,13 @@ use mongodb::bson::Document;
 
 pub use self::progress::Begun;
 use self::progress::ProgressRow;
-use super::accounts;
-use super::accounts::NewAccount;
 use super::messages::Messages;
 use super::rows;
 use super::rows::sends::SendRow;
-use super::rows::{groups, notifications, relations};
+use super::rows::{groups, notifications, relations, users};
 use super::store::{Collection, META, Store};
-use super::users;
 use super::writer::TalkRows;
+use crate::domain::accounts::NewAccount;
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Role;
 use crate::domain::groups::NewGroup;
@@ -121,13 +119,13 @@ impl Bulk {
     /// Puts accounts there.
     ///
     /// # Errors
-    /// `email_taken`, `username_taken` by someone else; the store is away.
+    /// One that [`taken`](users::taken) knows, where someone else has a name or an address.
     pub async fn users(&self, residents: &[Resident]) -> Result<()> {
         let rows: Vec<users::Row> = residents
             .iter()
-            .map(|resident| users::Row {
-                group_count: resident.group_count,
-                ..accounts::row(&resident.account, true, resident.created_at)
+            .map(|resident| {
+                let row = users::Row::new(&resident.account, true, resident.created_at);
+                row.in_groups(resident.group_count)
             })
             .collect();
         insert::absent(&self.users, &rows).await

@@ -1,5 +1,4 @@
-//! Documents inside other documents: attachments, so that showing those needs no join, and former
-//! addresses.
+//! Attachments inside other documents, so that showing them needs no join.
 
 use serde::{Deserialize, Serialize};
 
@@ -59,15 +58,4 @@ impl From<EmbeddedAttachment> for Attachment {
             created_at: row.created_at,
         }
     }
-}
-
-/// An address that was replaced by another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FormerEmail {
-    /// As its owner spelt it.
-    pub email: String,
-    /// The unique key.
-    pub key: String,
-    #[serde(with = "date")]
-    pub replaced_at: Timestamp,
 }

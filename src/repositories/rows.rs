@@ -39,28 +39,40 @@ rows! {
     conversations: Conversations;
     /// Deleted messages.
     deletions: Deletions;
+    /// Devices that accounts signed in from.
+    devices: Devices;
     /// Groups.
     groups: Groups;
+    /// Names that were given up.
+    held_names: HeldNames;
+    /// Wrong passwords in a row.
+    lockouts: Lockouts;
     /// Members of conversations.
     members: Members;
     /// Notifications that are stored.
     notifications: Notifications;
     /// Mails that an earlier natter has queued.
     outbox: Outbox;
+    /// Moments that count towards limits over hours and days.
+    rate_windows: RateWindows;
     /// Reactions to messages.
     reactions: Reactions;
     /// Friendships, requests and blocks.
     relations: Relations;
     /// Messages by their sender.
     sends: Sends;
+    /// Signed-in devices.
+    sessions: Sessions;
+    /// Tokens of mailed links.
+    tokens: Tokens;
     /// Changes of messages that search has yet to take up.
     unindexed: Unindexed;
     /// Accounts.
     users: Users;
 }
 
-/// Collections that other modules read and write, past the row modules: a population, and
-/// accounts until they have moved.
+/// Collections that other modules read and write, past the row modules: a population, active
+/// sessions, keys of addresses.
 macro_rules! populated {
     ($($name:ident: $Rows:ident;)*) => {
         $(impl $Rows<'_> {
@@ -78,6 +90,8 @@ populated! {
     notifications: Notifications;
     relations: Relations;
     sends: Sends;
+    sessions: Sessions;
+    tokens: Tokens;
     users: Users;
 }
 

@@ -24,8 +24,9 @@ use self::pool::observe_checkouts;
 pub(super) use self::pool::{Collection, Pooled};
 pub(super) use self::primary::PrimaryWatch;
 pub(super) use self::table::{RowUpdate, Table, older};
+pub use self::transaction::give_up;
 use self::transaction::is_transient;
-pub(super) use self::transaction::{again, again_if_taken, duplicate_of, give_up};
+pub(super) use self::transaction::{again, again_if_taken, duplicate_of};
 pub use self::tx::Tx;
 pub use self::uri::UriError;
 pub use self::wakes::Wakes;
@@ -269,19 +270,25 @@ pub(super) fn server_code(error: &DriverError) -> Option<i32> {
     }
 }
 
-/// Whether a unique key stood against the write, and of which index: `_id_` or its name.
+/// Whether a unique key stood against the write, and of which index: `_id_` or its name. Of many
+/// rows, an index other than that of the ids comes first.
 pub(super) fn duplicate(error: &DriverError) -> Option<String> {
-    let message = match &*error.kind {
+    let messages = match &*error.kind {
         ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY => {
-            &error.message
+            vec![&error.message]
         }
-        ErrorKind::Command(error) if error.code == DUPLICATE_KEY => &error.message,
+        ErrorKind::Command(error) if error.code == DUPLICATE_KEY => vec![&error.message],
         ErrorKind::InsertMany(error) => {
-            let errors = error.write_errors.as_ref()?;
-            &errors.iter().find(|error| error.code == DUPLICATE_KEY)?.message
+            let errors = error.write_errors.iter().flatten();
+            let duplicates = errors.filter(|error| error.code == DUPLICATE_KEY);
+            duplicates.map(|error| &error.message).collect()
         }
         _ => return None,
     };
-    let index = message.split("index: ").nth(1).and_then(|rest| rest.split(' ').next());
-    Some(index.unwrap_or("_id_").to_owned())
+    let index = |message: &&String| {
+        let index = message.split("index: ").nth(1).and_then(|rest| rest.split(' ').next());
+        index.unwrap_or("_id_").to_owned()
+    };
+    let indexes = || messages.iter().map(index);
+    indexes().find(|name| name != "_id_").or_else(|| indexes().next())
 }

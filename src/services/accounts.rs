@@ -1,15 +1,19 @@
 //! Accounts: signing up, showing that an address is one's own, signing in.
 
-use std::sync::Arc;
-use std::time::Duration;
+pub(super) mod names;
+mod verification;
 
+use std::sync::Arc;
+
+use super::account_mails::{LINK_LIFETIME, Verification};
 use super::login_throttle::LoginThrottle;
-use super::mail_rules::{MailRules, NOTICE_LIFETIME};
+use super::mail_rules::MailRules;
 use super::networks::Networks;
 use super::password_hasher::{Lane, PasswordHasher};
 use super::sessions::Sessions;
 use super::tokens::MailTokens;
-use crate::domain::clock::{Clock, random_bytes};
+use crate::domain::accounts::{Credentials, NewAccount};
+use crate::domain::clock::{Clock, Timestamp, random_bytes};
 use crate::domain::ids::UserId;
 use crate::domain::jobs::Enqueue;
 use crate::domain::mails::{Mail, MailKind};
@@ -17,13 +21,8 @@ use crate::domain::sessions::{Device, SignedIn};
 use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::{User, email_taken, username_taken};
 use crate::error::{Error, Kind, Result};
-use crate::repositories::accounts::{Letter, NewAccount};
-use crate::repositories::rate_windows::RateRule;
-use crate::repositories::store::{Store, Tx};
-use crate::repositories::users::Users;
-
-/// How long a link to verify an address is good.
-pub(super) const LINK_LIFETIME: Duration = Duration::from_hours(24);
+use crate::repositories::rows::users::{Taken, taken};
+use crate::repositories::store::{Store, Tx, give_up};
 
 /// Who signs up.
 #[derive(Debug)]
@@ -39,8 +38,6 @@ pub struct SignUp {
 /// The rules of accounts.
 #[derive(Debug)]
 pub struct Accounts {
-    pub(super) rows: crate::repositories::accounts::Accounts,
-    pub(super) users: Users,
     pub(super) passwords: PasswordHasher,
     pub(super) throttle: LoginThrottle,
     pub(super) networks: Networks,
@@ -65,12 +62,10 @@ impl Accounts {
         self.check_free(&email, &username).await?;
         let password_hash = turn.hash(password).await?;
         let account = NewAccount { id: UserId::random(), username, email, password_hash };
-        let (to, name) = (&account.email, account.username.as_str());
-        let rule = self.rules.mailbox(to);
-        let letter =
-            letter(&self.tokens, rule, &self.clock, account.id, MailKind::Verify, to, name);
-        let user = self.insert(&account, &letter).await?;
-        Ok(user)
+        let (to, owner) = (&account.email, (account.id, account.username.as_str()));
+        let (rule, now) = (self.rules.mailbox(to), self.clock.now());
+        let mail = Verification::new(&self.tokens, MailKind::Verify, owner, to, rule, now);
+        self.insert(account, mail).await
     }
 
     /// Makes an account under a given id whose address needs no proof, unless it is there already:
@@ -82,39 +77,65 @@ impl Accounts {
         let SignUp { username, email, password } = input;
         let now = self.clock.now();
         self.check_free(&email, &username).await?;
-        self.users.forget_unverified_email(&email, now).await?;
-        self.users.free_address(&email, now).await?;
-        self.users.free_name(&username, now).await?;
+        self.free(&email, &username, now).await?;
         let password_hash = self.passwords.acquire(Lane::Stranger).await?.hash(password).await?;
-        self.rows.admit(&NewAccount { id, username, email, password_hash }, now).await
+        let account = NewAccount { id, username, email, password_hash };
+        let body = async move |tx: &mut Tx| {
+            names::claim(tx, &account.username, id, now).await?;
+            match tx.users().insert(&account, true, now).await {
+                Ok(_) => Ok(true),
+                // A failed insert ends the transaction; nothing else is written in it.
+                Err(error) if taken(&error) == Some(Taken::Id) => Err(give_up()),
+                Err(error) => Err(conflict(error)),
+            }
+        };
+        Ok(self.store.transact_or_give_up(body).await?.unwrap_or(false))
     }
 
     /// The address first, so that of two reasons the same one is always told.
     async fn check_free(&self, email: &Email, username: &Username) -> Result<()> {
-        let now = self.clock.now();
-        if self.users.has_email(email, now).await? {
+        let (now, store) = (self.clock.now(), &self.store);
+        if store.users().has_email(email, now).await? {
             return Err(email_taken());
         }
-        if self.users.has_username(username, now).await?
-            || self.rows.held_names.is_held(username, now).await?
+        if store.users().has_username(username, now).await?
+            || store.held_names().find(&username.key()).await?.is_some_and(|it| it.until > now)
         {
             return Err(username_taken());
         }
         Ok(())
     }
 
-    async fn insert(&self, account: &NewAccount, letter: &Letter) -> Result<User> {
-        let now = self.clock.now();
-        match self.rows.sign_up(account, letter, now).await {
+    /// Takes an address and a name from accounts that were never verified, or deleted long ago.
+    async fn free(&self, email: &Email, username: &Username, now: Timestamp) -> Result<()> {
+        self.store.users().forget_unverified_email(email, now).await?;
+        self.store.users().free_address(&email.key(), now).await?;
+        self.store.users().free_name(username, now).await?;
+        self.store.users().forget_unverified_name(username, now).await
+    }
+
+    async fn insert(&self, account: NewAccount, mail: Verification) -> Result<User> {
+        match self.insert_once(&account, &mail).await {
             Err(error) if error.kind() == Kind::Conflict => {}
             outcome => return outcome,
         }
         self.check_free(&account.email, &account.username).await?;
         // Nobody has them: what stood in the way was never verified.
-        self.users.forget_unverified_email(&account.email, now).await?;
-        self.users.free_address(&account.email, now).await?;
-        self.users.free_name(&account.username, now).await?;
-        self.rows.sign_up(account, letter, now).await
+        self.free(&account.email, &account.username, self.clock.now()).await?;
+        self.insert_once(&account, &mail).await
+    }
+
+    /// Makes an unverified account, its link and its mail, all or none.
+    async fn insert_once(&self, account: &NewAccount, mail: &Verification) -> Result<User> {
+        let (account, mail, now) = (account.clone(), mail.clone(), self.clock.now());
+        self.store
+            .transact(async move |tx: &mut Tx| {
+                names::claim(tx, &account.username, account.id, now).await?;
+                let user = tx.users().insert(&account, false, now).await.map_err(conflict)?;
+                mail.enqueue(tx, now).await?;
+                Ok(user)
+            })
+            .await
     }
 
     /// Mails the link once more, if an account waits for it. That is found out later, when the
@@ -133,9 +154,8 @@ impl Accounts {
     /// `invalid_or_expired_token`, `email_taken`; or the store is away.
     pub async fn verify(&self, token: &str) -> Result<User> {
         let (now, digest) = (self.clock.now(), MailTokens::digest(token));
-        let verified = self.rows.verify(digest, now, now.plus(NOTICE_LIFETIME)).await?;
-        let user = verified.ok_or_else(bad_link)?;
-        Ok(user)
+        let body = async move |tx: &mut Tx| verification::use_link(tx, digest, now).await;
+        self.store.transact(body).await?.ok_or_else(bad_link)
     }
 
     /// Signs in with address and password.
@@ -149,8 +169,8 @@ impl Accounts {
         password: String,
         device: &Device,
     ) -> Result<SignedIn> {
-        let (users, clock, address) = (self.users.clone(), self.clock.clone(), email.clone());
-        let look_up = async move { users.by_email(&address, clock.now()).await };
+        let (store, clock, address) = (self.store.clone(), self.clock.clone(), email.clone());
+        let look_up = async move { credentials(&store, &address, clock.now()).await };
         let lane = self.networks.lane(email, device).await?;
         let known = self.throttle.check(email, password, lane, look_up).await?;
         let known = known.ok_or_else(invalid_credentials)?;
@@ -173,22 +193,21 @@ pub(super) fn bad_link() -> Error {
     Error::invalid("invalid_or_expired_token", detail)
 }
 
-/// A mail with a fresh link.
-pub(super) fn letter(
-    tokens: &MailTokens,
-    rule: RateRule,
-    clock: &Clock,
-    user: UserId,
-    kind: MailKind,
-    to: &Email,
-    name: &str,
-) -> Letter {
-    let nonce = random_bytes();
-    Letter {
-        user,
-        mail: Mail { kind, to: to.clone(), username: name.to_owned(), nonce: Some(nonce) },
-        digest: MailTokens::digest(&tokens.token(kind, nonce)),
-        expires_at: clock.now().plus(LINK_LIFETIME),
-        rule,
+/// The credentials of the account that signs in with this address.
+async fn credentials(store: &Store, email: &Email, now: Timestamp) -> Result<Option<Credentials>> {
+    let known = store.users().credentials_by_email(&[email.key()], now).await?;
+    let former = email.former_keys();
+    if known.is_some() || former.is_empty() {
+        return Ok(known);
+    }
+    store.users().credentials_by_email(&former, now).await
+}
+
+/// The conflict with a unique key that stood against a write of an account.
+pub(in crate::services) fn conflict(error: Error) -> Error {
+    match taken(&error) {
+        Some(Taken::Email) => email_taken(),
+        Some(Taken::Username) => username_taken(),
+        Some(Taken::Id) | None => error,
     }
 }

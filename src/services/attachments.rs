@@ -25,7 +25,6 @@ use crate::repositories::attachment_uses::AttachmentUses;
 use crate::repositories::attachments::quota_exceeded;
 use crate::repositories::files::Files;
 use crate::repositories::store::Store;
-use crate::repositories::users::Users;
 
 /// Bytes of a download that are in memory at most: the chunk that is being sent, and the next.
 const IN_MEMORY: u64 = 128 * 1024;
@@ -42,7 +41,6 @@ pub struct Attachments {
     stores: Stores,
     uses: AttachmentUses,
     store: Store,
-    users: Users,
     unread: Arc<UnreadAnswers>,
 }
 
@@ -61,7 +59,6 @@ impl Attachments {
             stores,
             uses: repositories.attachment_uses.clone(),
             store: repositories.store.clone(),
-            users: repositories.users.clone(),
             unread: unread.clone(),
         }
     }
@@ -158,7 +155,7 @@ impl Attachments {
     /// was sent in a message that stands, or whose picture it is.
     async fn may_read(&self, reader: UserId, file: &StoredFile) -> Result<bool> {
         let id = file.attachment.id;
-        if file.uploader == reader || self.users.has_picture(file.uploader, id).await? {
+        if file.uploader == reader || self.store.users().has_picture(file.uploader, id).await? {
             return Ok(true);
         }
         let mut after = None;

@@ -1,6 +1,7 @@
 //! Deleting an account. One transaction ends it, and enqueues the job that removes what it leaves
 //! elsewhere, in steps that can be repeated. The request takes the first of them itself.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use crate::cache::profiles::ProfileCache;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::groups::GroupPosition;
 use crate::domain::ids::UserId;
+use crate::domain::jobs::Enqueue;
 use crate::domain::notifications::NotificationId;
-use crate::domain::users::account_gone;
+use crate::domain::users::{AccountCleanup, CLEANUP_HEAD_START, account_gone};
 use crate::error::{Kind, Result};
 use crate::repositories::Repositories;
 use crate::repositories::store::Tx;
@@ -32,6 +34,9 @@ const AT_ONCE: usize = 50;
 /// Steps of taking back reactions, of one account in one go: who has reacted to very much keeps
 /// neither the request that deletes the account waiting, nor the other accounts.
 const REACTION_STEPS: usize = 20;
+
+/// Reactions of which it is noted in one step whose they are.
+const NAMED_AT_ONCE: usize = 500;
 
 /// Steps in one go of noting whose the reactions of an earlier version are.
 const NAMING_STEPS: usize = 20;
@@ -55,9 +60,25 @@ impl Deletion {
     /// `forbidden` if the password is wrong, which counts like signing in with it;
     /// `account_locked`; `session_revoked` if the account is gone already; or the store is away.
     pub async fn delete(&self, user: UserId, password: String) -> Result<()> {
-        let Repositories { users, accounts, .. } = &self.repositories;
-        let known = confirm(&self.throttle, users, &self.clock, user, password).await?;
-        let deleted = accounts.delete(&known, self.clock.now()).await;
+        let Repositories { store, attachment_uses, .. } = &self.repositories;
+        let known = confirm(&self.throttle, store, &self.clock, user, password).await?;
+        let (uses, now) = (attachment_uses.clone(), self.clock.now());
+        let body = async move |tx: &mut Tx| {
+            let before = tx.users().erase(&known, now).await?;
+            // Another password by now, or deleted by another request.
+            let Some(before) = before else { return Ok(false) };
+            let picture = before.user.profile_picture.map(|picture| picture.id);
+            uses.let_go(tx, picture, now).await?;
+            tx.tokens().withdraw_all(user).await?;
+            tx.sessions().end_of(user, None).await?;
+            tx.devices().forget(user).await?;
+            tx.jobs().delete_of(user).await?;
+            let cleanup = AccountCleanup { user, deleted_at: now };
+            let how = Enqueue::now(now).with_id(cleanup.id()).due(now.plus(CLEANUP_HEAD_START));
+            tx.jobs().enqueue(&cleanup, how).await?;
+            Ok(true)
+        };
+        let deleted = store.transact(body).await;
         // Also where the store did not say: it may be gone.
         self.live.forget_user(user);
         if !deleted? {
@@ -73,7 +94,7 @@ impl Deletion {
     /// Renews keys of addresses that an earlier natter has stored, once after the start.
     pub async fn renew_email_keys(self: Arc<Self>, stop: CancellationToken) {
         loop {
-            match self.repositories.accounts.renew_email_keys().await {
+            match self.repositories.store.renew_email_keys(self.clock.now()).await {
                 Ok(accounts) => {
                     if accounts > 0 {
                         tracing::warn!(
@@ -95,12 +116,21 @@ impl Deletion {
         }
     }
 
-    /// Notes whose the reactions of an earlier version are; whether that is known of all now.
+    /// Notes whose the reactions of an earlier version are, and flags the deleted accounts among
+    /// those users; whether that is known of all now. Until it is, nobody knows of any account that
+    /// no reaction is left.
     pub(super) async fn name_reactions(&self) -> Result<bool> {
+        let store = &self.repositories.store;
         for _ in 0..NAMING_STEPS {
-            if !self.repositories.departures.name_reactions().await? {
+            let unnamed = store.reactions().unnamed(NAMED_AT_ONCE).await?;
+            if unnamed.is_empty() {
                 return Ok(true);
             }
+            // Flagged before they have a name, by which they would not be found again after a crash.
+            let users: HashSet<UserId> = unnamed.iter().map(|it| it.user).collect();
+            let users: Vec<UserId> = users.into_iter().collect();
+            store.users().flag_departed(&users).await?;
+            store.reactions().name(&unnamed).await?;
         }
         Ok(false)
     }

@@ -37,6 +37,7 @@ use crate::cache::profiles::ProfileCache;
 use crate::domain::page::Cursors;
 use crate::error::{Error, Result};
 use crate::mail::Mailer;
+use crate::repositories::striped_locks::StripedLocks;
 
 impl ServiceDeps<'_> {
     pub(super) fn public_url(&self) -> &str {
@@ -71,7 +72,7 @@ impl ServiceDeps<'_> {
     }
 
     fn networks(&self) -> Networks {
-        Networks::new(self.repositories.users.clone(), self.signing_key, self.clock)
+        Networks::new(&self.repositories.store, self.signing_key, self.clock)
     }
 
     pub(super) fn attachments(&self) -> Attachments {
@@ -85,9 +86,7 @@ impl ServiceDeps<'_> {
         deletion: &Arc<Deletion>,
     ) -> Result<JobDeps> {
         let mails = MailDelivery {
-            accounts: self.repositories.accounts.clone(),
-            users: self.repositories.users.clone(),
-            links: self.repositories.tokens.clone(),
+            store: self.repositories.store.clone(),
             mailer: Mailer::new(&self.settings.mail).map_err(Error::internal)?,
             tokens: MailTokens::new(self.signing_key),
             rules: self.mail_rules(),
@@ -105,9 +104,7 @@ impl ServiceDeps<'_> {
 
     pub(super) fn sessions(&self, access: &Arc<Access>, live: &Arc<SessionCache>) -> Sessions {
         Sessions {
-            rows: self.repositories.sessions.clone(),
-            accounts: self.repositories.accounts.clone(),
-            users: self.repositories.users.clone(),
+            store: self.repositories.store.clone(),
             access: access.clone(),
             live: live.clone(),
             rules: self.mail_rules(),
@@ -121,8 +118,6 @@ impl ServiceDeps<'_> {
 
     pub(super) fn accounts(&self, hashers: &Hashers, sessions: &Arc<Sessions>) -> Accounts {
         Accounts {
-            rows: self.repositories.accounts.clone(),
-            users: self.repositories.users.clone(),
             passwords: hashers.passwords.clone(),
             throttle: hashers.throttle.clone(),
             networks: self.networks(),
@@ -136,9 +131,6 @@ impl ServiceDeps<'_> {
 
     pub(super) fn passwords(&self, hashers: &Hashers, live: &Arc<SessionCache>) -> PasswordChanges {
         PasswordChanges {
-            accounts: self.repositories.accounts.clone(),
-            users: self.repositories.users.clone(),
-            links: self.repositories.tokens.clone(),
             passwords: hashers.passwords.clone(),
             throttle: hashers.throttle.clone(),
             live: live.clone(),
@@ -154,8 +146,7 @@ impl ServiceDeps<'_> {
 
     pub(super) fn email_undo(&self, live: &Arc<SessionCache>) -> EmailUndo {
         EmailUndo {
-            accounts: self.repositories.accounts.clone(),
-            links: self.repositories.tokens.clone(),
+            store: self.repositories.store.clone(),
             rules: self.mail_rules(),
             live: live.clone(),
             clock: self.clock.clone(),
@@ -200,7 +191,7 @@ impl ServiceDeps<'_> {
     }
 
     pub(super) fn profiles(&self, cache: ProfileCache) -> Profiles {
-        Profiles { users: self.repositories.users.clone(), cache, cursors: self.cursors() }
+        Profiles { store: self.repositories.store.clone(), cache, cursors: self.cursors() }
     }
 
     pub(super) fn profile(
@@ -210,10 +201,10 @@ impl ServiceDeps<'_> {
         cache: &ProfileCache,
     ) -> Profile {
         Profile {
-            accounts: self.repositories.accounts.clone(),
+            store: self.repositories.store.clone(),
             attachments: attachments.clone(),
-            users: self.repositories.users.clone(),
-            links: self.repositories.tokens.clone(),
+            uses: self.repositories.attachment_uses.clone(),
+            locks: StripedLocks::new(),
             tokens: MailTokens::new(self.signing_key),
             rules: self.mail_rules(),
             throttle: throttle.clone(),
@@ -307,7 +298,8 @@ impl Hashers {
         let auth = &deps.settings.auth;
         let passwords = PasswordHasher::new(auth.bcrypt_cost, deps.highest_cost, auth.hashers());
         let ServiceDeps { repositories, signing_key, clock, .. } = deps;
-        let throttle = LoginThrottle::new(repositories, passwords.clone(), signing_key, clock);
+        let throttle =
+            LoginThrottle::new(&repositories.store, passwords.clone(), signing_key, clock);
         Self { passwords, throttle }
     }
 }

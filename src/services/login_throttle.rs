@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep};
 
 use super::password_hasher::{Lane, PasswordHasher, Verdict};
 use crate::admission;
+use crate::domain::accounts::Credentials;
 use crate::domain::clock::Clock;
 use crate::domain::lockouts::FREE;
 use crate::domain::secrets::MacKey;
 use crate::domain::text::Email;
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
-use crate::repositories::lockouts::{Attempt, LockoutKey, Lockouts, Taken};
-use crate::repositories::users::{Credentials, Users};
+use crate::repositories::rows::lockouts::{Attempt, LockoutKey, Taken};
+use crate::repositories::store::Store;
 
 /// How long an attempt waits for others on the same address.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,25 +28,18 @@ const LAST_LOOK: Duration = Duration::from_millis(160);
 /// Checks passwords and counts the wrong ones; cloning shares the count.
 #[derive(Debug, Clone)]
 pub struct LoginThrottle {
-    rows: Lockouts,
-    users: Users,
+    store: Store,
     passwords: PasswordHasher,
     key: MacKey,
     clock: Clock,
 }
 
 impl LoginThrottle {
-    /// Counts in the lockouts of these repositories, under the service's key for them.
+    /// Counts in the lockouts of this store, under the service's key for them.
     #[must_use]
-    pub fn new(
-        repositories: &Repositories,
-        passwords: PasswordHasher,
-        master: &[u8],
-        clock: &Clock,
-    ) -> Self {
-        let Repositories { lockouts: rows, users, .. } = repositories.clone();
+    pub fn new(store: &Store, passwords: PasswordHasher, master: &[u8], clock: &Clock) -> Self {
         let key = MacKey::derive(master, "lockout");
-        Self { rows, users, passwords, key, clock: clock.clone() }
+        Self { store: store.clone(), passwords, key, clock: clock.clone() }
     }
 
     /// What wrong passwords for the address of this key (see [`Email::key`]) are counted under.
@@ -84,11 +77,11 @@ impl LoginThrottle {
     ) -> Result<Option<Credentials>> {
         let attempt = self.take(key).await?;
         match self.compare(given, lane, look_up).await {
-            Ok(Some(found)) => self.rows.right(&attempt).await.map(|()| Some(found)),
+            Ok(Some(found)) => self.forget(&attempt).await.map(|()| Some(found)),
             Ok(None) => self.count(&attempt).await.map(|()| None),
             Err(error) => {
                 // Should this fail as well, the place is free after a minute.
-                let _ = self.rows.give_back(&attempt).await;
+                let _ = self.store.lockouts().give_back(&attempt).await;
                 Err(error)
             }
         }
@@ -100,7 +93,7 @@ impl LoginThrottle {
         let (began, mut wait) = (Instant::now(), FIRST_LOOK);
         loop {
             let now = self.clock.now();
-            match self.rows.take(key, now).await? {
+            match self.store.lockouts().take(key, now).await? {
                 Taken::Attempt(attempt) => return Ok(attempt),
                 Taken::Locked(until) => return Err(locked(until.since(now))),
                 Taken::Busy if began.elapsed() > PATIENCE => {
@@ -123,15 +116,23 @@ impl LoginThrottle {
         let hash = known.as_ref().map(|known| known.password_hash.clone());
         let Verdict::Right(renewed) = turn.verify(given, hash).await? else { return Ok(None) };
         if let (Some(known), Some(renewed)) = (&known, renewed) {
-            self.users.renew_hash(known, &renewed).await?;
+            self.store.users().renew_hash(known, &renewed).await?;
         }
         Ok(known)
+    }
+
+    /// The password was right: none is wrong any more.
+    async fn forget(&self, attempt: &Attempt) -> Result<()> {
+        if self.store.lockouts().right_alone(attempt).await? {
+            return Ok(());
+        }
+        self.store.lockouts().right(attempt).await
     }
 
     /// Counts a wrong password; past the free ones it is a lockout, whatever was taken before.
     async fn count(&self, attempt: &Attempt) -> Result<()> {
         let now = self.clock.now();
-        let wrong = self.rows.wrong(attempt, now).await?;
+        let wrong = self.store.lockouts().wrong(attempt, now).await?;
         if wrong.count < FREE {
             return Ok(());
         }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use super::account_mails::{SecurityNotice, UndoLink};
 use super::tokens::MailTokens;
+use crate::domain::accounts::UNDO_WINDOW;
 use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::ids::UserId;
 use crate::domain::mails::MailKind;
+use crate::domain::rate_rules::{RateRule, WindowKey};
 use crate::domain::secrets::MacKey;
 use crate::domain::text::Email;
-use crate::repositories::addresses::UNDO_WINDOW;
-use crate::repositories::notices::{Notice, UndoLink};
-use crate::repositories::rate_windows::{RateRule, WindowKey};
 
 /// Mails a day to one mailbox, security mails aside.
 const MAILS_A_DAY: usize = 10;
@@ -62,18 +62,17 @@ impl MailRules {
     }
 
     /// A security mail to the owner of an account.
-    #[must_use]
-    pub fn notice(&self, kind: MailKind, user: UserId, now: Timestamp) -> Notice {
+    pub(super) fn notice(&self, kind: MailKind, user: UserId, now: Timestamp) -> SecurityNotice {
         let rule = RateRule { key: self.notice_key(kind, user), most: 1, window: NOTICE_WINDOW };
-        Notice { kind, rule, expires_at: now.plus(NOTICE_LIFETIME), undo: None }
+        SecurityNotice { kind, rule, expires_at: now.plus(NOTICE_LIFETIME), undo: None }
     }
 
     /// The mail to the present address of an account that asks for another, with the link that
     /// undoes the change.
-    pub(super) fn email_requested(&self, user: UserId, now: Timestamp) -> Notice {
+    pub(super) fn email_requested(&self, user: UserId, now: Timestamp) -> SecurityNotice {
         let (kind, nonce) = (MailKind::EmailChangeRequested, random_bytes());
         let digest = MailTokens::digest(&self.tokens.token(kind, nonce));
         let undo = UndoLink { nonce, digest, expires_at: now.plus(UNDO_LIFETIME) };
-        Notice { undo: Some(undo), ..self.notice(kind, user, now) }
+        SecurityNotice { undo: Some(undo), ..self.notice(kind, user, now) }
     }
 }

@@ -116,14 +116,14 @@ impl Messages {
     async fn check_may_write(&self, sender: UserId, target: Target) -> Result<()> {
         match target {
             Target::User(peer) => {
-                let Repositories { users, store, .. } = &self.repositories;
+                let store = &self.repositories.store;
                 let there = [peer];
                 // A block that commits after this does not stop what is on its way.
                 let (active, blocked) = tokio::try_join!(
                     store.users().active(&there),
                     store.relations().blocked_between(sender, peer),
                 )?;
-                if active.is_empty() && users.public(&[peer]).await?.is_empty() {
+                if active.is_empty() && store.users().public(&[peer]).await?.is_empty() {
                     return Err(Error::not_found());
                 }
                 // Whoever has deleted their account is known, and cannot be written to either.

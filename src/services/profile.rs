@@ -3,25 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::accounts::{LINK_LIFETIME, letter};
+use super::account_mails::{LINK_LIFETIME, SecurityNotice, Verification, count_or_refuse};
+use super::accounts::{conflict, names};
 use super::attachments::Attachments;
 use super::login_throttle::LoginThrottle;
 use super::mail_rules::MailRules;
-use super::password_changes::confirm;
+use super::password_changes::{confirm, sign_in_address};
 use super::tokens::MailTokens;
 use crate::cache::profiles::ProfileCache;
+use crate::domain::accounts::{Account, AccountChange, EmailWish};
 use crate::domain::attachments::Attachment;
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::events::{AddressedEvent, Audience, Event};
 use crate::domain::ids::{AttachmentId, SessionId, UserId};
 use crate::domain::mails::MailKind;
+use crate::domain::rate_rules::RateRule;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::{User, account_gone, email_taken, not_a_picture};
 use crate::error::{Error, Result};
-use crate::repositories::accounts::{
-    AccountChange, Accounts, EmailChange, EmailRequest, EmailWish,
-};
-use crate::repositories::tokens::Tokens;
-use crate::repositories::users::Users;
+use crate::repositories::attachment_uses::AttachmentUses;
+use crate::repositories::store::{Store, Tx};
+use crate::repositories::striped_locks::StripedLocks;
 
 /// How long asking for the same address again mails nothing: nobody's mailbox is to be filled.
 const MAIL_AGAIN: Duration = Duration::from_mins(1);
@@ -48,13 +50,34 @@ pub struct AskedEmail {
     pub session: SessionId,
 }
 
+/// A change of an account that is ready to be written.
+#[derive(Debug, Clone)]
+struct Prepared {
+    change: AccountChange,
+    /// The session that asks for an address, if one is asked for.
+    session: Option<SessionId>,
+    request: Option<EmailRequest>,
+}
+
+/// Mails and limits of a request for another address.
+#[derive(Debug, Clone)]
+struct EmailRequest {
+    /// The mail to the address that is wanted.
+    mail: Verification,
+    /// How often the account may ask.
+    rule: RateRule,
+    /// The mail to the address that the account has.
+    notice: SecurityNotice,
+}
+
 /// The rules of one's own profile.
 #[derive(Debug)]
 pub struct Profile {
-    pub(super) accounts: Accounts,
+    pub(super) store: Store,
     pub(super) attachments: Arc<Attachments>,
-    pub(super) users: Users,
-    pub(super) links: Tokens,
+    pub(super) uses: AttachmentUses,
+    /// Changes of one account are made one after another in an instance: each writes its row.
+    pub(super) locks: StripedLocks,
     pub(super) tokens: MailTokens,
     pub(super) rules: MailRules,
     pub(super) throttle: LoginThrottle,
@@ -66,7 +89,8 @@ pub struct Profile {
 impl Profile {
     /// The account of someone who is signed in.
     pub async fn get(&self, user: UserId) -> Result<User> {
-        self.users.find(user, self.clock.now()).await?.ok_or_else(account_gone)
+        let account = self.store.users().find(user, self.clock.now()).await?;
+        account.map(|account| account.user).ok_or_else(account_gone)
     }
 
     /// Changes what is to change, all or nothing. A new address gets a mail and counts once the
@@ -80,7 +104,11 @@ impl Profile {
     pub async fn change(&self, user: UserId, input: ProfileChange) -> Result<User> {
         let current = self.get(user).await?;
         self.check_password(&current, input.email.as_ref(), input.current_password).await?;
-        let email = self.email_change(&current, input.email).await?;
+        let session = input.email.as_ref().map(|asked| asked.session);
+        let email = match input.email {
+            Some(asked) => self.email_wish(&current, asked.email).await?,
+            None => None,
+        };
         let picture = match input.picture {
             Some(Some(file)) => Some(Some(self.own_image(user, file).await?)),
             Some(None) => Some(None),
@@ -91,8 +119,9 @@ impl Profile {
             return Ok(current);
         }
         let request = self.email_request(&current, email.as_ref());
+        let session = session.filter(|_| email.is_some());
         let change = AccountChange { username, email, picture };
-        let changed = self.write(&current, &change, request.as_ref()).await?;
+        let changed = self.write(&current, Prepared { change, session, request }).await?;
         self.cache.forget(user).await;
         Ok(changed)
     }
@@ -105,8 +134,8 @@ impl Profile {
         given: Option<String>,
     ) -> Result<()> {
         if let Some(given) = given {
-            let (throttle, users) = (&self.throttle, &self.users);
-            return confirm(throttle, users, &self.clock, current.id, given).await.map(drop);
+            let (throttle, store) = (&self.throttle, &self.store);
+            return confirm(throttle, store, &self.clock, current.id, given).await.map(drop);
         }
         let changes = asked.is_some_and(|asked| asked.email.as_str() != current.email);
         if changes && self.email_change_needs_password {
@@ -116,58 +145,47 @@ impl Profile {
         Ok(())
     }
 
-    /// What asking for an address comes to.
-    async fn email_change(
-        &self,
-        current: &User,
-        asked: Option<AskedEmail>,
-    ) -> Result<Option<EmailChange>> {
-        let Some(AskedEmail { email: wanted, session }) = asked else { return Ok(None) };
-        let change = |wish| Ok(Some(EmailChange { session, wish }));
+    /// The change that asking for an address comes to.
+    async fn email_wish(&self, current: &User, wanted: Email) -> Result<Option<EmailWish>> {
+        let (now, store) = (self.clock.now(), &self.store);
         let is = |email: &str| Email::parse(email).is_ok_and(|email| email.key() == wanted.key());
         if is(&current.email) {
             let same = wanted.as_str() == current.email && current.pending_email.is_none();
-            return if same { Ok(None) } else { change(EmailWish::Respell(wanted)) };
+            return Ok((!same).then_some(EmailWish::Respell(wanted)));
         }
-        if self.users.others_have_email(current.id, &wanted, self.clock.now()).await? {
+        if store.users().others_have_email(current.id, &wanted, now).await? {
             return Err(email_taken());
         }
         if current.pending_email.as_deref().is_some_and(is) {
-            let lately = self.clock.now().plus(LINK_LIFETIME).minus(MAIL_AGAIN);
-            if self.links.lasts(current.id, &wanted, lately).await? {
+            let lately = now.plus(LINK_LIFETIME).minus(MAIL_AGAIN);
+            if store.tokens().lasts(current.id, &wanted, lately).await? {
                 return Ok(None);
             }
         }
-        change(EmailWish::Await(wanted))
+        Ok(Some(EmailWish::Await(wanted)))
     }
 
-    fn email_request(&self, current: &User, email: Option<&EmailChange>) -> Option<EmailRequest> {
-        let EmailWish::Await(to) = &email?.wish else { return None };
-        let (kind, name) = (MailKind::ConfirmEmail, current.username.as_str());
-        let (user, mailbox) = (current.id, self.rules.mailbox(to));
+    fn email_request(&self, current: &User, email: Option<&EmailWish>) -> Option<EmailRequest> {
+        let EmailWish::Await(to) = email? else { return None };
+        let (now, owner) = (self.clock.now(), (current.id, current.username.as_str()));
+        let (kind, rule) = (MailKind::ConfirmEmail, self.rules.mailbox(to));
         Some(EmailRequest {
-            letter: letter(&self.tokens, mailbox, &self.clock, user, kind, to, name),
-            rule: self.rules.email_requests(user),
-            notice: self.rules.email_requested(user, self.clock.now()),
+            mail: Verification::new(&self.tokens, kind, owner, to, rule, now),
+            rule: self.rules.email_requests(current.id),
+            notice: self.rules.email_requested(current.id, now),
         })
     }
 
-    async fn write(
-        &self,
-        current: &User,
-        change: &AccountChange,
-        request: Option<&EmailRequest>,
-    ) -> Result<User> {
+    async fn write(&self, current: &User, prepared: Prepared) -> Result<User> {
         let now = self.clock.now();
-        let email = Email::parse(&current.email).map_err(|broken| Error::internal(broken.code))?;
-        let write = || self.accounts.change(current.id, &email, change, request, now);
-        let changed = match (write().await, &change.username) {
+        let changed = match (self.write_once(current, &prepared).await, &prepared.change.username) {
             (Err(error), Some(name)) if error.code() == "username_taken" => {
-                if self.users.has_username(name, now).await? {
+                if self.store.users().has_username(name, now).await? {
                     return Err(error);
                 }
-                self.users.free_name(name, now).await?;
-                write().await?
+                self.store.users().free_name(name, now).await?;
+                self.store.users().forget_unverified_name(name, now).await?;
+                self.write_once(current, &prepared).await?
             }
             (outcome, _) => outcome?,
         };
@@ -175,8 +193,89 @@ impl Profile {
         changed.ok_or_else(Error::unavailable)
     }
 
+    /// Changes an account that still has the address of `current`, and enqueues the mails that go
+    /// with it, all or nothing; `None` if it has another address now, or is gone.
+    async fn write_once(&self, current: &User, prepared: &Prepared) -> Result<Option<User>> {
+        let (user, key) = (current.id, sign_in_address(current)?.key());
+        let (prepared, uses, now) = (prepared.clone(), self.uses.clone(), self.clock.now());
+        let _turn = self.locks.lock(user.bytes()).await;
+        self.store
+            .transact(async move |tx: &mut Tx| {
+                let before = tx.users().find(user, now).await?;
+                let Some(before) = before.filter(|account| account.emails.key == key) else {
+                    return Ok(None);
+                };
+                if let Some(name) = &prepared.change.username {
+                    rename(tx, &before, name, now).await?;
+                }
+                let after = tx.users().set(user, &prepared.change).await.map_err(conflict)?;
+                let Some(after) = after else { return Ok(None) };
+                let pictures = [&before, &after].map(|it| it.user.profile_picture.as_ref());
+                let pictures = pictures.map(|picture| picture.map(|picture| picture.id));
+                show(tx, &uses, pictures, now).await?;
+                if before.user.username != after.user.username || pictures[0] != pictures[1] {
+                    let event = Event::ProfileUpdated { user };
+                    let told = AddressedEvent { event, audience: Audience::with_friends(user) };
+                    tx.events().add([told], now).await?;
+                }
+                if let Some(session) = prepared.session {
+                    ask_for_email(tx, &after, session, prepared.request.as_ref(), now).await?;
+                }
+                Ok(Some(after.user))
+            })
+            .await
+    }
+
     /// An image that this user uploaded, to be shown beside the name.
     async fn own_image(&self, user: UserId, file: AttachmentId) -> Result<Attachment> {
         self.attachments.picture_of(user, file).await?.ok_or_else(not_a_picture)
     }
+}
+
+/// Takes the new name, and holds the old one for its owner.
+async fn rename(tx: &mut Tx, before: &Account, name: &Username, now: Timestamp) -> Result<()> {
+    if before.username_key == name.key() {
+        return Ok(());
+    }
+    let user = before.user.id;
+    names::claim(tx, name, user, now).await?;
+    names::hold(tx, before.username_key.clone(), user, now).await
+}
+
+/// Keeps the new picture, and lets the old one go.
+async fn show(
+    tx: &mut Tx,
+    uses: &AttachmentUses,
+    [before, after]: [Option<AttachmentId>; 2],
+    now: Timestamp,
+) -> Result<()> {
+    if before == after {
+        return Ok(());
+    }
+    if !uses.hold(tx, after).await? {
+        return Err(not_a_picture());
+    }
+    uses.let_go(tx, before, now).await
+}
+
+/// Withdraws the links to addresses that are not wanted any more; mails the one that is, and tells
+/// the address that the account has.
+async fn ask_for_email(
+    tx: &mut Tx,
+    account: &Account,
+    session: SessionId,
+    request: Option<&EmailRequest>,
+    now: Timestamp,
+) -> Result<()> {
+    // A recovery of the account writes its row and ends its sessions: requests of earlier sessions
+    // come to nothing.
+    if !tx.sessions().exists(session).await? {
+        return Err(account_gone());
+    }
+    let wanted = account.pending().map(|email| email.key());
+    tx.tokens().withdraw_of_other_addresses(account.user.id, wanted).await?;
+    let Some(request) = request else { return Ok(()) };
+    count_or_refuse(tx, &request.rule, now).await?;
+    request.mail.enqueue(tx, now).await?;
+    request.notice.enqueue(tx, account, now).await
 }

@@ -7,7 +7,7 @@ use crate::domain::ids::UserId;
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
-use crate::repositories::users::Users;
+use crate::repositories::store::Store;
 
 /// Characters that a prefix has at least.
 pub const SHORTEST_PREFIX: usize = 2;
@@ -15,7 +15,7 @@ pub const SHORTEST_PREFIX: usize = 2;
 /// Looks up public profiles.
 #[derive(Debug)]
 pub struct Profiles {
-    pub(super) users: Users,
+    pub(super) store: Store,
     pub(super) cache: ProfileCache,
     pub(super) cursors: Cursors,
 }
@@ -24,8 +24,9 @@ impl Profiles {
     /// The profiles of these users, deleted ones included; missing are those that never were
     /// verified. They may lag behind a change: what decides who may do what is read elsewhere.
     pub async fn many(&self, users: &[UserId]) -> Result<HashMap<UserId, PublicUser>> {
-        let rows = self.users.clone();
-        self.cache.through(users, |missing| async move { rows.public(&missing).await }).await
+        let store = self.store.clone();
+        let read = |missing: Vec<UserId>| async move { store.users().public(&missing).await };
+        self.cache.through(users, read).await
     }
 
     /// The profile of a user, deleted or not.
@@ -55,7 +56,7 @@ impl Profiles {
         let list = format!("users/{prefix}");
         let scope = ListScope { list: &list, reader };
         let after: Option<String> = self.cursors.resume(scope, cursor)?;
-        let found = self.users.named(&prefix, after.as_deref(), limit.get() + 1).await?;
+        let found = self.store.users().named(&prefix, after.as_deref(), limit.get() + 1).await?;
         let key = |user: &PublicUser| user.username.as_deref().map(str::to_ascii_lowercase);
         Ok(self.cursors.page(scope, limit, found, key))
     }

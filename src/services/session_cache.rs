@@ -20,8 +20,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{ACCESS_LIFETIME, AuthenticatedSession};
 use crate::error::Result;
-use crate::repositories::session_ends::Ends;
-use crate::repositories::sessions::{Sessions, Standing};
+use crate::repositories::active_sessions::{ActiveSession, ActiveSessions, Ends};
 
 /// How long an answer of the stream proves copies fresh. Together with the latency of the stream, an
 /// instance refuses a session that ended at another one within a second.
@@ -58,7 +57,7 @@ pub enum Ended {
 
 /// The cache of sessions of this instance.
 pub struct SessionCache {
-    rows: Sessions,
+    rows: ActiveSessions,
     clock: Clock,
     known: Mutex<Known>,
     ends: broadcast::Sender<Ended>,
@@ -69,7 +68,7 @@ pub struct SessionCache {
 type OnRevoked = Box<dyn Fn(Ended) + Send + Sync>;
 
 struct Known {
-    copies: BoundedMap<SessionId, Standing>,
+    copies: BoundedMap<SessionId, ActiveSession>,
     /// Sessions that ended, each until the tokens that were asked about expire.
     ended: BoundedMap<SessionId, Timestamp>,
     lookups: Lookups,
@@ -96,7 +95,7 @@ impl Default for Known {
 
 impl Known {
     /// The copy of a session while it is fresh.
-    fn get(&mut self, session: SessionId, now: Timestamp) -> Option<Standing> {
+    fn get(&mut self, session: SessionId, now: Timestamp) -> Option<ActiveSession> {
         let fresh = self.proof.is_some_and(|proof| proof.elapsed() < PROOF_LIFETIME);
         let copy = self.copies.get_mut(&session).filter(|copy| fresh && now < copy.expires_at);
         copy.map(|copy| {
@@ -115,11 +114,11 @@ impl Known {
 }
 
 /// Notes a use; whether it must be written.
-fn note_use(standing: &mut Standing, now: Timestamp) -> bool {
-    standing.used_here = Some(now);
-    let worth = now.since(standing.last_used_at) >= LAST_USE_PRECISION;
+fn note_use(active: &mut ActiveSession, now: Timestamp) -> bool {
+    active.used_here = Some(now);
+    let worth = now.since(active.last_used_at) >= LAST_USE_PRECISION;
     if worth {
-        standing.last_used_at = now;
+        active.last_used_at = now;
     }
     worth
 }
@@ -133,7 +132,7 @@ impl fmt::Debug for SessionCache {
 impl SessionCache {
     /// Copies of these sessions; none, until [`SessionCache::run`] runs.
     #[must_use]
-    pub fn new(rows: Sessions, clock: &Clock) -> Self {
+    pub fn new(rows: ActiveSessions, clock: &Clock) -> Self {
         let (ends, _) = broadcast::channel(MAX_QUEUED_ENDS);
         let (known, on_revoked) = Default::default();
         Self { rows, clock: clock.clone(), known, ends, on_revoked }
@@ -167,9 +166,9 @@ impl SessionCache {
             let forgotten = known.forgotten;
             known.lookups.join(session.session, forgotten)
         };
-        let standing = lookup.answer(self.read(session, lookup.forgotten)).await;
+        let active = lookup.answer(self.read(session, lookup.forgotten)).await;
         self.known().lookups.leave(session.session, &lookup);
-        Ok(standing?.is_some_and(|standing| standing.user == session.user))
+        Ok(active?.is_some_and(|active| active.user == session.user))
     }
 
     /// When this session was last used at this instance, if there is a copy of it.
@@ -187,27 +186,27 @@ impl SessionCache {
         &self,
         session: AuthenticatedSession,
         forgotten: u64,
-    ) -> Result<Option<Standing>> {
+    ) -> Result<Option<ActiveSession>> {
         let now = self.clock.now();
         let issued = session.expires_at.minus(ACCESS_LIFETIME);
         let found = {
             // All concurrent requests of this session wait for it.
             let rows = self.rows.clone();
-            let read = async move { rows.standing(session.session, issued, now).await };
+            let read = async move { rows.find(session.session, issued, now).await };
             for_all(LOOKUP_TIMEOUT, read).await??
         };
         let mut known = self.known();
-        let Some(mut standing) = found else {
+        let Some(mut active) = found else {
             known.ended.insert(session.session, session.expires_at, |until| *until > now);
             return Ok(None);
         };
-        if note_use(&mut standing, now) {
+        if note_use(&mut active, now) {
             known.used.insert(session.session);
         }
         if known.forgotten == forgotten {
-            known.copies.insert(session.session, standing, |copy| copy.expires_at > now);
+            known.copies.insert(session.session, active, |copy| copy.expires_at > now);
         }
-        Ok(Some(standing))
+        Ok(Some(active))
     }
 
     /// Forgets a session that has ended.

@@ -1,5 +1,7 @@
 //! Signing in and staying so: sessions, and the token pairs that belong to them.
 
+mod start;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +12,12 @@ use super::session_cache::SessionCache;
 use super::tokens::RefreshTokens;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::mails::MailKind;
+use crate::domain::mails::LinkKind;
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::sessions::{Device, Session, SignedIn, SignedInDevice};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::repositories;
-use crate::repositories::accounts::Accounts;
-use crate::repositories::password::SignIn;
-use crate::repositories::sessions::SessionRoom;
-use crate::repositories::users::{Credentials, Users};
+use crate::repositories::store::{Store, Tx};
 
 /// How long a replaced refresh token still gives the newest pair: an answer may have been lost,
 /// or two tabs asked at once.
@@ -28,9 +26,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Begins, renews and ends sessions.
 #[derive(Debug)]
 pub struct Sessions {
-    pub(super) rows: repositories::sessions::Sessions,
-    pub(super) accounts: Accounts,
-    pub(super) users: Users,
+    pub(super) store: Store,
     pub(super) access: Arc<Access>,
     pub(super) live: Arc<SessionCache>,
     pub(super) rules: MailRules,
@@ -43,31 +39,6 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Begins a session of someone who has shown who they are; `None` if that was by a password
-    /// which was replaced in this very moment. An account that has as many sessions as it may
-    /// loses the one that was used longest ago.
-    pub async fn start(&self, known: Credentials, device: &Device) -> Result<Option<SignedIn>> {
-        let (now, network) = (self.clock.now(), self.networks.key_of(device));
-        let notice = self.rules.notice(MailKind::NewDevice, known.user.id, now);
-        let sign_in = SignIn { device: device.clone(), network, room: self.room() };
-        let started = self.accounts.start_session(&known, sign_in, &notice, now).await;
-        if started.is_err() {
-            // One may have ended all the same.
-            self.live.forget_user(known.user.id);
-        }
-        let Some((session, ended)) = started? else { return Ok(None) };
-        for session in ended {
-            self.live.forget(session);
-        }
-        self.pair(&session, known.user).map(Some)
-    }
-
-    fn room(&self) -> Option<SessionRoom> {
-        let live = self.live.clone();
-        let used_here = Arc::new(move |session| live.last_use(session));
-        self.quota.map(|most| SessionRoom { most, used_here })
-    }
-
     /// The next token pair for a refresh token. One that was replaced a moment ago gives the
     /// newest pair; one replaced longer ago is in the wrong hands, which ends the session.
     ///
@@ -82,19 +53,20 @@ impl Sessions {
         };
         let now = self.clock.now();
         let (id, generation) = self.refresh.open(token).ok_or_else(invalid)?;
-        let session = match self.rows.rotate(id, generation, device, now).await? {
+        let session = match self.store.sessions().rotate(id, generation, device, now).await? {
             Some(session) => Some(session),
             None => self.again(id, generation).await?,
         };
         let session = session.ok_or_else(invalid)?;
-        let user = self.users.find(session.user, now).await?.ok_or_else(invalid)?;
-        self.pair(&session, user)
+        let account = self.store.users().find(session.user, now).await?.ok_or_else(invalid)?;
+        self.pair(&session, account.user)
     }
 
     /// The session of a generation that is not its newest; `None` if it has ended.
     async fn again(&self, id: SessionId, generation: u32) -> Result<Option<Session>> {
         let now = self.clock.now();
-        let Some(found) = self.rows.replaced(id, generation, now).await? else { return Ok(None) };
+        let found = self.store.sessions().replaced(id, generation, now).await?;
+        let Some(found) = found else { return Ok(None) };
         // One replaced after now was replaced before the clock was set back: long ago.
         if found.at.is_some_and(|at| now.since(at) <= GRACE && at.since(now) <= GRACE) {
             return Ok(Some(found.session));
@@ -126,7 +98,8 @@ impl Sessions {
         let scope = ListScope { list: "sessions", reader: user };
         let after: Option<(i64, SessionId)> = self.cursors.resume(scope, cursor)?;
         let after = after.map(|(at, id)| (Timestamp::from_millis(at), id));
-        let found = self.rows.of(user, after, limit.get() + 1, self.clock.now()).await?;
+        let (most, now) = (limit.get() + 1, self.clock.now());
+        let found = self.store.sessions().page_of(user, after, most, now).await?;
         let page = self.cursors.page(scope, limit, found, |s| (s.created_at.millis(), s.id));
         Ok(page.map(|session| SignedInDevice {
             current: session.id == current,
@@ -152,7 +125,7 @@ impl Sessions {
     }
 
     async fn remove(&self, user: UserId, session: SessionId) -> Result<bool> {
-        let ended = self.rows.end(session, user).await;
+        let ended = self.store.sessions().end(session, user).await;
         // Also where the store did not say: it may have ended.
         self.live.forget(session);
         ended
@@ -161,7 +134,14 @@ impl Sessions {
     /// Ends all sessions of a user but one, and withdraws a change of address that waits for its
     /// link: one of them may have asked for it.
     pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<()> {
-        let ended = self.accounts.end_other_sessions(user, kept).await;
+        let body = async move |tx: &mut Tx| {
+            // Written first, so that a change asked for by a session that ends here comes before,
+            // or meets the end of its session.
+            tx.users().withdraw_email(user).await?;
+            tx.tokens().withdraw(user, &[LinkKind::Verify]).await?;
+            tx.sessions().end_of(user, Some(kept)).await
+        };
+        let ended = self.store.transact(body).await;
         // Also where the store did not say: they may have ended.
         self.live.forget_others(user, kept);
         ended

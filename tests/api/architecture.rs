@@ -194,6 +194,70 @@ fn arrows_that_point_down_are_not() {
     }
 }
 
+/// Whether some code makes an error about a rule: one that says what a caller did wrong.
+fn rule_errors(code: &str, made_by_domain: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut found = named_after(code, "Error");
+    let neutral =
+        ["from", "unavailable", "internal", "timed_out", "with_source", "source", "custom"];
+    found.retain(|name| name.starts_with(char::is_lowercase) && !neutral.contains(&name.as_str()));
+    let calls = |name: &&String| {
+        code.match_indices(name.as_str()).any(|(at, _)| {
+            let before = code[..at]
+                .chars()
+                .next_back()
+                .is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '.');
+            let after = code[at + name.len()..].chars().next();
+            before && after.is_some_and(|c| matches!(c, '(' | ')' | ';' | ','))
+        })
+    };
+    found.extend(made_by_domain.iter().filter(calls).cloned());
+    found
+}
+
+/// The functions of some code that make an error.
+fn error_makers(code: &str) -> BTreeSet<String> {
+    let functions = code.split("pub fn ").skip(1);
+    let makers = functions.filter(|text| {
+        let signature = text.split_once('{').map_or(*text, |(signature, _)| signature);
+        signature.trim_end().ends_with("-> Error")
+    });
+    makers.filter_map(identifier).collect()
+}
+
+#[test]
+fn no_rule_error_is_made_below_the_services() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let read =
+        |file: &PathBuf| without_comments(&std::fs::read_to_string(file).expect("a source file"));
+    let makers: BTreeSet<String> =
+        sources(&root.join("domain")).iter().flat_map(|file| error_makers(&read(file))).collect();
+    assert!(makers.contains("username_taken"), "{makers:?}");
+    let mut found = BTreeMap::new();
+    for room in ["repositories", "jobs", "cache", "bus", "mail"] {
+        for file in sources(&root.join(room)) {
+            let made = rule_errors(&read(&file), &makers);
+            if !made.is_empty() {
+                found.insert(file.strip_prefix(&root).expect("below src").to_owned(), made);
+            }
+        }
+    }
+    assert_eq!(found, BTreeMap::new(), "rules belong to services");
+}
+
+#[test]
+fn an_error_about_a_rule_is_found() {
+    let makers = error_makers("pub fn full() -> Error {\n}\npub fn all() -> Result<Error> {}");
+    assert_eq!(makers, BTreeSet::from(["full".to_owned()]));
+    let found = |code| rule_errors(code, &makers).into_iter().collect::<Vec<_>>();
+    assert_eq!(found("Err(Error::limited(code, wait))"), ["limited"]);
+    assert_eq!(found("own.ok_or_else(Error::not_found)?"), ["not_found"]);
+    assert_eq!(found("return Err(full());"), ["full"]);
+    assert_eq!(found("count.ok_or_else(full)?"), ["full"]);
+    let neutral =
+        "Error::internal(e); Error::unavailable(); map_err(Error::from); is_full(); queue.full()";
+    assert_eq!(found(neutral), Vec::<String>::new());
+}
+
 /// The collections that some code opens by their names: in a call, as a constant, or as a row
 /// module of the table of rows.
 fn opened_in(code: &str) -> BTreeSet<String> {

@@ -11,13 +11,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use natter::Error;
 use natter::config::{Limits, Quota};
 use natter::internals::domain::{
-    Clock, Device, Email, MailKind, Session, SessionId, UserId, Username,
+    Clock, Device, Email, NewAccount, Session, SessionId, UserId, Username,
 };
 use natter::internals::filters::{
     Caller, Class, Endpoint, Guards, Proxies, RateLimits, RequestContext,
 };
-use natter::internals::repositories::{NewAccount, Repositories, Sessions, SignIn};
-use natter::internals::services::{Access, MailRules, SessionCache};
+use natter::internals::repositories::{Repositories, Tx};
+use natter::internals::services::{Access, SessionCache};
 use natter::internals::{Metrics, Redis};
 use serde_json::{Value, json};
 use warp::filters::BoxedFilter;
@@ -32,7 +32,6 @@ struct Door {
     guard: BoxedFilter<((), Caller)>,
     clock: Clock,
     access: Arc<Access>,
-    sessions: Sessions,
     repositories: Repositories,
     key: Ed25519KeyPair,
     _scratch: Scratch,
@@ -43,10 +42,9 @@ impl Door {
     async fn with_quota(limit: u32) -> Self {
         let scratch = Scratch::new().await;
         let clock = Clock::manual();
-        let sessions = Sessions::new(scratch.store());
         let repositories = Repositories::new(scratch.store(), 1);
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
-        let live = Arc::new(SessionCache::new(sessions.clone(), &clock));
+        let live = Arc::new(SessionCache::new(repositories.active_sessions.clone(), &clock));
         let access = Access::new(ISSUER, pkcs8.as_ref(), &clock, live);
         let access = Arc::new(access.expect("a key"));
         let read = limit.try_into().ok().map(|limit| Quota { limit, window: HOUR });
@@ -60,7 +58,7 @@ impl Door {
         let guards = Guards::new(limits, access.clone(), Proxies::default());
         let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");
         let guard = guards.caller::<()>(&ROW);
-        Self { guard, clock, access, sessions, repositories, key, _scratch: scratch }
+        Self { guard, clock, access, repositories, key, _scratch: scratch }
     }
 
     async fn session(&self) -> Session {
@@ -72,14 +70,13 @@ impl Door {
             email: Email::parse(&format!("{name}@example.com")).expect("an address"),
             password_hash: "$2b$04$".to_owned(),
         };
-        assert!(self.repositories.accounts.admit(&account, now).await.expect("an account"));
-        let known = self.repositories.users.credentials_of(id, now).await.expect("a read");
         let device = Device { ip: [192, 0, 2, 1].into(), user_agent: None };
-        let known = known.expect("an account");
-        let notice = MailRules::new(b"master").notice(MailKind::NewDevice, id, now);
-        let sign_in = SignIn { device, network: [0; 16], room: None };
-        let session = self.repositories.accounts.start_session(&known, sign_in, &notice, now).await;
-        session.expect("a write").expect("a session").0
+        let session = SessionId::random();
+        let begun = self.repositories.store.transact(async move |tx: &mut Tx| {
+            tx.users().insert(&account, true, now).await?;
+            tx.sessions().begin(session, id, &device, now).await
+        });
+        begun.await.expect("a session")
     }
 
     fn issue(&self, session: &Session) -> String {
@@ -233,7 +230,9 @@ async fn a_token_expires_at_its_second_and_ends_with_its_session() {
     let session = door.session().await;
     let token = door.issue(&session);
     assert!(door.show(&token).await.is_ok());
-    assert!(door.sessions.end(session.id, session.user).await.expect("an answer"));
+    assert!(
+        door.repositories.store.sessions().end(session.id, session.user).await.expect("an answer")
+    );
     assert_eq!(door.show(&token).await, Err("session_revoked"));
 }
 
@@ -304,7 +303,9 @@ async fn a_token_of_an_ended_session_is_known_to_be_bad() {
     let session = door.session().await;
     let token = door.issue(&session);
     assert!(door.show(&token).await.is_ok());
-    assert!(door.sessions.end(session.id, session.user).await.expect("an answer"));
+    assert!(
+        door.repositories.store.sessions().end(session.id, session.user).await.expect("an answer")
+    );
     assert_eq!(door.show(&token).await, Err("session_revoked"));
     assert!(!door.access.is_known(&token));
     assert_eq!(door.show(&token).await, Err("session_revoked"));

@@ -55,7 +55,7 @@ impl AttachmentUses {
 
     /// Keeps files from being collected, for a use that begins in this transaction. `false` if one
     /// is not there any more: the transaction must then end.
-    pub(in super::super) async fn hold(
+    pub async fn hold(
         &self,
         tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,
@@ -70,7 +70,7 @@ impl AttachmentUses {
 
     /// Notes since when nothing refers to files, where that is so, after uses ended in this
     /// transaction.
-    pub(in super::super) async fn let_go(
+    pub async fn let_go(
         &self,
         tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,

@@ -5,7 +5,6 @@ use std::time::Duration;
 use mongodb::error::{Error as DriverError, ErrorKind, IndexedWriteError};
 use serde::Serialize;
 
-use crate::domain::users::{email_taken, username_taken};
 use crate::error::Result;
 use crate::repositories::store::{Collection, within_limit};
 
@@ -37,8 +36,6 @@ fn check(error: DriverError) -> Result<()> {
     let refused = outcome.write_errors.iter().flatten().find(|refused| !is_there(refused));
     match refused {
         None if outcome.write_concern_error.is_none() => Ok(()),
-        Some(taken) if taken.message.contains("index: email_key") => Err(email_taken()),
-        Some(taken) if taken.message.contains("index: username_key") => Err(username_taken()),
         _ => Err(error.into()),
     }
 }

@@ -42,6 +42,14 @@ pub struct Own {
     pub emoji: String,
 }
 
+/// A reaction whose row does not say whose it is.
+#[derive(Debug, Clone)]
+pub struct Unnamed {
+    key: Binary,
+    /// Whose it is, as its key says.
+    pub user: UserId,
+}
+
 impl<'a> Reactions<'a> {
     pub(super) fn new(table: Table<'a, Row>) -> Self {
         Self(table)
@@ -130,19 +138,19 @@ impl<'a> Reactions<'a> {
         self.0.delete(doc! { "_id": &own.key }).await
     }
 
-    /// The keys of up to `count` reactions of which an earlier natter has not stored whose they are.
-    pub(in crate::repositories) async fn unnamed(self, count: usize) -> Result<Vec<Binary>> {
+    /// Up to `count` reactions of which an earlier natter has not stored whose they are.
+    pub async fn unnamed(self, count: usize) -> Result<Vec<Unnamed>> {
         let rows = self.0.by("user_id").first(count).all(doc! { "user_id": null }).await?;
-        Ok(rows.into_iter().map(|row| row.key).collect())
+        let unnamed = |row: Row| Ok(Unnamed { user: user_of(&row.key)?, key: row.key });
+        rows.into_iter().map(unnamed).collect()
     }
 
     /// Notes whose some reactions are.
-    pub(in crate::repositories) async fn name(self, keys: &[Binary]) -> Result<()> {
-        let name = |key: &Binary| {
-            let set = doc! { "$set": { "user_id": user_of(key)? } };
-            Ok(RowUpdate::of(doc! { "_id": key }, set))
+    pub async fn name(self, unnamed: &[Unnamed]) -> Result<()> {
+        let name = |it: &Unnamed| {
+            RowUpdate::of(doc! { "_id": &it.key }, doc! { "$set": { "user_id": it.user } })
         };
-        self.0.update_each(keys.iter().map(name).collect::<Result<_>>()?).await
+        self.0.update_each(unnamed.iter().map(name).collect()).await
     }
 }
 
@@ -159,7 +167,7 @@ fn key(user: UserId, message: MessageId, emoji: &Emoji) -> Bson {
 }
 
 /// Whose the reaction with this key is.
-pub(in crate::repositories) fn user_of(key: &Binary) -> Result<UserId> {
+fn user_of(key: &Binary) -> Result<UserId> {
     let user = key.bytes.get(16..32).and_then(|bytes| bytes.try_into().ok());
     user.map(UserId::from_bytes).ok_or_else(|| Error::internal("a reaction of another length"))
 }

@@ -1,114 +1,242 @@
-//! Accounts that others can reach, and what each counts: groups that it is in, groups and friendship
-//! requests that it has made. The counts change in the transaction that they limit.
+//! Accounts: one row each. One that nobody verified within a day counts as absent, whether its row
+//! is still there or not.
 
-use std::collections::HashSet;
-use std::time::Duration;
+mod addresses;
+mod changes;
+mod counts;
+mod departed;
+mod names;
 
-use mongodb::bson::{Document, doc};
-use serde::Deserialize;
+use mongodb::bson::{Bson, Document, doc};
+use serde::{Deserialize, Serialize};
 
+pub use self::changes::{Taken, taken};
+use crate::domain::accounts::{
+    Account, Credentials, Emails, FormerEmail, NetworkKey, NewAccount, UNVERIFIED,
+};
 use crate::domain::clock::Timestamp;
-use crate::domain::groups::MAX_GROUPS_OF_A_USER;
 use crate::domain::ids::{AttachmentId, UserId};
+use crate::domain::text::Email;
+use crate::domain::users::{PublicUser, User};
 use crate::error::Result;
-use crate::repositories::bson::{id, optional_date};
+use crate::repositories::bson::{binary, date, id, optional_date};
+use crate::repositories::embedded::EmbeddedAttachment;
 use crate::repositories::store::Table;
 
-/// How many groups someone has made, and since when.
-#[derive(Debug, Deserialize)]
-pub struct Made {
-    /// The groups, deleted ones included.
-    pub groups_made: u32,
-    /// When the first of them was made.
-    #[serde(with = "optional_date", default)]
-    pub groups_since: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-struct Active {
+/// A row of `users`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::repositories) struct Row {
     #[serde(rename = "_id", with = "id")]
     id: UserId,
+    /// Empty once deleted, as are the other texts.
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    username_key: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    email_key: String,
+    pending_email: Option<String>,
+    /// Keys of the addresses that nobody else can have: its own, and those it gave up lately. Under
+    /// a unique index, so that two accounts never hold the same address.
+    #[serde(default)]
+    address_keys: Vec<String>,
+    /// Addresses that it gave up lately, the one replaced first at the beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former_emails: Vec<FormerRow>,
+    verified: bool,
+    /// Empty where no password opens it, until one is set by a mailed link.
+    #[serde(default)]
+    password_hash: String,
+    picture: Option<EmbeddedAttachment>,
+    /// Groups that it is in.
+    group_count: i32,
+    /// How often someone signed in.
+    #[serde(default)]
+    sign_ins: i64,
+    #[serde(with = "date")]
+    created_at: Timestamp,
+    #[serde(with = "optional_date", default)]
+    deleted_at: Option<Timestamp>,
 }
 
-#[derive(Deserialize)]
-struct Stored {
-    #[serde(default)]
-    storage_bytes: Option<i64>,
+/// A [`FormerEmail`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct FormerRow {
+    email: String,
+    key: String,
+    #[serde(with = "date")]
+    replaced_at: Timestamp,
+}
+
+impl Row {
+    /// The row of a new account.
+    pub fn new(account: &NewAccount, verified: bool, now: Timestamp) -> Self {
+        Self {
+            id: account.id,
+            username: account.username.as_str().to_owned(),
+            username_key: account.username.key(),
+            email: account.email.as_str().to_owned(),
+            email_key: account.email.key(),
+            pending_email: None,
+            address_keys: vec![account.email.key()],
+            former_emails: Vec::new(),
+            verified,
+            password_hash: account.password_hash.clone(),
+            picture: None,
+            group_count: 0,
+            sign_ins: 0,
+            created_at: now,
+            deleted_at: None,
+        }
+    }
+
+    /// The same, in so many groups.
+    pub fn in_groups(self, group_count: i32) -> Self {
+        Self { group_count, ..self }
+    }
+}
+
+impl From<Row> for User {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            username: row.username,
+            email: row.email,
+            pending_email: row.pending_email,
+            verified: row.verified,
+            profile_picture: row.picture.map(Into::into),
+            created_at: row.created_at,
+        }
+    }
+}
+
+impl From<Row> for PublicUser {
+    fn from(row: Row) -> Self {
+        let deleted = row.deleted_at.is_some();
+        Self {
+            id: row.id,
+            username: (!deleted).then_some(row.username),
+            profile_picture: row.picture.filter(|_| !deleted).map(Into::into),
+            deleted,
+        }
+    }
+}
+
+impl From<Row> for Account {
+    fn from(mut row: Row) -> Self {
+        let former = std::mem::take(&mut row.former_emails);
+        Self {
+            username_key: std::mem::take(&mut row.username_key),
+            emails: Emails {
+                email: row.email.clone(),
+                key: std::mem::take(&mut row.email_key),
+                former: former.into_iter().map(FormerEmail::from).collect(),
+            },
+            sign_ins: row.sign_ins,
+            user: row.into(),
+        }
+    }
+}
+
+impl From<FormerRow> for FormerEmail {
+    fn from(FormerRow { email, key, replaced_at }: FormerRow) -> Self {
+        Self { email, key, replaced_at }
+    }
+}
+
+impl From<&FormerEmail> for FormerRow {
+    fn from(former: &FormerEmail) -> Self {
+        let FormerEmail { email, key, replaced_at } = former.clone();
+        Self { email, key, replaced_at }
+    }
 }
 
 /// The collection `users`, for one command.
-pub struct Users<'a>(Table<'a, Document>);
+pub struct Users<'a>(Table<'a, Row>);
 
 impl<'a> Users<'a> {
-    pub(super) fn new(table: Table<'a, Document>) -> Self {
+    pub(super) fn new(table: Table<'a, Row>) -> Self {
         Self(table)
     }
 
-    /// Counts one group more that someone makes, from 1 again where the first was made longer than
-    /// `within` ago: the count after; `None` if there is no such account.
-    pub async fn count_made(
+    /// The account.
+    pub async fn find(self, user: UserId, now: Timestamp) -> Result<Option<Account>> {
+        Ok(self.0.one(present(doc! { "_id": user }, now)).await?.map(Account::from))
+    }
+
+    /// The credentials of the account, unless no password opens it.
+    pub async fn credentials(self, user: UserId, now: Timestamp) -> Result<Option<Credentials>> {
+        self.credentials_by(doc! { "_id": user }, now).await
+    }
+
+    /// The credentials of the account that signs in with one of these addresses, which are of one
+    /// mailbox, unless no password opens it.
+    pub async fn credentials_by_email(
         self,
-        user: UserId,
-        within: Duration,
-        at: Timestamp,
-    ) -> Result<Option<Made>> {
-        let lately = doc! { "$gt": ["$groups_since", at.minus(within)] };
-        let made = doc! { "$add": [{ "$ifNull": ["$groups_made", 0_i64] }, 1_i64] };
-        let counted = vec![doc! { "$set": {
-            "groups_made": { "$cond": [lately.clone(), made, 1_i64] },
-            "groups_since": { "$cond": [lately, "$groups_since", at] },
-        } }];
-        let fields = doc! { "groups_made": 1, "groups_since": 1 };
-        self.0.only::<Made>(fields).change(doc! { "_id": user }, counted).await
+        keys: &[String],
+        now: Timestamp,
+    ) -> Result<Option<Credentials>> {
+        self.credentials_by(doc! { "email_key": { "$in": keys } }, now).await
     }
 
-    /// Counts one friendship request more that someone has made. Nobody reads the count: it makes
-    /// requests of one account conflict, so that each sees those before it.
-    pub async fn count_request(self, user: UserId) -> Result<()> {
-        let more = doc! { "$inc": { "requests": 1_i64 } };
-        self.0.update(doc! { "_id": user }, more).await.map(|_| ())
+    async fn credentials_by(
+        self,
+        which: Document,
+        now: Timestamp,
+    ) -> Result<Option<Credentials>> {
+        let row = self.0.one(present(which, now)).await?;
+        Ok(row.filter(|row| !row.password_hash.is_empty()).map(|row| {
+            let password_hash = row.password_hash.clone();
+            Credentials { user: row.into(), password_hash }
+        }))
     }
 
-    /// Counts users, each named once, into one group more, as far as they can be added and are in
-    /// fewer than one may be in: how many that were.
-    pub async fn count_into_group(self, users: &[UserId]) -> Result<u64> {
-        let mut free = active(users);
-        free.insert("group_count", doc! { "$lt": MAX_GROUPS_OF_A_USER });
-        self.0.update_all(free, doc! { "$inc": { "group_count": 1 } }).await
+    /// Whether an account has signed in with this address from this network before.
+    pub async fn signs_in_from(
+        self,
+        email: &Email,
+        network: NetworkKey,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let known = doc! { "email_key": email.key(), "networks": binary(network) };
+        self.exists(present(known, now)).await
     }
 
-    /// Counts users, each named once, out of a group.
-    pub async fn count_out_of_group(self, users: &[UserId]) -> Result<()> {
-        let counted = doc! { "_id": { "$in": users.to_vec() }, "group_count": { "$gt": 0 } };
-        self.0.update_all(counted, doc! { "$inc": { "group_count": -1 } }).await.map(|_| ())
+    /// Whether there is any account, deleted ones included, but these.
+    pub async fn any_but(self, own: &[UserId]) -> Result<bool> {
+        self.exists(doc! { "_id": { "$nin": own.to_vec() } }).await
     }
 
-    /// How many bytes of files a user stores; `None` if they were never counted.
-    pub async fn storage_bytes(self, user: UserId) -> Result<Option<i64>> {
-        let count = self.0.only::<Stored>(doc! { "storage_bytes": 1 });
-        let count = count.one(doc! { "_id": user }).await?;
-        Ok(count.and_then(|count| count.storage_bytes))
+    /// How these accounts look to others, in no order; those that do not exist are missing.
+    pub async fn public(self, users: &[UserId]) -> Result<Vec<PublicUser>> {
+        let known = doc! { "_id": { "$in": users.to_vec() }, "verified": true };
+        Ok(self.0.all(known).await?.into_iter().map(PublicUser::from).collect())
     }
 
-    /// Notes how many bytes of files a user stores.
-    pub async fn set_storage_bytes(self, user: UserId, bytes: i64) -> Result<()> {
-        let set = doc! { "$set": { "storage_bytes": bytes } };
-        self.0.update(doc! { "_id": user }, set).await.map(|_| ())
+    /// Whether a file is the profile picture of this account, which uploaded it: nobody else can
+    /// show it as theirs.
+    pub async fn has_picture(self, uploader: UserId, file: AttachmentId) -> Result<bool> {
+        let mut shown = active(&[uploader]);
+        shown.insert("picture.id", file);
+        self.exists(shown).await
     }
 
-    /// Whether a file is the picture of an account.
-    pub async fn shows(self, user: UserId, picture: AttachmentId) -> Result<bool> {
-        let shown = doc! { "_id": user, "deleted_at": null, "picture.id": picture };
-        Ok(self.0.only::<Document>(doc! { "_id": 1 }).one(shown).await?.is_some())
-    }
-
-    /// Those of some users who can be written to and added: verified, not deleted.
-    pub async fn active(self, users: &[UserId]) -> Result<HashSet<UserId>> {
-        let rows = self.0.only::<Active>(doc! { "_id": 1 }).all(active(users)).await?;
-        Ok(rows.into_iter().map(|row| row.id).collect())
+    async fn exists(self, filter: Document) -> Result<bool> {
+        Ok(self.0.only::<Document>(doc! { "_id": 1 }).one(filter).await?.is_some())
     }
 }
 
+/// Accounts that exist: not deleted, and verified or young enough to become so.
+fn present(mut filter: Document, now: Timestamp) -> Document {
+    let young = doc! { "created_at": { "$gt": now.minus(UNVERIFIED) } };
+    filter.insert("deleted_at", Bson::Null);
+    filter.insert("$or", vec![doc! { "verified": true }, young]);
+    filter
+}
+
+/// Those of some accounts that others can reach: verified, not deleted.
 fn active(users: &[UserId]) -> Document {
     doc! { "_id": { "$in": users.to_vec() }, "verified": true, "deleted_at": null }
 }

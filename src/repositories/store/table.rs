@@ -4,7 +4,7 @@
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{
     CountOptions, FindOneAndUpdateOptions, FindOneOptions, FindOptions, Hint, ReturnDocument,
-    UpdateModifications,
+    UpdateModifications, UpdateOptions,
 };
 use mongodb::{ClientSession, Collection};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::pool::Pool;
 use super::transaction::{again, again_if_taken};
-use super::{AWAY_CODES, DUPLICATE_KEY, Store, Tx, all, all_in, within};
+use super::{AWAY_CODES, DUPLICATE_KEY, Store, Tx, all, all_in, duplicate, within, within_raw};
 use crate::error::{Error, Result};
 use crate::repositories::bson::int;
 
@@ -158,7 +158,10 @@ impl<'a, T: Send + Sync> Table<'a, T> {
         filter: Document,
         change: impl Into<UpdateModifications>,
     ) -> Result<u64> {
-        Ok(run!(self.at, self.rows.update_many(filter, change))?.matched_count)
+        let hint = self.index.map(|index| Hint::Name(index.to_owned()));
+        let options = UpdateOptions::builder().hint(hint).build();
+        let update = self.rows.update_many(filter, change).with_options(options);
+        Ok(run!(self.at, update)?.matched_count)
     }
 
     /// Makes updates in one command, each of the row that fits it: alone they are unordered, in a
@@ -266,6 +269,34 @@ impl<T: DeserializeOwned + Unpin + Send + Sync> Table<'_, T> {
         let options = options.projection(self.fields).return_document(ReturnDocument::After);
         let options = options.build();
         run!(self.at, self.rows.find_one_and_update(filter, change).with_options(options))
+    }
+
+    /// Changes the first row that fits; that row before it.
+    pub async fn change_from(
+        self,
+        filter: Document,
+        change: impl Into<UpdateModifications>,
+    ) -> Result<Option<T>> {
+        run!(self.at, self.rows.find_one_and_update(filter, change))
+    }
+
+    /// Changes the row that fits, or makes one: that row after it. Where two make it at once, the
+    /// second changes the row of the first.
+    pub async fn change_or_insert(self, filter: Document, change: Vec<Document>) -> Result<T> {
+        let changing = || {
+            let change = self.rows.find_one_and_update(filter.clone(), change.clone());
+            change.upsert(true).return_document(ReturnDocument::After)
+        };
+        let row = match self.at {
+            At::Alone(pool) => loop {
+                match within_raw(pool, changing()).await? {
+                    Err(error) if duplicate(&error).is_some() => {}
+                    outcome => break outcome?,
+                }
+            },
+            At::In(session) => changing().session(session).await.map_err(again_if_taken)?,
+        };
+        row.ok_or_else(|| Error::internal("an upsert gives a row"))
     }
 
     /// Changes the row that fits, or makes one: the row before.

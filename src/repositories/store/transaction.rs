@@ -59,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`transact`](Self::transact).
-    pub(in crate::repositories) async fn transact_or_give_up<T>(
+    pub async fn transact_or_give_up<T>(
         &self,
         body: impl AsyncFnMut(&mut Tx) -> Result<T>,
     ) -> Result<Option<T>> {
@@ -105,7 +105,7 @@ async fn attempt<T>(
 enum Verdict {
     #[error("another write was first at a key")]
     Again,
-    #[error("run again often enough")]
+    #[error("given up")]
     GiveUp,
 }
 
@@ -125,8 +125,10 @@ pub(in crate::repositories) fn duplicate_of(error: &Error) -> Option<String> {
     cause::<DriverError>(error).and_then(duplicate)
 }
 
-/// The transaction was run again often enough.
-pub(in crate::repositories) fn give_up() -> Error {
+/// The error with which a body ends its transaction, nothing being written; see
+/// [`Store::transact_or_give_up`].
+#[must_use]
+pub fn give_up() -> Error {
     Error::unavailable().with_source(Verdict::GiveUp)
 }
 

@@ -117,7 +117,7 @@ impl Loaded {
         }
         if !required.changed.is_empty() {
             let changed: Vec<UserId> = required.changed.into_iter().collect();
-            let found = frames.repositories.users.public(&changed).await?;
+            let found = frames.repositories.store.users().public(&changed).await?;
             loaded.changed = found.into_iter().map(|user| (user.id, user)).collect();
         }
         Ok(loaded)

@@ -28,7 +28,7 @@ impl Job for AccountCleanup {
         {
             return Ok(Progress::Again(left));
         }
-        deps.repositories.departures.finish(user).await?;
+        deps.repositories.store.users().finish_departure(user).await?;
         tracing::info!(event = "deletion_finished", %user, "nothing of the account is left");
         Ok(Progress::Done)
     }

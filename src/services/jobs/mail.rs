@@ -5,16 +5,17 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::JobDeps;
-use crate::domain::clock::Clock;
+use crate::domain::accounts::Account;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::JobId;
 use crate::domain::jobs::{Attempt, Job, JobError, Outcome, Progress, Retry};
-use crate::domain::mails::{Mail, MailKind};
+use crate::domain::mails::{LinkKind, Mail, MailKind, MailedLink};
+use crate::domain::rate_rules::RateRule;
 use crate::domain::text::Email;
 use crate::error::Result;
 use crate::mail::{MailError, Mailer};
-use crate::repositories::accounts::{Accounts, Letter};
-use crate::repositories::password::LinkKind;
-use crate::repositories::tokens::Tokens;
-use crate::repositories::users::Users;
+use crate::repositories::store::{Store, Tx};
+use crate::services::account_mails::count;
 use crate::services::mail_rules::MailRules;
 use crate::services::tokens::MailTokens;
 
@@ -27,9 +28,7 @@ const FINAL: u32 = 5;
 /// The dependencies of mails.
 #[derive(Debug)]
 pub(in crate::services) struct MailDelivery {
-    pub accounts: Accounts,
-    pub users: Users,
-    pub links: Tokens,
+    pub store: Store,
     pub mailer: Mailer,
     pub tokens: MailTokens,
     pub rules: MailRules,
@@ -80,26 +79,64 @@ impl MailDelivery {
             | MailKind::EmailChangeRequested
             | MailKind::PasswordChanged
             | MailKind::NewDevice => {
-                return Ok(self.links.is_good(digest, now).await?.then_some(mail));
+                return Ok(self.store.tokens().has(digest, now).await?.then_some(mail));
             }
         };
-        let known = self.users.recoverable_by(&mail.to, now).await?;
-        let waits = known.filter(|(user, _)| kind == LinkKind::Reset || !user.verified);
-        let Some((user, address)) = waits else { return Ok(None) };
+        let Some(Account { user, emails, .. }) =
+            self.store.users().find_by_email(&mail.to, now).await?
+        else {
+            return Ok(None);
+        };
+        let (address, key) = emails.recovery(now);
+        let waits = kind == LinkKind::Reset || !user.verified;
+        if !(waits && mail.to.all_keys().iter().any(|own| own == key)) {
+            return Ok(None);
+        }
         // As its owner spelt it, not as whoever asked.
-        let to = Email::parse(&address).unwrap_or_else(|_| mail.to.clone());
+        let to = Email::parse(address).unwrap_or_else(|_| mail.to.clone());
         let is_good = if attempt.owner.is_some() {
             // Looked up before, and not sent then.
-            self.links.is_good(digest, now).await?
+            self.store.tokens().has(digest, now).await?
         } else {
-            let (rule, expires_at) = (self.rules.mailbox(&to), attempt.expires_at.unwrap_or(now));
-            let letter = Letter { user: user.id, mail: mail.clone(), digest, expires_at, rule };
-            self.accounts.keep_link(&letter, attempt.id, kind, now).await?
+            let expires_at = attempt.expires_at.unwrap_or(now);
+            let email_key = mail.to.key();
+            let link = MailedLink { digest, kind, user: user.id, email_key, expires_at };
+            self.keep_link(link, self.rules.mailbox(&to), attempt.id, now).await?
         };
         if !is_good {
             return Ok(None);
         }
         Ok(Some(Mail { kind: mail.kind, to, username: user.username, nonce: mail.nonce }))
+    }
+
+    /// Makes the link of a mail that was asked for good, and the mail's job the account's; `false`
+    /// if the address is not its own by now, or it has as many links as it may have, or the mailbox
+    /// got as many mails.
+    async fn keep_link(
+        &self,
+        link: MailedLink,
+        rule: RateRule,
+        job: JobId,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (user, kind) = (link.user, link.kind);
+        self.store
+            .transact(async move |tx: &mut Tx| {
+                let account = tx.users().count_link(user, now).await?;
+                if !account.is_some_and(|account| may_have(&account, &link, now)) {
+                    return Ok(false);
+                }
+                if tx.tokens().count(user, kind, now).await? >= max_links(kind) {
+                    return Ok(false);
+                }
+                if count(tx, &rule, now).await?.is_err() {
+                    return Ok(false);
+                }
+                tx.tokens().insert(&link).await?;
+                tx.jobs().give_to(job, user).await?;
+                Ok(true)
+            })
+            .await
     }
 
     async fn send(&self, mail: &Mail, attempt: &Attempt) -> Result<(), MailError> {
@@ -110,5 +147,24 @@ impl MailDelivery {
         let (reference, at) = (attempt.reference(), attempt.enqueued_at);
         let sending = self.mailer.send(mail, link.as_deref(), &reference, at);
         timeout(HAND_OVER_LIMIT, sending).await.unwrap_or_else(|_| Err(MailError::slow()))
+    }
+}
+
+/// Whether the address that a link goes to may have it.
+fn may_have(account: &Account, link: &MailedLink, now: Timestamp) -> bool {
+    match link.kind {
+        LinkKind::Verify => account.emails.key == link.email_key,
+        LinkKind::Reset => account.emails.recovery(now).1 == link.email_key,
+        LinkKind::Undo => false,
+    }
+}
+
+/// How many links of a kind can be good at once for one account: more are not mailed, so that
+/// nobody's mailbox is filled.
+fn max_links(kind: LinkKind) -> u64 {
+    match kind {
+        LinkKind::Verify => 10,
+        LinkKind::Reset => 5,
+        LinkKind::Undo => 0,
     }
 }

@@ -63,7 +63,7 @@ impl Messages {
         if let Some(summary) = self.conversations.direct(reader, peer).await? {
             return self.page(reader, &summary, mark, limit).await;
         }
-        if self.repositories.users.public(&[peer]).await?.is_empty() {
+        if self.repositories.store.users().public(&[peer]).await?.is_empty() {
             return Err(Error::not_found());
         }
         match mark {

@@ -32,7 +32,7 @@ impl Messages {
         }
         let forms: HashSet<&str> = names.iter().flatten().map(String::as_str).collect();
         let forms: Vec<&str> = forms.into_iter().collect();
-        let known = self.repositories.users.named_exactly(&forms).await?;
+        let known = self.repositories.store.users().named_exactly(&forms).await?;
         let ids: Vec<UserId> = known.values().copied().collect();
         let members = self.places(sender, conversation, &ids).await?;
         let blocked = self.repositories.store.relations().blocked_among(sender, &ids).await?;

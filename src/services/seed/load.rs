@@ -155,7 +155,7 @@ impl Load<'_> {
     async fn user(&self, entry: &UserEntry) -> Result<usize, FixtureError> {
         let id = entry.id.id(self.name());
         let made = patiently(async || {
-            if !self.seeder.repositories.users.public(&[id]).await?.is_empty() {
+            if !self.seeder.repositories.store.users().public(&[id]).await?.is_empty() {
                 return Ok(false);
             }
             let UserEntry { username, email, password, .. } = entry.clone();

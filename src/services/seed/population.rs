@@ -24,6 +24,7 @@ use crate::domain::population::Population;
 use crate::domain::text::Password;
 use crate::error::{Error, Result};
 use crate::repositories::bulk::{Begun, Bulk};
+use crate::services::accounts::conflict;
 use crate::services::password_hasher::{Lane, PasswordHasher};
 
 /// Everybody's password.
@@ -157,7 +158,7 @@ async fn put(rows: Bulk, shape: Arc<Shape>, hash: Arc<str>, block: Block) -> Res
     match block {
         Block::Users(numbers) => {
             let residents = numbers.map(|number| people::resident(&shape, number, &hash));
-            rows.users(&residents.collect::<Result<Vec<_>>>()?).await
+            rows.users(&residents.collect::<Result<Vec<_>>>()?).await.map_err(conflict)
         }
         Block::Requests(numbers) => {
             let asked: Vec<_> = numbers.map(|number| people::request(&shape, number)).collect();

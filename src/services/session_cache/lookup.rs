@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::domain::ids::SessionId;
 use crate::error::Result;
-use crate::repositories::sessions::Standing;
+use crate::repositories::active_sessions::ActiveSession;
 
 /// For how long a look-up under way takes in others. A store that is slow to answer may have read
 /// the row before something ended that this instance has not heard of.
@@ -24,15 +24,15 @@ pub(super) struct Lookup {
     began: Instant,
     /// The count that the row is kept under.
     pub forgotten: u64,
-    answer: OnceCell<Result<Option<Standing>>>,
+    answer: OnceCell<Result<Option<ActiveSession>>>,
 }
 
 impl Lookup {
     /// The answer: of `read`, or of whoever was first.
     pub async fn answer(
         &self,
-        read: impl Future<Output = Result<Option<Standing>>>,
-    ) -> Result<Option<Standing>> {
+        read: impl Future<Output = Result<Option<ActiveSession>>>,
+    ) -> Result<Option<ActiveSession>> {
         self.answer.get_or_init(|| read).await.clone()
     }
 }
@@ -94,7 +94,10 @@ mod tests {
     const SLOW: Duration = Duration::from_millis(100);
 
     /// A read that takes its time, and counts.
-    async fn read(reads: &AtomicU32, answer: Result<Option<Standing>>) -> Result<Option<Standing>> {
+    async fn read(
+        reads: &AtomicU32,
+        answer: Result<Option<ActiveSession>>,
+    ) -> Result<Option<ActiveSession>> {
         reads.fetch_add(1, Ordering::SeqCst);
         sleep(SLOW).await;
         answer

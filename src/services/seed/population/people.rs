@@ -3,12 +3,12 @@
 use super::dice::{Dice, Use, real, whole};
 use super::shape::{Pair, Shape};
 use super::words::{FIRST_NAMES, LAST_NAMES};
+use crate::domain::accounts::NewAccount;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::domain::population::Population;
 use crate::domain::text::{Email, Username, Violation};
 use crate::error::{Error, Result};
-use crate::repositories::accounts::NewAccount;
 use crate::repositories::bulk::{Acquaintance, Resident};
 
 /// When everything in a population has happened: 2025-01-01T00:00:00Z.

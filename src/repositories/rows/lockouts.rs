@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use mongodb::bson::{Binary, Bson, Document, doc};
-use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
-use super::bson::{binary, date, optional_date, raw};
-use super::store::{Collection, Store, duplicate, within, within_raw};
 use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp, random_bytes};
 use crate::domain::lockouts::{FREE, REMEMBERED, pauses};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::repositories::bson::{binary, date, optional_date, raw};
+use crate::repositories::store::Table;
 
 /// How long an attempt keeps its place where the instance that made it is killed; longer than any
 /// request takes.
@@ -20,14 +19,9 @@ const LEASE: Duration = Duration::from_mins(1);
 /// What an address is known by: a keyed hash, so that no list of addresses lies here.
 pub type LockoutKey = [u8; 32];
 
-/// The collection `lockouts`.
-#[derive(Debug, Clone)]
-pub struct Lockouts {
-    pub(super) rows: Collection<Row>,
-}
-
+/// A row of `lockouts`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Row {
+pub(in crate::repositories) struct Row {
     /// Wrong passwords in a row.
     wrong: i64,
     /// Attempts under way.
@@ -70,19 +64,19 @@ pub struct Wrong {
     pub locked_until: Option<Timestamp>,
 }
 
-impl Lockouts {
-    /// The lockouts of a store.
-    #[must_use]
-    pub fn new(store: &Store) -> Self {
-        Self { rows: store.collection("lockouts") }
+/// The collection `lockouts`, for one command.
+pub struct Lockouts<'a>(Table<'a, Row>);
+
+impl<'a> Lockouts<'a> {
+    pub(super) fn new(table: Table<'a, Row>) -> Self {
+        Self(table)
     }
 
     /// Asks for an attempt. Of many at once, on whatever instances, only so many get one that all
     /// of them may be wrong without there being more than [`FREE`]; past that, one at a time.
-    pub async fn take(&self, key: LockoutKey, now: Timestamp) -> Result<Taken> {
+    pub async fn take(self, key: LockoutKey, now: Timestamp) -> Result<Taken> {
         let place = random_bytes();
-        let row = self.update(key, taking(place, now), true).await?;
-        let row = row.ok_or_else(|| Error::internal("an upsert gives a row"))?;
+        let row = self.0.change_or_insert(of(key), taking(place, now)).await?;
         if row.taken.iter().any(|taken| taken.id.bytes == place) {
             return Ok(Taken::Attempt(Attempt { key, place }));
         }
@@ -90,51 +84,41 @@ impl Lockouts {
         Ok(locked.map_or(Taken::Busy, Taken::Locked))
     }
 
-    /// The password was wrong. Counted whether the attempt still has its place or not.
-    pub async fn wrong(&self, attempt: &Attempt, now: Timestamp) -> Result<Wrong> {
-        let row = self.update(attempt.key, missed(attempt.place, now), true).await?;
-        let row = row.ok_or_else(|| Error::internal("an upsert gives a row"))?;
+    /// Counts a wrong password, whether the attempt still has its place or not.
+    pub async fn wrong(self, attempt: &Attempt, now: Timestamp) -> Result<Wrong> {
+        let row = self.0.change_or_insert(of(attempt.key), missed(attempt.place, now)).await?;
         let count = u32::try_from(row.wrong).unwrap_or(u32::MAX);
         Ok(Wrong { count, locked_until: row.locked_until })
     }
 
-    /// The password was right: none is wrong any more. Others under way keep their places.
-    pub async fn right(&self, attempt: &Attempt) -> Result<()> {
-        let id = binary(attempt.place);
-        let alone = doc! {
-            "_id": binary(attempt.key), "taken": { "$size": 1 }, "taken.id": id,
-        };
-        if within(&self.rows, self.rows.delete_one(alone)).await?.deleted_count == 0 {
-            let none = doc! {
-                "wrong": 0_i64, "locked_until": null, "taken": others(attempt.place),
-            };
-            self.update(attempt.key, vec![doc! { "$set": none }], false).await?;
-        }
-        Ok(())
+    /// Forgets the wrong passwords after a right one, if no other attempt is under way; whether
+    /// that is so.
+    pub async fn right_alone(self, attempt: &Attempt) -> Result<bool> {
+        let mut alone = of(attempt.key);
+        alone.extend(doc! { "taken": { "$size": 1 }, "taken.id": binary(attempt.place) });
+        self.0.delete(alone).await
     }
 
-    /// The attempt was not made.
-    pub async fn give_back(&self, attempt: &Attempt) -> Result<()> {
+    /// Forgets the wrong passwords after a right one. Other attempts under way keep their places.
+    pub async fn right(self, attempt: &Attempt) -> Result<()> {
+        let none = doc! { "wrong": 0_i64, "locked_until": null, "taken": others(attempt.place) };
+        self.0.update(of(attempt.key), vec![doc! { "$set": none }]).await.map(|_| ())
+    }
+
+    /// Gives back the place of an attempt that was not made.
+    pub async fn give_back(self, attempt: &Attempt) -> Result<()> {
         let without = vec![doc! { "$set": { "taken": others(attempt.place) } }];
-        self.update(attempt.key, without, false).await.map(|_| ())
+        self.0.update(of(attempt.key), without).await.map(|_| ())
     }
 
-    async fn update(
-        &self,
-        key: LockoutKey,
-        change: Vec<Document>,
-        upsert: bool,
-    ) -> Result<Option<Row>> {
-        loop {
-            let row = doc! { "_id": binary(key) };
-            let update = self.rows.find_one_and_update(row, change.clone()).upsert(upsert);
-            match within_raw(&self.rows, update.return_document(ReturnDocument::After)).await? {
-                // Two made the row at once: the other one is there now.
-                Err(error) if duplicate(&error).is_some() => {}
-                outcome => return outcome.map_err(Error::from),
-            }
-        }
+    /// Forgets all attempts.
+    pub async fn forget(self, key: LockoutKey) -> Result<()> {
+        self.0.delete(of(key)).await.map(|_| ())
     }
+}
+
+fn of(key: LockoutKey) -> Document {
+    doc! { "_id": binary(key) }
 }
 
 /// The latest end of a pause that begins now. A later one was set before the clock was set back,

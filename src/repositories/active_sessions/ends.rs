@@ -7,16 +7,16 @@ use mongodb::bson::{Document, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ChangeStreamEvent;
 
-use super::bson::StoredId;
-use super::sessions::Sessions;
-use super::store::{Store, within};
+use super::ActiveSessions;
 use crate::domain::ids::SessionId;
 use crate::error::{Error, Result};
+use crate::repositories::bson::StoredId;
+use crate::repositories::store::{Store, within};
 
 /// How long the server holds an answer back that would say that nothing has ended.
 const MAX_AWAIT: Duration = Duration::from_millis(250);
 
-impl Sessions {
+impl ActiveSessions {
     /// Follows the ends of sessions, on whatever instance, from now on.
     pub async fn watch(&self) -> Result<Ends> {
         // Dropped collections and the like end the stream.
@@ -24,7 +24,7 @@ impl Sessions {
             doc! { "$match": { "operationType": { "$nin": ["insert", "update", "replace"] } } };
         let rows = self.rows.clone_with_type::<Document>();
         let stream = rows.watch().pipeline([ends]).max_await_time(MAX_AWAIT);
-        let background = self.background.clone();
+        let background = self.store.for_background();
         Ok(Ends { stream: within(&background, stream).await?, background })
     }
 }

@@ -1,29 +1,32 @@
-//! Whether a session stands: one read by its key, and a second one only where the first could be
+//! Whether a session is active: one read by its key, and a second one only where the first could be
 //! wrong about a session that is not there.
 
-use std::sync::{Mutex, PoisonError};
+mod ends;
 
-use mongodb::bson::{Document, doc};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mongodb::bson::doc;
 use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria};
 use serde::Deserialize;
 
-use super::Sessions;
+pub use self::ends::Ends;
+use super::bson::{date, id};
+use super::rows::sessions;
+use super::store::{Collection, PrimaryWatch, Store, within};
 use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
 use crate::error::Result;
-use crate::repositories::bson::{date, id};
-use crate::repositories::store::within;
 
 /// As much of a session as every request needs.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Standing {
+pub struct ActiveSession {
     /// Whose it is.
     #[serde(rename = "user_id", with = "id")]
     pub user: UserId,
     /// When it was last marked as used.
     #[serde(with = "date")]
     pub last_used_at: Timestamp,
-    /// From when on it does not stand.
+    /// From when on it is not valid.
     #[serde(with = "date")]
     pub expires_at: Timestamp,
     /// When it was last used at this instance, which is written down to within a minute only.
@@ -33,7 +36,7 @@ pub struct Standing {
 
 /// The last linearizable read that was answered.
 #[derive(Debug, Default)]
-pub(super) struct Confirmation(Mutex<Option<Confirmed>>);
+struct Confirmation(Mutex<Option<Confirmed>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Confirmed {
@@ -59,45 +62,65 @@ impl Confirmation {
     }
 }
 
-impl Sessions {
-    /// Whose session it is and how long it stands; `None` once it has ended. `issued` is when a
-    /// token of the session was given out, and so not before it began.
-    pub async fn standing(
+/// Tells active sessions from ended ones.
+#[derive(Debug, Clone)]
+pub struct ActiveSessions {
+    rows: Collection<ActiveSession>,
+    store: Store,
+    primary: PrimaryWatch,
+    confirmation: Arc<Confirmation>,
+}
+
+impl ActiveSessions {
+    /// The sessions of a store.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        Self {
+            rows: sessions::Sessions::collection(store),
+            store: store.clone(),
+            primary: store.primary().clone(),
+            confirmation: Arc::default(),
+        }
+    }
+
+    /// A session and how long it is valid; `None` once it has ended. `issued` is when a token of
+    /// the session was given out, and so not before it began.
+    pub async fn find(
         &self,
         session: SessionId,
         issued: Timestamp,
         now: Timestamp,
-    ) -> Result<Option<Standing>> {
+    ) -> Result<Option<ActiveSession>> {
         let fields = doc! { "user_id": 1, "last_used_at": 1, "expires_at": 1 };
-        let rows = self.rows.clone_with_type::<Standing>();
+        let valid = sessions::valid(doc! { "_id": session }, now);
         // A secondary, which the URI may name for reads, can lag behind by any time.
         let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
         let find = || {
-            let find = rows.find_one(standing(session, now)).projection(fields.clone());
+            let find = self.rows.find_one(valid.clone()).projection(fields.clone());
             find.selection_criteria(primary.clone())
         };
         within(&self.rows, async {
-            if let Some(standing) = find().await? {
-                return Ok(Some(standing));
+            if let Some(active) = find().await? {
+                return Ok(Some(active));
             }
             // A primary elected a moment ago may not show yet what the majority has, and one that
-            // was deposed does not know what began since: they would end sessions that stand. A
+            // was deposed does not know what began since: they would end sessions that are valid. A
             // linearizable read waits until neither is possible, at the price of a write.
             let primary = self.primary.number();
             if self.confirmation.covers(primary, issued, now) {
                 return Ok(None);
             }
-            let standing = find().read_concern(ReadConcern::linearizable()).await?;
+            let active = find().read_concern(ReadConcern::linearizable()).await?;
             self.confirmation.note(primary, now);
-            Ok(standing)
+            Ok(active)
         })
         .await
     }
-}
 
-/// The sessions that stand, of one id.
-pub(super) fn standing(session: SessionId, now: Timestamp) -> Document {
-    doc! { "_id": session, "expires_at": { "$gt": now } }
+    /// Notes that these sessions were in use at `now`.
+    pub async fn mark_used(&self, sessions: &[SessionId], now: Timestamp) -> Result<()> {
+        self.store.sessions().mark_used(sessions, now).await
+    }
 }
 
 #[cfg(test)]
