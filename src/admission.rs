@@ -198,13 +198,13 @@ mod tests {
                 let (admission, order) = (admission.clone(), order.clone());
                 async move {
                     let _place = admission.place(soon()).await.unwrap();
-                    order.lock().unwrap().push(n);
+                    order.lock().push(n);
                     tokio::task::yield_now().await;
                 }
             })
             .collect();
         tokio::join!(join_all(waiting), async move { drop(first) });
-        assert_eq!(*order.lock().unwrap(), (0..50).collect::<Vec<_>>());
+        assert_eq!(*order.lock(), (0..50).collect::<Vec<_>>());
     }
 
     #[tokio::test]

@@ -8,9 +8,10 @@ mod rights;
 pub mod server;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisError, TlsCertificates};
 use serde::Serialize;
@@ -206,7 +207,7 @@ impl Redis {
     }
 
     fn away_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.away_until.lock().unwrap_or_else(PoisonError::into_inner)
+        self.away_until.lock()
     }
 }
 

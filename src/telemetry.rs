@@ -81,7 +81,9 @@ fn log_panic(info: &PanicHookInfo<'_>) {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
 
     use super::*;
     use crate::config::Settings;
@@ -91,7 +93,7 @@ mod tests {
 
     impl Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
+            self.0.lock().write(bytes)
         }
 
         fn flush(&mut self) -> std::io::Result<()> {
@@ -121,7 +123,7 @@ mod tests {
             std::panic::catch_unwind(|| panic!("seq went back")).unwrap_err();
         });
         drop(std::panic::take_hook());
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(lines.0.lock().clone()).unwrap();
         let event: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(event["level"], "ERROR");
         assert_eq!(event["message"], "panic");

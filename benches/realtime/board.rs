@@ -1,8 +1,8 @@
 //! Where every device writes down what came to it, and when.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How often it is looked at by those who wait for something on it.
@@ -48,7 +48,7 @@ pub struct Board(Mutex<Notes>);
 
 impl Board {
     pub fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Wipes it and gives what was on it.

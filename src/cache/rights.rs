@@ -1,10 +1,10 @@
 //! Rights of natter's user at the server, found by trying, since `ACL` itself may be refused.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 use tokio::time::{Instant, timeout};
@@ -75,7 +75,7 @@ impl Redis {
     /// Whether natter may do all that it needs; asks the server from time to time, and says in the
     /// log what is missing when that changes.
     pub async fn has_rights(&self) -> bool {
-        let known = self.rights.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.rights.0.lock().clone();
         let is_fresh = |at: &Instant| at.elapsed() < BELIEVED;
         if let Some((at, missing)) = &known
             && missing.needed.is_empty()
@@ -102,8 +102,7 @@ impl Redis {
             }
         }
         let may_work = missing.needed.is_empty();
-        *self.rights.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), missing));
+        *self.rights.0.lock() = Some((Instant::now(), missing));
         may_work
     }
 

@@ -4,13 +4,14 @@
 mod part_headers;
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use http::header::CONTENT_DISPOSITION;
 use http::{HeaderMap, HeaderValue};
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use warp::{Filter, Rejection};
 
@@ -99,9 +100,9 @@ impl Form {
     /// # Errors
     /// `malformed_multipart`; `payload_too_large`.
     pub async fn next_part(&mut self) -> Result<Option<Part>> {
-        self.source.lock().unwrap_or_else(PoisonError::into_inner).headers = Some(0);
+        self.source.lock().headers = Some(0);
         let field = self.parts.next_field().await;
-        self.source.lock().unwrap_or_else(PoisonError::into_inner).headers = None;
+        self.source.lock().headers = None;
         let field = field.map_err(unreadable)?;
         field.map(Part::new).transpose()
     }
@@ -121,7 +122,7 @@ impl Form {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => rest = rest.and(Err(error)),
             }
-            let source = feed.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let source = feed.0.lock();
             if source.read > source.most.max(source.limit + EXCESS) {
                 break;
             }
@@ -262,7 +263,7 @@ impl Stream for Feed {
     type Item = Result<Bytes>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).poll(context)
+        self.0.lock().poll(context)
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, Reference};
@@ -17,6 +16,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, RateLimiter};
 use http::{HeaderMap, HeaderValue};
+use parking_lot::{RwLock, RwLockWriteGuard};
 
 use super::endpoint::Class;
 use crate::cache::Redis;
@@ -155,7 +155,7 @@ impl RateLimits {
     /// counting one or asking Redis; `None` where some of the quota may be left.
     pub fn spent(&self, class: Class, subject: Subject) -> Option<Charge> {
         let (quota, _) = self.classes.get(&class)?;
-        let refusals = self.spent.read().unwrap_or_else(PoisonError::into_inner);
+        let refusals = self.spent.read();
         let Refusal { at, wait, reset } = *refusals.get(&(class, subject))?;
         let past = self.clock.elapsed().saturating_sub(at);
         let wait = wait.checked_sub(past).filter(|wait| !wait.is_zero())?;
@@ -180,7 +180,7 @@ impl RateLimits {
     }
 
     fn refusals(&self) -> RwLockWriteGuard<'_, HashMap<(Class, Subject), Refusal>> {
-        self.spent.write().unwrap_or_else(PoisonError::into_inner)
+        self.spent.write()
     }
 
     fn clock_nanos(&self) -> Nanos {

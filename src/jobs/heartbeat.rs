@@ -1,10 +1,10 @@
 //! Signs of life of a worker: whenever it is polled, and whether a poll comes to its end.
 
 use std::future::poll_fn;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How long a worker with timers of its own may be silent: none of them waits for longer.
@@ -46,7 +46,7 @@ impl Heartbeat {
     }
 
     fn note(&self, seen: Seen) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *self.seen.lock() = seen;
     }
 
     /// Runs a worker, noting its signs of life.
@@ -67,7 +67,7 @@ impl Heartbeat {
 
     /// Whether there was no sign of life for too long.
     pub fn is_stuck(&self, now: Instant) -> bool {
-        match (*self.seen.lock().unwrap_or_else(PoisonError::into_inner), self.pace) {
+        match (*self.seen.lock(), self.pace) {
             (Seen::Polled(since), _) => now.duration_since(since) > POLL,
             (Seen::Waiting(since), Pace::Regular) => now.duration_since(since) > SILENCE,
             (Seen::Waiting(_), Pace::OnDemand) | (Seen::Away, _) => false,

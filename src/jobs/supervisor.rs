@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +61,7 @@ impl Supervisor {
     {
         let worker = Arc::new(Worker { name: name.into(), heartbeat: Heartbeat::new(pace) });
         self.metrics.begin(&worker.name);
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker.clone());
+        self.workers.lock().push(worker.clone());
         let metrics = self.metrics.clone();
         self.shutdown.spawn(move |stop| async move {
             while !stop.is_cancelled() {
@@ -96,7 +97,7 @@ impl Supervisor {
                 () = sleep(WATCH) => {}
                 () = stop.cancelled() => return,
             }
-            let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let workers = self.workers.lock().clone();
             for worker in workers {
                 let was_stuck = stuck.contains(&worker.name);
                 let is_stuck = worker.heartbeat.is_stuck(Instant::now());

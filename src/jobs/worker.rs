@@ -1,10 +1,11 @@
 //! A worker: claims one job of its kind after the other, runs it, and settles what became of it.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +44,7 @@ impl Lanes {
     }
 
     fn looked(&self) -> MutexGuard<'_, Instant> {
-        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.looked.lock()
     }
 }
 

@@ -1,10 +1,11 @@
 //! Typing indicators: from the frame of a client to the connections of the other members.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +67,7 @@ impl TypingPublisher {
 
     /// Publishes until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waiting = self.waiting.lock().take();
         let Some(waiting) = waiting else { return };
         let waiting = stream::unfold(waiting, |mut waiting| async move {
             waiting.recv().await.map(|typist| (typist, waiting))

@@ -3,10 +3,11 @@
 
 mod ends;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mongodb::bson::doc;
 use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria};
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 pub use self::ends::Ends;
@@ -48,7 +49,7 @@ impl Confirmation {
     /// Whether this primary has shown, well after `issued`, that it is one and has caught up with
     /// the majority: then it knows of every session that was there at that time.
     fn covers(&self, primary: Option<u64>, issued: Timestamp, now: Timestamp) -> bool {
-        let confirmed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let confirmed = *self.0.lock();
         confirmed.is_some_and(|last| {
             // Later than now: the clock was set back, and compares with nothing before.
             let is_before = issued.plus(CLOCK_TOLERANCE) < last.at && last.at <= now;
@@ -58,7 +59,7 @@ impl Confirmation {
 
     fn note(&self, primary: Option<u64>, at: Timestamp) {
         let confirmed = primary.map(|primary| Confirmed { primary, at });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = confirmed;
+        *self.0.lock() = confirmed;
     }
 }
 

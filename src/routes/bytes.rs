@@ -2,12 +2,12 @@
 //! that keep a browser from doing anything with them but showing the four image types.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::header;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use warp::Reply;
 use warp::reply::Response;
@@ -166,9 +166,7 @@ fn number(text: &str) -> Option<u64> {
 /// A stream that may be shared, as warp asks of bodies, since only its owner ever polls it.
 pub(super) fn shared<S: Stream + Send>(stream: S) -> impl Stream<Item = S::Item> + Send + Sync {
     let mut stream = Mutex::new(Box::pin(stream));
-    futures_util::stream::poll_fn(move |context| {
-        stream.get_mut().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context)
-    })
+    futures_util::stream::poll_fn(move |context| stream.get_mut().poll_next_unpin(context))
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@
 //! protocols: [`Driver`](super::driver::Driver) asks [`Pulse::due`] and closes what is overdue.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// How long a connection that was told to close may take once nothing is under way on it.
@@ -143,7 +144,7 @@ impl Pulse {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The moment at which the connection is overdue if nothing happens, and why it will be.

@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::CertificateDer;
@@ -98,7 +99,7 @@ impl Tls {
             Err(error) => error.to_string().into_bytes(),
         };
         let before = {
-            let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tried = self.tried.lock();
             std::mem::replace(&mut *tried, found.clone())
         };
         if before == found && !asked {
@@ -122,11 +123,11 @@ struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl Current {
     fn get(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 
     fn set(&self, key: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+        *self.0.write() = Arc::new(key);
     }
 }
 

@@ -1,13 +1,14 @@
 //! Access tokens: JWT (RFC 7519) signed with `EdDSA` (RFC 8037), one hour, bound to a session.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -171,7 +172,7 @@ impl Access {
     }
 
     fn verified(&self) -> MutexGuard<'_, BoundedMap<[u8; 32], AuthenticatedSession>> {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+        self.verified.lock()
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place")]

@@ -112,6 +112,7 @@ impl ServiceDeps<'_> {
             cursors: self.cursors(),
             clock: self.clock.clone(),
             networks: self.networks(),
+            locks: StripedLocks::new(),
             quota: self.settings.quotas.sessions,
         }
     }

@@ -18,6 +18,7 @@ use crate::domain::sessions::{Device, Session, SignedIn, SignedInDevice};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::repositories::store::{Store, Tx};
+use crate::repositories::striped_locks::StripedLocks;
 
 /// How long a replaced refresh token still gives the newest pair: an answer may have been lost,
 /// or two tabs asked at once.
@@ -34,6 +35,9 @@ pub struct Sessions {
     pub(super) cursors: Cursors,
     pub(super) clock: Clock,
     pub(super) networks: Networks,
+    /// Sign-ins to one account run one after another in an instance: each writes its row, and
+    /// many at once would only repeat their transactions.
+    pub(super) locks: StripedLocks,
     /// Sessions that one account may have.
     pub(super) quota: Option<u32>,
 }

@@ -2,8 +2,9 @@
 //! other instances find the jobs when they next look.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// The signals of every kind of job; clones share them.
@@ -14,7 +15,7 @@ impl Wakes {
     /// The signal of a kind.
     #[must_use]
     pub fn of(&self, kind: &str) -> Arc<Notify> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         all.entry(kind.to_owned()).or_default().clone()
     }
 }

@@ -52,6 +52,7 @@ impl Sessions {
         let (network, quota) = (self.networks.key_of(device), self.quota);
         let notice = self.rules.notice(MailKind::NewDevice, user, now);
         let (known, device, live) = (known.clone(), device.clone(), self.live.clone());
+        let _turn = self.locks.lock(user.bytes()).await;
         self.store
             .transact(async move |tx: &mut Tx| {
                 // Writes the account, so that sign-ins at once run one after the other: nobody signs

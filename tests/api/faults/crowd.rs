@@ -1,10 +1,11 @@
 //! People who write to each other and to groups, repeat what was not answered, and read.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -120,7 +121,7 @@ impl Crowd {
     }
 
     fn url(&self, rng: &mut Rng) -> String {
-        let urls = self.urls.lock().unwrap_or_else(PoisonError::into_inner);
+        let urls = self.urls.lock();
         rng.pick(&urls).clone()
     }
 
@@ -156,7 +157,7 @@ impl Crowd {
             sender: self.people[who].id.clone(),
             text: text(&body["message"]),
         };
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+        self.acknowledged.lock().push(one);
         Some(id)
     }
 
@@ -200,12 +201,12 @@ impl Crowd {
 impl Busy {
     /// How many messages were taken so far, repeats included.
     pub fn taken(&self) -> usize {
-        self.crowd.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.crowd.acknowledged.lock().len()
     }
 
     /// Where an instance has gone.
     pub fn moved(&self, instance: usize, url: &str) {
-        let mut urls = self.crowd.urls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut urls = self.crowd.urls.lock();
         url.clone_into(&mut urls[instance]);
     }
 
@@ -228,8 +229,7 @@ impl Busy {
             task.await.expect("no broken promise");
         }
         let audit = Audit::of(&app.database().await).await;
-        let acknowledged =
-            self.crowd.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let acknowledged = self.crowd.acknowledged.lock().clone();
         audit.holds(&acknowledged);
         for person in &self.crowd.people {
             audit.is_what_they_see(&app.seen_by(person)).await;

@@ -1,9 +1,10 @@
 //! Where instances are, and people who talk to them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -24,17 +25,17 @@ impl Net {
     }
 
     pub fn pick(&self, rng: &mut Rng) -> String {
-        rng.pick(&self.urls.lock().unwrap_or_else(PoisonError::into_inner)).clone()
+        rng.pick(&self.urls.lock()).clone()
     }
 
     /// Instances are here now.
     pub fn are(&self, urls: Vec<String>) {
-        *self.urls.lock().unwrap_or_else(PoisonError::into_inner) = urls;
+        *self.urls.lock() = urls;
     }
 
     /// An instance has gone elsewhere.
     pub fn moved(&self, instance: usize, url: &str) {
-        url.clone_into(&mut self.urls.lock().unwrap_or_else(PoisonError::into_inner)[instance]);
+        url.clone_into(&mut self.urls.lock()[instance]);
     }
 }
 

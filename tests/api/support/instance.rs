@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
@@ -67,7 +68,7 @@ impl Instance {
     /// Waits until it has stopped, as it was told to.
     pub async fn left(&mut self) {
         let ended = timeout(PATIENCE, self.child.wait()).await;
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.log.lock();
         let ended = ended.unwrap_or_else(|_| panic!("does not stop: {log:#?}"));
         assert!(ended.expect("a status").success(), "{log:#?}");
     }
@@ -75,7 +76,7 @@ impl Instance {
     /// Waits until it has ended itself at a failpoint.
     pub async fn died(&mut self, at: &str) {
         let ended = timeout(PATIENCE, self.child.wait()).await;
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.log.lock();
         let ended = ended.unwrap_or_else(|_| panic!("{at} was never reached: {log:#?}"));
         let signal = ended.expect("a status").signal();
         assert_eq!(signal, Some(6), "ended in another way than at {at}: {log:#?}");
@@ -88,7 +89,7 @@ async fn listening(
     log: Arc<Mutex<VecDeque<String>>>,
 ) -> Option<String> {
     let keep = move |line: String| {
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = log.lock();
         log.push_back(line);
         if log.len() > LOG_LINES {
             log.pop_front();

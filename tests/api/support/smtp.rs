@@ -1,8 +1,9 @@
 //! A mail server (RFC 5321) that takes what it is given, and can be down.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -22,11 +23,11 @@ pub struct Inbox(Arc<Mutex<Vec<Received>>>);
 
 impl Inbox {
     pub fn mails(&self) -> Vec<Received> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     fn put(&self, mail: Received) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
+        self.0.lock().push(mail);
     }
 }
 
