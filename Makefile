@@ -10,7 +10,8 @@ help:
 	@echo 'make fmt    format the code'
 	@echo 'make lint   formatting, clippy, docs and dependencies, warnings denied'
 
-# A shell without job control starts its background commands with Ctrl-C ignored, for good.
+# A shell without job control starts its background commands with Ctrl-C ignored, and they cannot
+# undo that. `--default-signal=INT` restores the default.
 run:
 	@exec env --default-signal=INT dev/run
 
@@ -26,7 +27,7 @@ clients:
 faults:
 	@exec env --default-signal=INT dev/faults $(ARGS)
 
-# Names of fuzz targets begin with fuzz_; a new failing input becomes a file in tests/seeds.
+# The names of fuzz targets begin with fuzz_. Save a new failing input as a file in tests/seeds.
 fuzz:
 	NATTER_FUZZ_SECONDS=$${NATTER_FUZZ_SECONDS:-20} cargo test --locked --lib fuzz_ -- --nocapture
 

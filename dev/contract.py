@@ -1,5 +1,5 @@
-"""Signs in for Schemathesis. Operations that end sessions do so as someone else, each time anew, so
-that the run keeps its own token."""
+"""Signs in for Schemathesis. Operations that end sessions use a new login of another user each time,
+so that the run keeps its own token."""
 
 import os
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Shared by the scripts beside it: sourced, never run.
+# Functions that the scripts beside this file share; they source it, nobody runs it.
 # Messages, Debian packages, and processes that never outlive the script that started them.
 set -euo pipefail
 

@@ -1,6 +1,7 @@
-"""Makes the mongod on a port of this machine a replica set of one, and waits until it is primary.
+"""Initiates a replica set of one member on a local mongod, and waits until the member is primary.
 
-Usage: replset.py PORT PID. Speaks OP_MSG itself: a fresh machine has neither mongosh nor pymongo.
+Usage: replset.py PORT PID. The script speaks OP_MSG itself, because a fresh machine has neither
+mongosh nor pymongo.
 """
 
 import os

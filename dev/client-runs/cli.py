@@ -1,5 +1,5 @@
-"""Command-line clients: curl over HTTP/1.1 and h2, wget, HTTPie. Each request is a process of its
-own; curl also sends two over one connection."""
+"""Command-line clients: curl over HTTP/1.1 and h2, wget, HTTPie. Each request is a separate
+process; curl also sends two requests over one connection."""
 
 import json
 import os

@@ -1,8 +1,9 @@
-"""The languages of Debian's packages: Perl, PHP, Ruby, Go, Java. Each program of debian/ reads
-requests from its standard input and writes the answers to its standard output, one a line. A
-request is method, URL, headers, body, and the file name of an upload, whose body is the file; an
-answer is the status in digits, headers, and body. All but the status are in Base64; `-` is an empty
-text. The requests go through a port that counts connections: a client that keeps them needs one."""
+"""Clients in languages that Debian packages: Perl, PHP, Ruby, Go, Java. Each program in debian/
+reads requests from its standard input and writes responses to its standard output, one per line. A
+request is method, URL, headers, body, and the file name of an upload, whose body is the file. A
+response is the status in digits, headers, and body. Every field except the status is in Base64; `-`
+is an empty text. The requests go through a port that counts connections: a client that reuses its
+connection needs only one."""
 
 import base64
 import contextlib

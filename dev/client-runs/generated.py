@@ -1,5 +1,5 @@
-"""A client that openapi-python-client makes from the document: every operation is there, answers and
-errors have types, and it works."""
+"""A client that openapi-python-client generates from the OpenAPI document: it has every operation,
+responses and errors have types, and it works."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-// The steps of checks.py for Node's clients and for Chromium, and one line for each client.
+// The steps of checks.py for the clients of Node and for Chromium, and one line of output per client.
 import fs from 'node:fs';
 
 export const url = process.env.CLIENTS_URL;

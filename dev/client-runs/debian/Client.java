@@ -1,4 +1,4 @@
-// Java's java.net.http, over HTTP/1.1 or h2: the argument says which.
+// Java's java.net.http, over HTTP/1.1 or h2; the argument selects the protocol.
 import java.io.*;
 import java.net.URI;
 import java.net.http.*;

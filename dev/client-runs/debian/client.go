@@ -1,4 +1,4 @@
-// Go's net/http, over HTTP/1.1 or h2: the argument says which.
+// Go's net/http, over HTTP/1.1 or h2; the argument selects the protocol.
 package main
 
 import (

@@ -1,4 +1,4 @@
-# Perl's LWP::UserAgent and HTTP::Tiny: the argument says which.
+# Perl's LWP::UserAgent or HTTP::Tiny; the argument selects the client.
 use strict;
 use warnings;
 use HTTP::Request::Common ();

@@ -1,5 +1,5 @@
 <?php
-// PHP's curl extension over HTTP/1.1 or h2, and its stream wrapper: the argument says which.
+// PHP's curl extension over HTTP/1.1 or h2, or its stream wrapper; the argument selects one.
 
 function over_curl(string $method, string $url, array $fields, ?string $body, ?string $name): array
 {
