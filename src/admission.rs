@@ -192,7 +192,7 @@ mod tests {
     async fn callers_are_admitted_in_the_order_in_which_they_came() {
         let admission = admission(1);
         let first = admission.place(soon()).await.unwrap();
-        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let waiting: Vec<_> = (0..50)
             .map(|n| {
                 let (admission, order) = (admission.clone(), order.clone());

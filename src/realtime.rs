@@ -13,7 +13,6 @@ mod presence;
 mod socket;
 mod typing;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +41,8 @@ use crate::services::typing::Typing;
 pub use self::socket::Close;
 
 /// The services and the hub that connections use.
+#[derive(derive_more::Debug)]
+#[debug("Realtime")]
 pub struct Realtime {
     hub: Arc<Hub>,
     /// Held by the task that follows them.
@@ -58,12 +59,6 @@ pub struct Realtime {
     heartbeat: Duration,
     shutdown: Shutdown,
     metrics: RealtimeMetrics,
-}
-
-impl fmt::Debug for Realtime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Realtime")
-    }
 }
 
 impl Realtime {

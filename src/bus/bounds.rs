@@ -4,8 +4,6 @@
 //! names of logs contain the epoch: no instance reads logs of an old epoch, and no log of a new epoch
 //! begins with a gap.
 
-use std::sync::PoisonError;
-
 use redis::Pipeline;
 
 use super::{Bus, Names};
@@ -131,11 +129,11 @@ impl Bus {
     /// The position up to which the relay has written the logs, as far as this instance knows.
     #[must_use]
     pub fn reached(&self) -> Option<Position> {
-        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.reached.lock()
     }
 
     pub(super) fn has_reached(&self, position: Position) {
-        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reached = self.reached.lock();
         *reached = (*reached).max(Some(position));
     }
 }

@@ -1,6 +1,5 @@
 //! The lease of the relay.
 
-use std::fmt;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -33,16 +32,12 @@ return 1
 ";
 
 /// The lease of the relay. It saves work only: two relays at once write the same logs.
+#[derive(derive_more::Debug)]
+#[debug("Lease")]
 pub struct Lease {
     connection: MultiplexedConnection,
     bus: Bus,
     evicted: Option<String>,
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lease")
-    }
 }
 
 impl Lease {

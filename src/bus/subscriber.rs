@@ -1,7 +1,5 @@
 //! The subscription of an instance: one connection, and a channel for each connected user.
 
-use std::fmt;
-
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::timeout;
@@ -13,6 +11,8 @@ use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 
 /// The subscriber connection of an instance.
+#[derive(derive_more::Debug)]
+#[debug("Subscriber")]
 pub struct Subscriber {
     sink: PubSubSink,
     messages: Messages,
@@ -20,21 +20,11 @@ pub struct Subscriber {
 }
 
 /// The messages of a subscription.
+#[derive(derive_more::Debug)]
+#[debug("Messages")]
 pub struct Messages {
     stream: PubSubStream,
     bus: Bus,
-}
-
-impl fmt::Debug for Subscriber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Subscriber")
-    }
-}
-
-impl fmt::Debug for Messages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Messages")
-    }
 }
 
 impl Bus {

@@ -1,6 +1,5 @@
 //! Writes the logs and publishes events, in the order of positions.
 
-use std::fmt;
 use std::sync::LazyLock;
 
 use redis::aio::MultiplexedConnection;
@@ -54,16 +53,12 @@ pub struct Delivery {
 
 /// A connection of the relay. Redis may lose entries with its memory when the connection breaks, so
 /// each new one begins by reading the [bounds](Writer::bounds).
+#[derive(derive_more::Debug)]
+#[debug("Writer")]
 pub struct Writer {
     connection: MultiplexedConnection,
     bus: Bus,
     epoch: Option<Epoch>,
-}
-
-impl fmt::Debug for Writer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Writer")
-    }
 }
 
 impl Bus {

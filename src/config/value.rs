@@ -1,6 +1,5 @@
 //! Types of single settings.
 
-use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use url::Url;
 
 /// A text that never shows in `Debug` output, and has no `Display`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
+#[debug("Secret(…)")]
 pub struct Secret(String);
 
 impl Secret {
@@ -29,14 +29,9 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
 /// An Ed25519 private key that has been checked to be one. `Debug` shows nothing of it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
+#[debug("SigningKey(…)")]
 pub struct SigningKey(Vec<u8>);
 
 impl SigningKey {
@@ -53,12 +48,6 @@ impl SigningKey {
     #[must_use]
     pub fn pkcs8(&self) -> &[u8] {
         &self.0
-    }
-}
-
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(…)")
     }
 }
 

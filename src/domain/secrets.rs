@@ -1,12 +1,11 @@
 //! Keys of the service itself: message authentication for tokens and cursors.
 
-use std::fmt;
-
 use aws_lc_rs::{constant_time, hkdf, hmac};
 
 /// Makes and checks message authentication codes (HMAC-SHA-256, RFC 2104) under one key per
 /// purpose, each derived from the signing key (HKDF, RFC 5869), so that every instance agrees.
-#[derive(Clone)]
+#[derive(derive_more::Debug, Clone)]
+#[debug("MacKey(…)")]
 pub struct MacKey(hmac::Key);
 
 impl MacKey {
@@ -44,12 +43,6 @@ impl MacKey {
     #[must_use]
     pub fn verify<const N: usize>(&self, parts: &[&[u8]], code: &[u8; N]) -> bool {
         constant_time::verify_slices_are_equal(&self.mac::<N>(parts), code).is_ok()
-    }
-}
-
-impl fmt::Debug for MacKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MacKey(…)")
     }
 }
 

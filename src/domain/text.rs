@@ -1,7 +1,5 @@
 //! Validated text: each type is made only by `parse`, and holds what was given, byte for byte.
 
-use std::fmt;
-
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use serde::Serialize;
@@ -76,9 +74,10 @@ impl Username {
 
 /// An e-mail address, at most 254 bytes (RFC 5321 §4.5.3.1.3), valid as HTML defines it; unique
 /// ignoring case. Its domain may be given in any script; it is compared and mailed as its A-label.
-#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, format = Email, max_length = 254, example = "ada@example.com")]
+#[debug("Email(…)")]
 pub struct Email(String);
 
 impl Email {
@@ -168,12 +167,6 @@ pub fn a_label(domain: &str) -> Option<String> {
     ascii.ok().map(|ascii| ascii.to_ascii_lowercase())
 }
 
-impl fmt::Debug for Email {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Email(…)")
-    }
-}
-
 /// Whether a mail can be sent there: dots stand between characters (RFC 5321 §4.1.2, `Dot-string`),
 /// and the domain has a name.
 fn is_mailable(text: &str) -> bool {
@@ -184,8 +177,9 @@ fn is_mailable(text: &str) -> bool {
 
 /// A new password: at least 8 characters, at most the 72 bytes that bcrypt reads, no NUL (where
 /// bcrypt would stop). Never shown.
-#[derive(Clone, ToSchema)]
+#[derive(derive_more::Debug, Clone, ToSchema)]
 #[schema(value_type = String, format = Password, min_length = 8, max_length = 72, example = "correct horse ada")]
+#[debug("Password(…)")]
 pub struct Password(String);
 
 impl Password {
@@ -210,12 +204,6 @@ impl Password {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
     }
 }
 

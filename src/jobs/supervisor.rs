@@ -1,6 +1,5 @@
 //! The supervisor: starts workers, restarts those that panic, and names those that are stuck.
 
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +27,12 @@ struct Worker {
 }
 
 /// Starts and watches workers; clones share them.
-#[derive(Clone)]
+#[derive(derive_more::Debug, Clone)]
+#[debug("Supervisor")]
 pub struct Supervisor {
     shutdown: Shutdown,
     metrics: WorkerMetrics,
     workers: Arc<Mutex<Vec<Arc<Worker>>>>,
-}
-
-impl fmt::Debug for Supervisor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Supervisor")
-    }
 }
 
 impl Supervisor {

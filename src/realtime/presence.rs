@@ -10,7 +10,6 @@ mod pending;
 mod publish;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,6 +38,8 @@ const OFFLINE_DELAY: Duration = Duration::from_secs(2);
 const RECOVERY_DELAY: Duration = Duration::from_secs(10);
 
 /// The connections of this instance as friends see them.
+#[derive(derive_more::Debug)]
+#[debug("Presence")]
 pub struct Presence {
     hub: Arc<Hub>,
     bus: Bus,
@@ -69,12 +70,6 @@ pub struct CountedConnection {
 impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.presence.leave(self.user, self.connection);
-    }
-}
-
-impl fmt::Debug for Presence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Presence")
     }
 }
 

@@ -1,6 +1,5 @@
 //! Typing indicators: from the frame of a client to the connections of the other members.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +31,8 @@ const MAX_QUEUED: usize = 256;
 const CONCURRENCY: usize = 8;
 
 /// Publishes typing indicators.
+#[derive(derive_more::Debug)]
+#[debug("TypingPublisher")]
 pub(super) struct TypingPublisher {
     publisher: Publisher,
     queue: mpsc::Sender<(UserId, ConversationId)>,
@@ -43,12 +44,6 @@ struct Publisher {
     typing: Arc<Typing>,
     bus: Bus,
     clock: Clock,
-}
-
-impl fmt::Debug for TypingPublisher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TypingPublisher")
-    }
 }
 
 impl TypingPublisher {

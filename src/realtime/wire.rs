@@ -1,7 +1,6 @@
 //! The WebSocket protocol (RFC 6455) on an upgraded connection: frames in bounded memory, and a close
 //! frame that the client can read.
 
-use std::fmt;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -40,6 +39,8 @@ pub fn config() -> WebSocketConfig {
 }
 
 /// A WebSocket connection.
+#[derive(derive_more::Debug)]
+#[debug("Wire")]
 pub(super) struct Wire {
     ws: WebSocket,
     /// Frames can no longer be read.
@@ -60,12 +61,6 @@ pub(super) enum WireMessage {
 /// The client disconnected.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Disconnected;
-
-impl fmt::Debug for Wire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wire")
-    }
-}
 
 impl Wire {
     /// The server's side of a connection on which the handshake was answered, by

@@ -13,10 +13,11 @@ mod talk;
 mod updates;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mongodb::bson::{Bson, doc};
 use mongodb::error::Error as DriverError;
+use parking_lot::Mutex;
 
 use self::batch::{Part, Tries};
 use self::plan::{KeyRow, KeysOf, Plan, member, same};
@@ -77,14 +78,13 @@ impl Writer {
             let mut plan = this.plan(tx, &batch).await?;
             tries.count(&plan)?;
             let answers = std::mem::take(&mut plan.answers);
-            numbers.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&answers);
+            numbers.lock().clone_from(&answers);
             this.apply(tx, plan).await?;
             Ok(answers)
         });
         match written.await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                let assigned =
-                    std::mem::take(&mut *assigned.lock().unwrap_or_else(PoisonError::into_inner));
+                let assigned = std::mem::take(&mut *assigned.lock());
                 self.settle(&part.drafts, assigned, error).await.map(Some)
             }
             outcome => outcome,

@@ -1,7 +1,6 @@
 //! The server's side of TLS, and its certificate's change under open connections.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,6 +118,8 @@ impl Tls {
 }
 
 /// The pair that new handshakes use.
+#[derive(derive_more::Debug)]
+#[debug("Current")]
 struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl Current {
@@ -128,12 +129,6 @@ impl Current {
 
     fn set(&self, key: CertifiedKey) {
         *self.0.write() = Arc::new(key);
-    }
-}
-
-impl fmt::Debug for Current {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Current")
     }
 }
 

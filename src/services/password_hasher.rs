@@ -3,7 +3,6 @@
 
 mod lanes;
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,15 +41,11 @@ struct Costs {
 
 /// A turn at hashing. It is given back when the work is done, even where nobody waits for it any
 /// more: what has begun occupies a core to its end.
+#[derive(derive_more::Debug)]
+#[debug("Turn")]
 pub struct Turn {
     costs: Costs,
     permit: Permit,
-}
-
-impl fmt::Debug for Turn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Turn")
-    }
 }
 
 /// The outcome of a password check.

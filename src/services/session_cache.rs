@@ -5,7 +5,6 @@
 mod lookup;
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -57,6 +56,8 @@ pub enum Ended {
 }
 
 /// The cache of sessions of this instance.
+#[derive(derive_more::Debug)]
+#[debug("SessionCache")]
 pub struct SessionCache {
     rows: ActiveSessions,
     clock: Clock,
@@ -122,12 +123,6 @@ fn note_use(active: &mut ActiveSession, now: Timestamp) -> bool {
         active.last_used_at = now;
     }
     worth
-}
-
-impl fmt::Debug for SessionCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionCache")
-    }
 }
 
 impl SessionCache {

@@ -1,7 +1,5 @@
 //! Opaque tokens: those of mailed links, and refresh tokens. Neither is kept anywhere.
 
-use std::fmt;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -40,14 +38,9 @@ impl MailTokens {
 
 /// Refresh tokens: a session, a generation of it, and 32 bytes that only the service can make. So
 /// the newest token of a session can be made again at any time, and none has to be stored.
-#[derive(Clone)]
+#[derive(derive_more::Debug, Clone)]
+#[debug("RefreshTokens(…)")]
 pub struct RefreshTokens(MacKey);
-
-impl fmt::Debug for RefreshTokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RefreshTokens(…)")
-    }
-}
 
 impl RefreshTokens {
     /// Tokens under the service's key for them.

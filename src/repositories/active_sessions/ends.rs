@@ -1,6 +1,5 @@
 //! The ends of sessions, as they happen, on whatever instance.
 
-use std::fmt;
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
@@ -30,6 +29,8 @@ impl ActiveSessions {
 }
 
 /// The stream of ended sessions.
+#[derive(derive_more::Debug)]
+#[debug("Ends")]
 pub struct Ends {
     stream: ChangeStream<ChangeStreamEvent<Document>>,
     background: Store,
@@ -49,11 +50,5 @@ impl Ends {
         let id = key.get_binary_generic("_id").map_err(Error::internal)?;
         let id = SessionId::from_stored(id);
         id.map(Some).ok_or_else(|| Error::internal("a session with another kind of key"))
-    }
-}
-
-impl fmt::Debug for Ends {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ends")
     }
 }

@@ -1,7 +1,6 @@
 //! The change stream of all events, in the order of commits: new messages, marks that move,
 //! notifications, and the rows of `events`.
 
-use std::fmt;
 use std::time::Duration;
 
 use mongodb::bson;
@@ -44,16 +43,12 @@ pub struct SequencedEvent {
 }
 
 /// The stream of events.
+#[derive(derive_more::Debug)]
+#[debug("EventStream")]
 pub struct EventStream {
     stream: ChangeStream<ChangeStreamEvent<Document>>,
     last: Position,
     background: Store,
-}
-
-impl fmt::Debug for EventStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EventStream")
-    }
 }
 
 impl Events {

@@ -1,7 +1,6 @@
 //! A transaction as its body sees it.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use mongodb::{ClientSession, Database};
 
@@ -9,17 +8,13 @@ use mongodb::{ClientSession, Database};
 /// others all at once, or never. One of [`Store::snapshot`](super::Store::snapshot) has begun no
 /// transaction and can only read. Its rows are reached by the names of their collections
 /// ([`rows`](crate::repositories::rows)).
+#[derive(derive_more::Debug)]
+#[debug("Tx")]
 pub struct Tx {
     session: ClientSession,
     database: Database,
     /// Kinds of jobs whose workers are woken after the commit.
     wakes: BTreeSet<String>,
-}
-
-impl fmt::Debug for Tx {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tx")
-    }
 }
 
 impl Tx {
