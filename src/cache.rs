@@ -28,7 +28,7 @@ use crate::metrics::{Metrics, RedisMetrics};
 const CONNECTIONS: u32 = 32;
 
 /// How long a command may wait for a connection, and again for its answer.
-const PATIENCE: Duration = Duration::from_millis(100);
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long Redis is left alone after it failed: a dead cache must not cost each request a wait.
 const TIME_OUT: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl Redis {
         let era = Era::default();
         let pool = bb8::Pool::builder()
             .max_size(CONNECTIONS + 1)
-            .connection_timeout(PATIENCE)
+            .connection_timeout(COMMAND_TIMEOUT)
             .test_on_check_out(false)
             .error_sink(Box::new(bb8::NopErrorSink))
             .build_unchecked(Manager { client: client.clone(), era: era.clone() });
@@ -162,7 +162,7 @@ impl Redis {
         if self.away_until().is_some_and(|until| Instant::now() < until) {
             return Err(Failure::Away);
         }
-        let place = self.admission.place(Instant::now() + PATIENCE).await;
+        let place = self.admission.place(Instant::now() + COMMAND_TIMEOUT).await;
         let _place = place.map_err(|_| Failure::Away)?;
         match self.ask(command).await {
             Err(AskError::Away(error)) => {
@@ -185,7 +185,7 @@ impl Redis {
 
     async fn exchange<T: FromRedisValue>(&self, command: &impl Question) -> Result<T, AskError> {
         let mut connection = self.connection().await?;
-        let error = match timeout(PATIENCE, command.put(&mut connection.wire)).await {
+        let error = match timeout(COMMAND_TIMEOUT, command.put(&mut connection.wire)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) if is_from_server(&error) => return Err(AskError::Refused(error)),
             Ok(Err(error)) => error.to_string(),

@@ -90,8 +90,8 @@ impl<D> Kernel<D> {
                 self.store.wakes().of(kind.name).notify_one();
             }
         }
-        let counts = self.store.jobs().count().await?;
-        let kinds = self.registry.kinds.iter().map(|kind| kind.name);
+        let kinds: Vec<&str> = self.registry.kinds.iter().map(|kind| kind.name).collect();
+        let counts = self.store.jobs().count(&kinds).await?;
         self.metrics.counted(kinds, &counts, self.clock.now());
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How many wrong passwords in a row have no pause between them.
-pub const FREE: u32 = 5;
+pub const FREE_ATTEMPTS: u32 = 5;
 
 /// The pause after the last of those, doubled by each further one …
 const FIRST: Duration = Duration::from_secs(15);
@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_mins(15);
 /// For how long the last wrong password is remembered.
 pub const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// The pauses after the [`FREE`]th wrong password in a row, the one after it, and so on; the last
+/// The pauses after the [`FREE_ATTEMPTS`]th wrong password in a row, the one after it, and so on; the last
 /// of them holds for all that follow.
 #[must_use]
 pub fn pauses() -> Vec<Duration> {

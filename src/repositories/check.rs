@@ -17,8 +17,8 @@ use super::store::{DEADLINE, META, Store, server_code};
 use crate::domain::clock::{Clock, Timestamp, random_bytes};
 use crate::domain::findings::Finding;
 
-/// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A difference between two clocks that ends nothing, and that a person should know of.
 const CLOCK: i64 = 1000;
@@ -58,7 +58,7 @@ pub async fn findings(store: &Store, shards: u32) -> Vec<Finding> {
 }
 
 async fn patiently<T>(call: impl IntoFuture<Output = Result<T, DriverError>>) -> Result<T, String> {
-    match timeout(PATIENCE, Box::pin(call.into_future())).await {
+    match timeout(CHECK_TIMEOUT, Box::pin(call.into_future())).await {
         Ok(answer) => answer.map_err(|error| reason(&error)),
         Err(_) => Err("no answer in time".to_owned()),
     }
@@ -123,7 +123,7 @@ async fn missing_rights(store: &Store) -> Result<Vec<&'static str>, String> {
     ];
     let mut missing = Vec::new();
     for (action, command) in commands {
-        let tried = timeout(PATIENCE, Box::pin(try_and_abort(database, command))).await;
+        let tried = timeout(CHECK_TIMEOUT, Box::pin(try_and_abort(database, command))).await;
         let refused = tried.map_err(|_| "no answer in time".to_owned())?;
         missing.extend(is_missing(refused)?.then_some(action));
     }
@@ -135,7 +135,7 @@ async fn missing_rights(store: &Store) -> Result<Vec<&'static str>, String> {
             ("changeStream", database.watch().await.map(drop)),
         ]
     };
-    let others = timeout(2 * PATIENCE, Box::pin(others)).await;
+    let others = timeout(2 * CHECK_TIMEOUT, Box::pin(others)).await;
     for (action, tried) in others.map_err(|_| "no answer in time".to_owned())? {
         missing.extend(is_missing(tried)?.then_some(action));
     }
@@ -226,7 +226,7 @@ async fn oplog(store: &Store, hello: &Document, now: Timestamp) -> Finding {
 
 async fn indexes(store: &Store, shards: u32) -> Finding {
     let what = "mongodb.indexes";
-    let planned = timeout(2 * PATIENCE, Box::pin(schema::plan(store, shards))).await;
+    let planned = timeout(2 * CHECK_TIMEOUT, Box::pin(schema::plan(store, shards))).await;
     let steps = match planned {
         Ok(Ok(steps)) => steps,
         Ok(Err(error)) => return Finding::fail(what, error.to_string()),

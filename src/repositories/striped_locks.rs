@@ -1,8 +1,8 @@
-//! Taking turns: what this instance changes of one group or conversation, it changes one after
-//! another, and so it makes the groups of one owner.
+//! Locks by id: this instance runs transactions on one group, conversation or account one after
+//! another.
 //!
-//! Transactions alone keep it right, but many at once on one row mostly make each other start
-//! again: 50 adds at once took four times as long without this.
+//! Transactions alone keep the data right, but many at once on one row mostly conflict and start
+//! again: 50 adds at once took four times as long without the locks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
-/// How many groups or conversations can have their turn at once; more share.
-const LANES: usize = 64;
+/// Locks; ids share them.
+const STRIPES: usize = 64;
 
-/// How long to wait for a turn; after that it is tried without.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long to wait for a lock; after that the transaction runs without it.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Clone)]
 pub struct StripedLocks(Arc<[Mutex<()>]>);
 
 impl StripedLocks {
     pub fn new() -> Self {
-        Self((0..LANES).map(|_| Mutex::new(())).collect())
+        Self((0..STRIPES).map(|_| Mutex::new(())).collect())
     }
 
-    /// Waits for the turn of whatever has this id, which lasts until the guard is dropped.
+    /// Waits for the lock of this id, which the guard holds.
     pub async fn lock(&self, id: [u8; 16]) -> Option<MutexGuard<'_, ()>> {
-        let lane = usize::from(id[15]) % LANES;
-        timeout(PATIENCE, self.0[lane].lock()).await.ok()
+        let lane = usize::from(id[15]) % STRIPES;
+        timeout(LOCK_TIMEOUT, self.0[lane].lock()).await.ok()
     }
 }

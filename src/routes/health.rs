@@ -31,10 +31,10 @@ const READYZ: Endpoint = Endpoint::get("/readyz", Class::Read).public().unlimite
 pub(super) const ENDPOINTS: &[Endpoint] = &[HEALTHZ, READYZ];
 
 /// A store is asked no more often than this, however many ask.
-const INTERVAL: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a store has to answer; it is asked for a second.
-const PATIENCE: Duration = Duration::from_millis(1100);
+const STORE_TIMEOUT: Duration = Duration::from_millis(1100);
 
 /// What readiness asks.
 #[derive(Debug, Clone)]
@@ -62,12 +62,12 @@ impl Probe {
     /// The last answer, or a new one when that is old. Those who come meanwhile share it.
     async fn ask(&self, is_up: impl Future<Output = bool> + Send + 'static) -> bool {
         let mut last = self.0.lock().await;
-        if let Some((_, answer)) = last.filter(|(asked, _)| asked.elapsed() < INTERVAL) {
+        if let Some((_, answer)) = last.filter(|(asked, _)| asked.elapsed() < MIN_INTERVAL) {
             return answer;
         }
         let asked = Instant::now();
         // A task of its own: a caller who goes away must not end it for all others.
-        let answer = for_all(PATIENCE, is_up).await.unwrap_or(false);
+        let answer = for_all(STORE_TIMEOUT, is_up).await.unwrap_or(false);
         *last = Some((asked, answer));
         answer
     }

@@ -26,10 +26,10 @@ use crate::repositories::Repositories;
 use crate::repositories::store::Tx;
 
 /// The wait before what failed at the start is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// Groups and relations that are taken on in one go.
-const AT_ONCE: usize = 50;
+const CLEANUP_BATCH: usize = 50;
 
 /// Steps of taking back reactions, of one account in one go: who has reacted to very much keeps
 /// neither the request that deletes the account waiting, nor the other accounts.
@@ -110,7 +110,7 @@ impl Deletion {
                 }
             }
             tokio::select! {
-                () = sleep(RETRY) => {}
+                () = sleep(RETRY_DELAY) => {}
                 () = stop.cancelled() => return,
             }
         }
@@ -154,7 +154,7 @@ impl Deletion {
     async fn forget_relations(&self, user: UserId) -> Result<()> {
         let store = &self.repositories.store;
         loop {
-            let others = store.relations().others_of(user, AT_ONCE).await?;
+            let others = store.relations().others_of(user, CLEANUP_BATCH).await?;
             if others.is_empty() {
                 return Ok(());
             }
@@ -168,7 +168,8 @@ impl Deletion {
     async fn leave_groups(&self, user: UserId) -> Result<()> {
         let mut before = None;
         loop {
-            let places = self.repositories.store.members().groups_of(user, before, AT_ONCE).await?;
+            let places =
+                self.repositories.store.members().groups_of(user, before, CLEANUP_BATCH).await?;
             let Some(last) = places.last() else { return Ok(()) };
             let group = last.conversation.as_group();
             before = Some(GroupPosition { joined_at: last.joined_at, group });

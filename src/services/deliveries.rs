@@ -14,15 +14,15 @@ use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
 use crate::repositories::Repositories;
 
-/// How often marks are written.
-const WRITE: Duration = Duration::from_millis(300);
+/// How often natter writes delivery marks.
+const WRITE_INTERVAL: Duration = Duration::from_millis(300);
 
-/// How many go with one command.
-const TOGETHER: usize = 500;
+/// Marks in one command.
+const RECEIPT_BATCH: usize = 500;
 
-/// How many may wait. What comes then is not taken: the client says as much again with the next
-/// message, and reading says it too.
-const WAITING: usize = 100_000;
+/// Marks that may wait to be written. natter drops further ones: the client repeats its mark with the
+/// next message, and reading implies it too.
+const MAX_PENDING: usize = 100_000;
 
 /// How many numbers of one user and conversation wait, the greatest: the first of them that is not
 /// past the last message counts, so that a wrong one does not cover up one that is right.
@@ -58,7 +58,7 @@ impl Deliveries {
 
     /// Writes, until told to stop; then what still waits.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut tick = interval(WRITE);
+        let mut tick = interval(WRITE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failed = false;
         loop {
@@ -79,7 +79,7 @@ impl Deliveries {
             if self.write().await.is_ok() {
                 return;
             }
-            sleep(WRITE).await;
+            sleep(WRITE_INTERVAL).await;
         }
     }
 
@@ -90,7 +90,7 @@ impl Deliveries {
             .map(|((user, conversation), seqs)| Delivery { user, conversation, seqs })
             .collect();
         while !waiting.is_empty() {
-            let some = waiting.split_off(waiting.len().saturating_sub(TOGETHER));
+            let some = waiting.split_off(waiting.len().saturating_sub(RECEIPT_BATCH));
             if let Err(error) = self.unread.deliver(&some, self.clock.now()).await {
                 let mut again = self.waiting();
                 for delivery in waiting.into_iter().chain(some) {
@@ -108,7 +108,7 @@ impl Deliveries {
 }
 
 fn put(waiting: &mut Waiting, delivery: Delivery) {
-    let is_full = waiting.len() >= WAITING;
+    let is_full = waiting.len() >= MAX_PENDING;
     match waiting.entry((delivery.user, delivery.conversation)) {
         Entry::Occupied(mut entry) => {
             let seqs = entry.get_mut();
@@ -136,11 +136,11 @@ mod tests {
             put(&mut waiting, Delivery { user, conversation, seqs: vec![seq, seq] });
         }
         assert_eq!(waiting[&(user, conversation)], [99, 98, 97, 96]);
-        for _ in 0..=WAITING {
+        for _ in 0..=MAX_PENDING {
             let user = UserId::random();
             put(&mut waiting, Delivery { user, conversation, seqs: vec![1] });
         }
-        assert_eq!(waiting.len(), WAITING);
+        assert_eq!(waiting.len(), MAX_PENDING);
         put(&mut waiting, Delivery { user, conversation, seqs: vec![100] });
         assert_eq!(waiting[&(user, conversation)][0], 100, "who waits already still may");
     }

@@ -33,7 +33,7 @@ const MESSAGES: usize = 16;
 const IN_MEMORY: u32 = 2048;
 
 /// How long a document waits for others to be read.
-const PATIENCE: Duration = Duration::from_secs(5);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Items of other lists that are read in one go.
 const ITEMS: u8 = 100;
@@ -148,7 +148,7 @@ impl Exports {
         user: UserId,
         session: SessionId,
     ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
-        let share = self.unread.acquire(Subject::Account(user), IN_MEMORY, PATIENCE).await;
+        let share = self.unread.acquire(Subject::Account(user), IN_MEMORY, QUEUE_TIMEOUT).await;
         let share =
             share.ok_or_else(|| Error::unavailable().with_source("too many unread exports"))?;
         let profile = json(&self.profile.get(user).await?)?;

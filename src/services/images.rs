@@ -48,7 +48,7 @@ const QUEUE: u32 = 64;
 const QUEUE_EACH: u32 = 2;
 
 /// How long an image waits before its upload is refused.
-const PATIENCE: Duration = Duration::from_secs(10);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const MIB: u64 = 1024 * 1024;
 
@@ -125,11 +125,11 @@ impl Images {
     /// Waits until it is the uploader's turn.
     async fn turn(&self, uploader: UserId) -> Result<Turn> {
         let turn = async {
-            let place = self.queue.acquire(uploader, 1, PATIENCE).await?;
+            let place = self.queue.acquire(uploader, 1, QUEUE_TIMEOUT).await?;
             let slot = self.slots.clone().acquire_owned().await.ok()?;
             Some(Turn { _slot: slot, _place: place })
         };
-        let turn = timeout(PATIENCE, turn).await.ok().flatten();
+        let turn = timeout(QUEUE_TIMEOUT, turn).await.ok().flatten();
         turn.ok_or_else(|| Error::unavailable().with_source("too many images wait"))
     }
 

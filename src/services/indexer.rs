@@ -25,10 +25,10 @@ const BATCH: usize = 256;
 const WORDS: usize = 20_000;
 
 /// How often the holder of the lease looks for changes.
-const POLL: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often the others look for the lease, and the holder says that it is still there.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often other instances try to take the lease, and its holder renews it.
+const LEASE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How much later than others a marker of the same time may appear: it is written by a
 /// transaction, on a machine with a clock of its own. The store passes over the places of removed
@@ -87,7 +87,7 @@ impl Indexer {
                         tracing::warn!(event = "indexing_delayed", %error, "cannot index messages");
                     }
                     fails = true;
-                    LOOK
+                    LEASE_INTERVAL
                 }
             };
             tokio::select! {
@@ -104,7 +104,7 @@ impl Indexer {
     /// Does what there is to do, once; says how long to rest.
     async fn step(&self, held: &mut Option<Turn>) -> Result<Duration> {
         let now = self.clock.now();
-        let Some(turn) = self.turn(held, now).await? else { return Ok(LOOK) };
+        let Some(turn) = self.turn(held, now).await? else { return Ok(LEASE_INTERVAL) };
         let began = Instant::now();
         let waiting = self.rows.waiting(turn.from(), BATCH).await?;
         if waiting.len() < BATCH
@@ -112,13 +112,13 @@ impl Indexer {
         {
             if !self.again(turn, again, now).await? {
                 *held = None;
-                return Ok(LOOK);
+                return Ok(LEASE_INTERVAL);
             }
             if waiting.is_empty() {
                 return Ok(began.elapsed() / 2);
             }
         } else if waiting.is_empty() {
-            return Ok(POLL);
+            return Ok(POLL_INTERVAL);
         }
         let found = waiting.len();
         let batch = self.read(waiting).await?;
@@ -126,11 +126,11 @@ impl Indexer {
         let done = batch.markers.last().map(Marker::at);
         if !self.rows.write(lease, batch, now).await? {
             *held = None;
-            return Ok(LOOK);
+            return Ok(LEASE_INTERVAL);
         }
         turn.renewed = Instant::now();
         turn.done = done.unwrap_or(turn.done).max(turn.done);
-        Ok(if found == BATCH || taken < found { began.elapsed() / 2 } else { POLL })
+        Ok(if found == BATCH || taken < found { began.elapsed() / 2 } else { POLL_INTERVAL })
     }
 
     /// The lease, taken if nobody has it, and renewed from time to time.
@@ -140,7 +140,7 @@ impl Indexer {
         now: Timestamp,
     ) -> Result<Option<&'a mut Turn>> {
         match held {
-            Some(turn) if turn.renewed.elapsed() < LOOK => {}
+            Some(turn) if turn.renewed.elapsed() < LEASE_INTERVAL => {}
             Some(turn) => {
                 turn.renewed = Instant::now();
                 if !self.rows.renew(turn.lease, now).await? {

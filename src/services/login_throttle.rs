@@ -9,7 +9,7 @@ use super::password_hasher::{Lane, PasswordHasher, Verdict};
 use crate::admission;
 use crate::domain::accounts::Credentials;
 use crate::domain::clock::Clock;
-use crate::domain::lockouts::FREE;
+use crate::domain::lockouts::FREE_ATTEMPTS;
 use crate::domain::secrets::MacKey;
 use crate::domain::text::Email;
 use crate::error::{Error, Result};
@@ -17,13 +17,13 @@ use crate::repositories::rows::lockouts::{Attempt, LockoutKey, Taken};
 use crate::repositories::store::Store;
 
 /// How long an attempt waits for others on the same address.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The first wait between two looks, doubled by each …
-const FIRST_LOOK: Duration = Duration::from_millis(10);
+const FIRST_POLL_DELAY: Duration = Duration::from_millis(10);
 
 /// … up to this.
-const LAST_LOOK: Duration = Duration::from_millis(160);
+const MAX_POLL_DELAY: Duration = Duration::from_millis(160);
 
 /// Checks passwords and counts the wrong ones; cloning shares the count.
 #[derive(Debug, Clone)]
@@ -90,18 +90,18 @@ impl LoginThrottle {
     /// Waits for an attempt. Without that wait, those who know their password would be refused
     /// where several of their devices sign in at once.
     async fn take(&self, key: LockoutKey) -> Result<Attempt> {
-        let (began, mut wait) = (Instant::now(), FIRST_LOOK);
+        let (began, mut wait) = (Instant::now(), FIRST_POLL_DELAY);
         loop {
             let now = self.clock.now();
             match self.store.lockouts().take(key, now).await? {
                 Taken::Attempt(attempt) => return Ok(attempt),
                 Taken::Locked(until) => return Err(locked(until.since(now))),
-                Taken::Busy if began.elapsed() > PATIENCE => {
+                Taken::Busy if began.elapsed() > ATTEMPT_TIMEOUT => {
                     return Err(Error::unavailable().with_source("too many passwords for one"));
                 }
                 Taken::Busy => sleep(wait).await,
             }
-            wait = (wait * 2).min(LAST_LOOK);
+            wait = (wait * 2).min(MAX_POLL_DELAY);
         }
     }
 
@@ -133,7 +133,7 @@ impl LoginThrottle {
     async fn count(&self, attempt: &Attempt) -> Result<()> {
         let now = self.clock.now();
         let wrong = self.store.lockouts().wrong(attempt, now).await?;
-        if wrong.count < FREE {
+        if wrong.count < FREE_ATTEMPTS {
             return Ok(());
         }
         let pause = wrong.locked_until.map_or(Duration::ZERO, |until| until.since(now));
@@ -143,7 +143,7 @@ impl LoginThrottle {
             seconds = pause.as_secs(),
             "too many wrong passwords in a row"
         );
-        if wrong.count == FREE { Ok(()) } else { Err(locked(pause)) }
+        if wrong.count == FREE_ATTEMPTS { Ok(()) } else { Err(locked(pause)) }
     }
 }
 

@@ -19,6 +19,9 @@ use crate::repositories::store::{Table, duplicate_of};
 /// The name of the collection.
 pub(super) const NAME: &str = "jobs";
 
+/// Jobs of one kind and stored state that are counted; further ones are not.
+const MAX_COUNTED: i64 = 10_000;
+
 /// The state of a job, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -190,6 +193,20 @@ impl Which<'_> {
     }
 }
 
+/// Counts jobs of one kind and stored state by the index `due`, up to [`MAX_COUNTED`].
+fn counting(kind: &str, state: &str) -> Vec<Document> {
+    vec![
+        doc! { "$match": { "kind": kind, "state": state } },
+        doc! { "$sort": { "due_at": 1 } },
+        doc! { "$limit": MAX_COUNTED },
+        doc! { "$group": {
+            "_id": { "kind": "$kind", "state": "$state" },
+            "count": { "$sum": 1_i64 },
+            "first_due": { "$min": "$due_at" },
+        } },
+    ]
+}
+
 /// Counted jobs.
 #[derive(Debug, Deserialize)]
 struct Counted {
@@ -287,15 +304,16 @@ impl<'a> Jobs<'a> {
         self.0.update_all(planned, doc! { "$set": { "due_at": now } }).await
     }
 
-    /// How many jobs of each kind are in each state, all from one index.
-    pub async fn count(self) -> Result<Vec<JobCount>> {
-        let group = doc! { "$group": {
-            "_id": { "kind": "$kind", "state": "$state" },
-            "count": { "$sum": 1_i64 },
-            "first_due": { "$min": "$due_at" },
-        } };
-        let keys = doc! { "$sort": { "kind": 1, "state": 1, "due_at": 1 } };
-        let counted = self.0.of::<Counted>().aggregate(vec![keys, group]).await?;
+    /// How many jobs of these kinds are in each state, up to [`MAX_COUNTED`] of each stored state.
+    pub async fn count(self, kinds: &[&str]) -> Result<Vec<JobCount>> {
+        let states = JobState::ALL.into_iter().flat_map(stored);
+        let each = states.flat_map(|state| kinds.iter().map(move |kind| counting(kind, state)));
+        let mut each = each.collect::<Vec<_>>().into_iter();
+        let Some(mut pipeline) = each.next() else { return Ok(Vec::new()) };
+        pipeline.extend(each.map(|pipeline| {
+            doc! { "$unionWith": { "coll": NAME, "pipeline": pipeline } }
+        }));
+        let counted = self.0.of::<Counted>().aggregate(pipeline).await?;
         let count = |counted: Counted| JobCount {
             kind: counted.key.kind,
             state: counted.key.state.shown(),

@@ -7,7 +7,7 @@ use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::{CLOCK_TOLERANCE, Timestamp, random_bytes};
-use crate::domain::lockouts::{FREE, REMEMBERED, pauses};
+use crate::domain::lockouts::{FREE_ATTEMPTS, REMEMBERED, pauses};
 use crate::error::Result;
 use crate::repositories::bson::{binary, date, optional_date, raw};
 use crate::repositories::store::Table;
@@ -73,7 +73,7 @@ impl<'a> Lockouts<'a> {
     }
 
     /// Asks for an attempt. Of many at once, on whatever instances, only so many get one that all
-    /// of them may be wrong without there being more than [`FREE`]; past that, one at a time.
+    /// of them may be wrong without there being more than [`FREE_ATTEMPTS`]; past that, one at a time.
     pub async fn take(self, key: LockoutKey, now: Timestamp) -> Result<Taken> {
         let place = random_bytes();
         let row = self.0.change_or_insert(of(key), taking(place, now)).await?;
@@ -140,7 +140,7 @@ fn taking(place: [u8; 16], now: Timestamp) -> Vec<Document> {
     let open = doc! { "$or": [
         { "$lte": ["$locked_until", now] }, { "$gt": ["$locked_until", latest(now)] },
     ] };
-    let places = doc! { "$max": [1, { "$subtract": [i64::from(FREE), "$wrong"] }] };
+    let places = doc! { "$max": [1, { "$subtract": [i64::from(FREE_ATTEMPTS), "$wrong"] }] };
     let free = doc! { "$lt": [{ "$size": "$taken" }, places] };
     let mine = doc! { "id": raw(place), "until": until };
     vec![
@@ -158,19 +158,19 @@ fn taking(place: [u8; 16], now: Timestamp) -> Vec<Document> {
     ]
 }
 
-/// Counts a wrong password, and from the [`FREE`]th on sets the pause that follows.
+/// Counts a wrong password, and from the [`FREE_ATTEMPTS`]th on sets the pause that follows.
 fn missed(place: [u8; 16], now: Timestamp) -> Vec<Document> {
     let pauses: Vec<i64> =
         pauses().iter().map(|pause| i64::try_from(pause.as_millis()).unwrap_or(0)).collect();
     let last = i64::try_from(pauses.len()).unwrap_or(1) - 1;
-    let which = doc! { "$min": [{ "$subtract": ["$wrong", i64::from(FREE)] }, last] };
+    let which = doc! { "$min": [{ "$subtract": ["$wrong", i64::from(FREE_ATTEMPTS)] }, last] };
     let until = doc! { "$add": [now, { "$arrayElemAt": [pauses, which] }] };
     let before = remembered("$wrong", 0_i64.into(), now);
     vec![
         doc! { "$set": { "wrong": { "$add": [before, 1_i64] }, "taken": others(place) } },
         doc! { "$set": {
             "locked_until": {
-                "$cond": [{ "$lt": ["$wrong", i64::from(FREE)] }, "$locked_until", until],
+                "$cond": [{ "$lt": ["$wrong", i64::from(FREE_ATTEMPTS)] }, "$locked_until", until],
             },
             "expires_at": now.plus(REMEMBERED),
         } },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::bson::{Document, doc};
 
-use super::AT_ONCE;
+use super::MAX_CONCURRENT_COLLECTIONS;
 use super::definition::{Wanted, name_of};
 use crate::error::Result;
 use crate::repositories::store::{Store, all};
@@ -56,7 +56,7 @@ impl Found {
         let there: Vec<_> = known.filter(|name| collections.contains_key(*name)).cloned().collect();
         let indexes: Vec<_> = stream::iter(there)
             .map(async |name| indexes(store, &name).await.map(|indexes| (name, indexes)))
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(MAX_CONCURRENT_COLLECTIONS)
             .try_collect()
             .await?;
         for (name, indexes) in indexes {

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind};
 const LIFETIME: Duration = Duration::from_mins(1);
 
 /// Between two attempts to end one on a server that does not answer.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// A transaction in its place, from its session's start on.
 pub(super) struct Unit {
@@ -81,6 +81,6 @@ async fn end(entrance: Entrance, mut tx: Tx) {
             }
             None => {}
         }
-        sleep(RETRY).await;
+        sleep(RETRY_DELAY).await;
     }
 }

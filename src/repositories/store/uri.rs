@@ -11,11 +11,11 @@ use super::{CONNECTIONS, majority};
 
 /// The longest that finding a server, and again connecting to it, may take: a call that has to do
 /// both is done within its deadline.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often servers are asked how they are, and so how long one can pass for gone that answered
 /// once that it was shutting down, or that stopped answering and goes on: shorter than
-/// [`PATIENCE`], so that calls wait for it. The driver's own ten seconds would be as long of 503.
+/// [`CONNECT_TIMEOUT`], so that calls wait for it. The driver's own ten seconds would be as long of 503.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Fewer connections than this leave too few for requests beside the reserved ones.
@@ -121,8 +121,8 @@ fn check(options: &ClientOptions) -> Result<(), String> {
         ("connectTimeoutMS", options.connect_timeout),
     ];
     for (name, time) in times {
-        if time.is_some_and(|time| time.is_zero() || time > PATIENCE) {
-            let most = PATIENCE.as_millis();
+        if time.is_some_and(|time| time.is_zero() || time > CONNECT_TIMEOUT) {
+            let most = CONNECT_TIMEOUT.as_millis();
             return Err(format!(
                 "{name} must be 1 to {most}, or absent: natter answers within 5 s"
             ));
@@ -142,8 +142,8 @@ fn completed(mut options: ClientOptions) -> ClientOptions {
     }
     options.app_name.get_or_insert_with(|| "natter".to_owned());
     options.max_pool_size.get_or_insert(CONNECTIONS);
-    options.server_selection_timeout.get_or_insert(PATIENCE);
-    options.connect_timeout.get_or_insert(PATIENCE);
+    options.server_selection_timeout.get_or_insert(CONNECT_TIMEOUT);
+    options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
     options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options.read_concern = Some(ReadConcern::majority());
     options.write_concern = Some(majority());

@@ -8,7 +8,7 @@ use crate::domain::users::AccountCleanup;
 
 /// After which no request can be under way any more that began before the deletion, and might
 /// still add something: what is cleaned then stays clean.
-const SETTLED: Duration = Duration::from_mins(1);
+const SETTLE_TIME: Duration = Duration::from_mins(1);
 
 impl Job for AccountCleanup {
     type Deps = JobDeps;
@@ -23,7 +23,7 @@ impl Job for AccountCleanup {
             return Ok(Progress::Again(Duration::ZERO));
         }
         let gone_for = deps.clock.now().since(self.deleted_at);
-        if let Some(left) = SETTLED.checked_sub(gone_for)
+        if let Some(left) = SETTLE_TIME.checked_sub(gone_for)
             && !left.is_zero()
         {
             return Ok(Progress::Again(left));

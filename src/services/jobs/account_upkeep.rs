@@ -11,7 +11,7 @@ use crate::domain::users::{AccountCleanup, CLEANUP_HEAD_START};
 use crate::repositories::store::Tx;
 
 /// Deleted accounts that are taken up in one go.
-const AT_ONCE: usize = 50;
+const DEPARTED_BATCH: usize = 50;
 
 /// Frees names, and enqueues the cleanup of accounts that have none.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl Job for KeepUpAccounts {
         repositories.store.users().free_old_names(now).await?;
         let all_named = deps.deletion.name_reactions().await?;
         let before = now.minus(CLEANUP_HEAD_START);
-        for left in repositories.store.users().departed(before, AT_ONCE).await? {
+        for left in repositories.store.users().departed(before, DEPARTED_BATCH).await? {
             let job = AccountCleanup { user: left.user, deleted_at: left.at };
             let enqueue = async move |tx: &mut Tx| {
                 if tx.jobs().has(job.id()).await? {

@@ -26,10 +26,10 @@ use crate::services::accounts::SignUp;
 use crate::services::profile::ProfileChange;
 
 /// Entries of one file that are loaded at the same time.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT_ENTRIES: usize = 16;
 
-/// How long a store that is away is waited for: MongoDB ends transactions after a minute.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long to retry while the store is away: MongoDB ends transactions after a minute.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The pause before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -108,14 +108,14 @@ impl Seeder {
 async fn count(
     entries: Vec<impl Future<Output = Result<usize, FixtureError>>>,
 ) -> Result<usize, FixtureError> {
-    let made = stream::iter(entries).buffer_unordered(AT_ONCE);
+    let made = stream::iter(entries).buffer_unordered(MAX_CONCURRENT_ENTRIES);
     made.try_fold(0, async |sum, made| Ok(sum + made)).await
 }
 
 /// Tries again while the store cannot take it. A process that was killed leaves transactions open,
 /// which hold on to what they touched until the server ends them.
 pub(super) async fn patiently<T>(work: impl AsyncFn() -> Result<T>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + RETRY_TIMEOUT;
     loop {
         match work().await {
             Err(error) if error.kind() == Kind::Unavailable && Instant::now() < deadline => {

@@ -33,8 +33,8 @@ pub const PASSWORD: &str = "correct horse population";
 /// To be raised when the same numbers would make other rows.
 const VERSION: u32 = 1;
 
-/// Blocks on their way at the same time.
-const AT_ONCE: usize = 4;
+/// Blocks that are written at the same time.
+const MAX_CONCURRENT_BLOCKS: usize = 4;
 
 /// How far it is, in rows of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Populator {
                 let made = AbortOnDropHandle::new(tokio::spawn(patiently(put)));
                 async move { made.await.map_err(Error::internal)?.map(|()| (number, rows)) }
             })
-            .buffered(AT_ONCE);
+            .buffered(MAX_CONCURRENT_BLOCKS);
         while let Some(made) = making.next().await {
             let (number, rows) = made?;
             patiently(async || self.rows.reached(number).await).await?;

@@ -15,8 +15,8 @@ use crate::repositories::rows::sessions::LastUse;
 use crate::repositories::store::Tx;
 use crate::services::session_cache::SessionCache;
 
-/// How long a device is known after its last sign-in.
-const KNOWN: Duration = Duration::from_hours(90 * 24);
+/// How long natter remembers a device after its last sign-in.
+const DEVICE_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
 /// How many devices an account's row names; the one seen longest ago makes room.
 const MAX_DEVICES: usize = 50;
@@ -85,7 +85,7 @@ async fn is_new(tx: &mut Tx, account: &Account, device: &Device, now: Timestamp)
 /// or its user agent. An ended session has no row, so that sessions alone cannot tell a new device.
 async fn remember(tx: &mut Tx, user: UserId, device: &Device, now: Timestamp) -> Result<bool> {
     let mut seen = tx.devices().of(user).await?;
-    seen.retain(|known| known.at > now.minus(KNOWN));
+    seen.retain(|known| known.at > now.minus(DEVICE_LIFETIME));
     let network = device.network().to_string();
     let has_network = |known: &SeenDevice| known.network == network;
     let has_agent = |known: &SeenDevice| known.user_agent == device.user_agent;
@@ -99,7 +99,7 @@ async fn remember(tx: &mut Tx, user: UserId, device: &Device, now: Timestamp) ->
     }
     seen.push(SeenDevice { network, user_agent: device.user_agent.clone(), at: now });
     let surplus = seen.len().saturating_sub(MAX_DEVICES);
-    tx.devices().set(user, &seen[surplus..], now.plus(KNOWN)).await?;
+    tx.devices().set(user, &seen[surplus..], now.plus(DEVICE_LIFETIME)).await?;
     Ok(is_new)
 }
 

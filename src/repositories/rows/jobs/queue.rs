@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::repositories::store::{Tx, again_if_taken};
 
 /// Dead letters that one transaction enqueues again.
-const AT_ONCE: usize = 100;
+const RETRY_BATCH: usize = 100;
 
 /// The collection `jobs`, as a transaction changes it.
 pub struct Queue<'a>(&'a mut Tx);
@@ -136,7 +136,7 @@ impl<'a> Queue<'a> {
     /// Enqueues dead letters of a kind again: how many. There may be more.
     pub async fn revive_some(&mut self, kind: &str, now: Timestamp) -> Result<usize> {
         let which = Which { kind: Some(kind), state: Some(JobState::Dead) };
-        let dead = self.jobs().0.first(AT_ONCE).all(which.filter()).await?;
+        let dead = self.jobs().0.first(RETRY_BATCH).all(which.filter()).await?;
         let count = dead.len();
         for row in dead {
             self.revive(row.id, now).await?;
