@@ -2,8 +2,6 @@
 
 pub mod accounts;
 pub mod addresses;
-pub mod attachment_uses;
-pub mod attachments;
 pub mod bulk;
 pub mod check;
 pub mod costs;
@@ -28,6 +26,7 @@ pub mod sessions;
 pub mod store;
 pub mod striped_locks;
 pub mod tokens;
+pub mod unused_files;
 pub mod users;
 pub mod writer;
 
@@ -39,8 +38,6 @@ mod names;
 mod verification;
 
 use accounts::Accounts;
-use attachment_uses::AttachmentUses;
-use attachments::Attachments;
 use departures::Departures;
 use events::Events;
 use files::Files;
@@ -59,10 +56,6 @@ use writer::Writer;
 pub struct Repositories {
     /// Accounts with their mailed tokens and mails.
     pub accounts: Accounts,
-    /// Where files are used.
-    pub attachment_uses: AttachmentUses,
-    /// What is known of files.
-    pub attachments: Attachments,
     /// What deleted accounts have left behind.
     pub departures: Departures,
     /// What happened.
@@ -99,8 +92,6 @@ impl Repositories {
         let writers = store.for_writers();
         Self {
             accounts: Accounts::new(store),
-            attachment_uses: AttachmentUses::new(store),
-            attachments: Attachments::new(store),
             departures: Departures::new(store),
             events: Events::new(store),
             files: Files::new(store),

@@ -6,7 +6,6 @@ mod notify;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::attachment_uses::AttachmentUses;
 use super::bson::raw;
 use super::devices::Devices;
 use super::embedded::EmbeddedAttachment;
@@ -19,6 +18,7 @@ use super::store::{Store, Tx, duplicate, give_up};
 use super::striped_locks::StripedLocks;
 use super::tokens;
 use super::tokens::Tokens;
+use super::unused_files;
 use super::users;
 use super::users::{Users, present};
 use crate::domain::attachments::Attachment;
@@ -40,7 +40,6 @@ pub struct Accounts {
     pub(super) tokens: Tokens,
     pub(super) sessions: Sessions,
     pub(super) lockouts: Lockouts,
-    pub(super) uses: AttachmentUses,
     /// Names that were given up.
     pub held_names: HeldNames,
     /// Changes of one account are made one after another in an instance: each writes its row.
@@ -127,7 +126,6 @@ impl Accounts {
             tokens: Tokens::new(store),
             sessions: Sessions::new(store),
             lockouts: Lockouts::new(store),
-            uses: AttachmentUses::new(store),
             held_names: HeldNames::new(store),
             locks: StripedLocks::new(),
             windows: RateWindows::new(store),
@@ -222,7 +220,7 @@ impl Accounts {
             let row = row.return_document(ReturnDocument::After).session(tx.session()).await;
             let Some(row) = row.map_err(conflict)? else { return Ok(None) };
             let shown = [before.as_ref(), Some(&row)].map(|row| Some(row?.picture.as_ref()?.id));
-            this.show(shown, now, tx).await?;
+            show(tx, shown, now).await?;
             if before.is_some_and(|before| before.username != row.username) || shown[0] != shown[1]
             {
                 let event = Event::ProfileUpdated { user };
@@ -277,22 +275,21 @@ impl Accounts {
         self.held_names.claim(tx, name, before.id, now).await?;
         self.held_names.hold(tx, &before.username_key, before.id, now).await
     }
+}
 
-    /// Keeps the new picture, and lets the old one go.
-    async fn show(
-        &self,
-        [before, after]: [Option<AttachmentId>; 2],
-        now: Timestamp,
-        tx: &mut Tx,
-    ) -> Result<()> {
-        if before == after {
-            return Ok(());
-        }
-        if !self.uses.hold(tx, after).await? {
-            return Err(not_a_picture());
-        }
-        self.uses.let_go(tx, before, now).await
+/// Keeps the new picture, and lets the old one go.
+async fn show(
+    tx: &mut Tx,
+    [before, after]: [Option<AttachmentId>; 2],
+    now: Timestamp,
+) -> Result<()> {
+    if before == after {
+        return Ok(());
     }
+    if !tx.attachments().hold(after).await? {
+        return Err(not_a_picture());
+    }
+    unused_files::let_go(tx, before, now).await
 }
 
 impl AccountChange {

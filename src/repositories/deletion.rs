@@ -5,6 +5,7 @@ use mongodb::bson::doc;
 
 use super::accounts::Accounts;
 use super::store::Tx;
+use super::unused_files;
 use super::users::Credentials;
 use crate::domain::clock::Timestamp;
 use crate::domain::jobs::Enqueue;
@@ -40,7 +41,7 @@ impl Accounts {
                 let update = this.users.rows.find_one_and_update(unchanged.clone(), gone.clone());
                 let Some(before) = update.session(tx.session()).await? else { return Ok(false) };
                 let picture = before.picture.map(|picture| picture.id);
-                this.uses.let_go(tx, picture, now).await?;
+                unused_files::let_go(tx, picture, now).await?;
                 this.close(user, tx).await?;
                 tx.jobs().delete_of(user).await?;
                 let cleanup = AccountCleanup { user, deleted_at: now };

@@ -35,6 +35,10 @@ macro_rules! rows {
 }
 
 rows! {
+    /// Where files are used.
+    attachment_uses: AttachmentUses;
+    /// What is known of files.
+    attachments: Attachments;
     /// Conversations.
     conversations: Conversations;
     /// Deleted messages.
