@@ -1,5 +1,5 @@
-//! Whether anything refers to a file, over the three collections that tell; and the row of the
-//! file, which says since when nothing does (`rows/attachments.rs`). Decides nothing else.
+//! The uses of a file are in three collections. This keeps the file's own row in step with them,
+//! which says since when nothing refers to the file (`rows/attachments.rs`).
 
 use std::collections::BTreeSet;
 

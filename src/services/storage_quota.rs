@@ -1,17 +1,17 @@
-//! How many bytes of files each account stores: a count in `users`, changed in the transaction
-//! that makes a file ready or retires it. So it is the sum over the account's ready files, whatever
-//! crashes in between.
+//! The bytes of files that each account stores: a count in `users`, changed in the transaction that
+//! makes a file ready or retires it. The count therefore always equals the sum over the account's
+//! ready files.
 //!
-//! An account from before there was this count has none. The first transaction that would change
-//! the count adds up the files instead. It writes the row in any case, so that two transactions
-//! that change the files of one account conflict and neither adds up what the other changes.
+//! Accounts of earlier versions have no count. The first transaction that would change it adds up
+//! the files instead. It writes the row in any case, so that two transactions that change the files
+//! of one account conflict and neither misses the change of the other.
 
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 use crate::repositories::store::{Store, Tx};
 
-/// Refuses an upload that need not begin, as its account stores as much as it may. Exact is only
-/// [`charge`].
+/// Refuses an upload before it begins if its account stores as much as it may. Only [`charge`] is
+/// exact.
 ///
 /// # Errors
 /// `quota_exceeded`; or the store is away.
@@ -21,7 +21,7 @@ pub(super) async fn check(store: &Store, user: UserId, quota: Option<u64>) -> Re
     if stored >= quota { Err(quota_exceeded()) } else { Ok(()) }
 }
 
-/// Counts a file that has just become ready in this transaction.
+/// Adds a file that has just become ready in this transaction.
 ///
 /// # Errors
 /// `quota_exceeded` if the account then stores more than `quota` bytes; or the store is away.
@@ -30,7 +30,7 @@ pub(super) async fn charge(tx: &mut Tx, user: UserId, size: u64, quota: Option<u
     if quota.is_some_and(|quota| stored > quota) { Err(quota_exceeded()) } else { Ok(()) }
 }
 
-/// Counts no more a file that has just been retired in this transaction.
+/// Subtracts a file that has just been retired in this transaction.
 pub(super) async fn release(tx: &mut Tx, user: UserId, size: i64) -> Result<()> {
     change(tx, user, -size).await.map(|_| ())
 }

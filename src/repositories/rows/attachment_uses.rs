@@ -1,6 +1,6 @@
-//! Where files are used: a row per file and message, or group whose picture it is. Written and
-//! removed in the transaction of the message or group, so that who may read a file follows at once.
-//! A profile picture is a use as well, told by the row of its uploader.
+//! Uses of files: a row per file and message, or group whose picture it is. The transaction of the
+//! message or group writes and removes it, so that the permission to read the file changes with it.
+//! A profile picture is a use as well; only the row of its uploader says so.
 
 use std::collections::BTreeSet;
 

@@ -1,10 +1,10 @@
-//! Attachments: one row per file, there before its bytes are, so that whatever a crash leaves of
-//! them can be found again.
+//! Attachments: one row per file. The row is inserted before the bytes, so that a job can find and
+//! remove the bytes that a crash leaves behind.
 //!
-//! The row of a file has `unused_since` as long as nothing refers to the file. Every transaction
-//! that begins or ends a use, and the one that retires the file, writes the row, even where only
-//! `changes` counts up: so any two of them conflict, one runs again, and what it has read of uses
-//! is never stale. A file is in use or gone, never both.
+//! The row has `unused_since` as long as nothing refers to the file. Every transaction that begins
+//! or ends a use, and the one that retires the file, writes the row, even where only `changes`
+//! counts up. Any two of them therefore conflict, and one runs again on the new state: a file is in
+//! use or gone, never both.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -21,7 +21,7 @@ use crate::repositories::bson::{binary, date, id};
 use crate::repositories::files::{CHUNK, FIRST_CHUNK};
 use crate::repositories::store::Table;
 
-/// A row of `attachments` whose file is ready; before, it has nothing of what the bytes tell.
+/// A row of `attachments` whose file is ready. Before, it lacks the fields that the bytes tell.
 #[derive(Debug, Deserialize)]
 pub(in crate::repositories) struct Row {
     #[serde(rename = "_id", with = "id")]
@@ -73,18 +73,18 @@ pub struct Retired {
     pub size: i64,
 }
 
-/// What became of a file's bytes.
+/// The properties of a file that its bytes determine.
 #[derive(Debug, Clone)]
 pub struct Content {
-    /// The media type found in them.
+    /// The media type found in the bytes.
     pub content_type: String,
-    /// How many they are.
+    /// The number of bytes.
     pub size: u64,
-    /// Their SHA-256.
+    /// The SHA-256 of the bytes.
     pub sha256: [u8; 32],
     /// Pixels across and down; only of images.
     pub dimensions: Option<(u32, u32)>,
-    /// What is stored of the preview; only of images.
+    /// The stored preview; only of images.
     pub preview: Option<Preview>,
 }
 

@@ -1,4 +1,4 @@
-//! Where files are used, besides profiles.
+//! Uses of files by messages and groups.
 
 use std::collections::BTreeSet;
 
