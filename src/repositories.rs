@@ -1,8 +1,6 @@
 //! MongoDB: the truth. One file per collection; documents are private, domain types come out.
 
 pub mod active_sessions;
-pub mod attachment_uses;
-pub mod attachments;
 pub mod bulk;
 pub mod check;
 pub mod costs;
@@ -23,8 +21,6 @@ mod bson;
 mod embedded;
 
 use active_sessions::ActiveSessions;
-use attachment_uses::AttachmentUses;
-use attachments::Attachments;
 use events::Events;
 use files::Files;
 use indexing::Indexing;
@@ -38,10 +34,6 @@ use writer::Writer;
 pub struct Repositories {
     /// Active sessions.
     pub active_sessions: ActiveSessions,
-    /// Where files are used.
-    pub attachment_uses: AttachmentUses,
-    /// What is known of files.
-    pub attachments: Attachments,
     /// What happened.
     pub events: Events,
     /// The bytes of files.
@@ -68,8 +60,6 @@ impl Repositories {
         let writers = store.for_writers();
         Self {
             active_sessions: ActiveSessions::new(store),
-            attachment_uses: AttachmentUses::new(store),
-            attachments: Attachments::new(store),
             events: Events::new(store),
             files: Files::new(store),
             indexing: Indexing::new(store, messages.clone()),

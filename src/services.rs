@@ -43,6 +43,7 @@ pub mod upload;
 mod bounded;
 mod deps;
 mod images;
+mod storage_quota;
 
 use std::sync::Arc;
 

@@ -2,8 +2,27 @@
 //! them. A row module decides nothing: what may be, a service says. Where other modules still open
 //! the same collection, they are to move here (docs/decisions/0031).
 
+pub mod attachment_uses;
+pub mod attachments;
+pub mod conversations;
+pub mod deletions;
+pub mod devices;
 pub mod events;
+pub mod groups;
+pub mod held_names;
 pub mod jobs;
+pub mod lockouts;
+pub mod members;
+pub mod notifications;
+pub mod outbox;
+pub mod rate_windows;
+pub mod reactions;
+pub mod relations;
+pub mod sends;
+pub mod sessions;
+pub mod tokens;
+pub mod unindexed;
+pub mod users;
 
 use self::events::Events;
 use self::jobs::Jobs;
@@ -12,8 +31,7 @@ use super::store::{Collection, Store, Tx};
 
 macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident: $Rows:ident;)*) => {
-        $(pub mod $name;)*
-        $(use $name::$Rows;)*
+        $(use self::$name::$Rows;)*
 
         /// Rows as they are now; each command runs by itself.
         impl Store {
@@ -35,6 +53,10 @@ macro_rules! rows {
 }
 
 rows! {
+    /// Where files are used.
+    attachment_uses: AttachmentUses;
+    /// What is known of files.
+    attachments: Attachments;
     /// Conversations.
     conversations: Conversations;
     /// Deleted messages.

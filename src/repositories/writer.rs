@@ -23,7 +23,6 @@ use self::batch::{Part, Tries};
 use self::plan::{KeyRow, KeysOf, Plan, member, same};
 pub(super) use self::talk::TalkRows;
 use self::updates::{key_update, member_updates, summary_updates};
-use super::attachment_uses::AttachmentUses;
 use super::bson::binary;
 use super::messages::Messages;
 use super::store::{Collection, Store, Tx, again, again_if_taken, all, all_in};
@@ -38,19 +37,13 @@ pub struct Writer {
     store: Store,
     messages: Messages,
     keys: Collection<KeyRow>,
-    files: AttachmentUses,
 }
 
 impl Writer {
     /// A writer into these shards.
     #[must_use]
     pub fn new(store: &Store, messages: Messages) -> Self {
-        Self {
-            store: store.clone(),
-            messages,
-            keys: store.collection("message_keys"),
-            files: AttachmentUses::new(store),
-        }
+        Self { store: store.clone(), messages, keys: store.collection("message_keys") }
     }
 
     /// What a sender's name for a message has led to, if it was used.
@@ -100,7 +93,7 @@ impl Writer {
         failpoint::reach("plan.summaries");
         let totals = tx.members().sent_counts(drafts.iter().map(member)).await?;
         failpoint::reach("plan.totals");
-        plan.files = self.files.ready(tx, drafts.iter().flat_map(Draft::files)).await?;
+        plan.files = tx.attachments().ready(drafts.iter().flat_map(Draft::files)).await?;
         failpoint::reach("plan.files");
         for draft in drafts {
             let answer = plan.decide(draft, &mut known, &totals);
@@ -146,11 +139,11 @@ impl Writer {
         }
         if !plan.uses.is_empty() {
             let files = plan.messages.iter().flat_map(|message| &message.attachments);
-            if !self.files.hold(tx, files.map(|file| file.id)).await? {
+            if !tx.attachments().hold(files.map(|file| file.id)).await? {
                 return Err(again());
             }
             failpoint::reach("apply.held");
-            self.files.insert(tx, plan.uses).await.map_err(again_if_taken)?;
+            tx.attachment_uses().insert(plan.uses).await.map_err(again_if_taken)?;
             failpoint::reach("apply.uses");
         }
         tx.notifications().raise_first(&plan.told).await.map_err(again_if_taken)?;

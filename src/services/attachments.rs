@@ -1,6 +1,7 @@
 //! Attachments: who may upload, read and use which file; how files end is in `collection`.
 
 mod collection;
+pub(super) mod uses;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use futures_util::{Stream, stream};
 
 use super::budget::{Share, UnreadAnswers, held};
 use super::images::Images;
+use super::storage_quota;
 use super::upload;
 use super::upload::{Stores, Upload};
 use crate::domain::attachments::Attachment;
@@ -21,10 +23,8 @@ use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::media_type::Image;
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::attachment_uses::AttachmentUses;
-use crate::repositories::attachments::quota_exceeded;
 use crate::repositories::files::Files;
-use crate::repositories::store::Store;
+use crate::repositories::striped_locks::StripedLocks;
 
 /// Bytes of a download that are in memory at most: the chunk that is being sent, and the next.
 const IN_MEMORY: u64 = 128 * 1024;
@@ -39,8 +39,6 @@ const CONVERSATIONS: usize = 50;
 #[derive(Debug, Clone)]
 pub struct Attachments {
     stores: Stores,
-    uses: AttachmentUses,
-    store: Store,
     unread: Arc<UnreadAnswers>,
 }
 
@@ -49,18 +47,14 @@ impl Attachments {
     #[must_use]
     pub fn new(repositories: &Repositories, clock: &Clock, unread: &Arc<UnreadAnswers>) -> Self {
         let stores = Stores {
-            rows: repositories.attachments.clone(),
+            store: repositories.store.clone(),
             files: repositories.files.clone(),
             images: Images::new(),
+            locks: StripedLocks::new(),
             quota: None,
             clock: clock.clone(),
         };
-        Self {
-            stores,
-            uses: repositories.attachment_uses.clone(),
-            store: repositories.store.clone(),
-            unread: unread.clone(),
-        }
+        Self { stores, unread: unread.clone() }
     }
 
     /// The same files, of which one account may store this many bytes.
@@ -76,12 +70,7 @@ impl Attachments {
     /// # Errors
     /// `quota_exceeded` if they store as much as they may; or the store is away.
     pub async fn check_quota(&self, uploader: UserId) -> Result<()> {
-        match self.stores.quota {
-            Some(quota) if self.stores.rows.is_full(uploader, quota).await? => {
-                Err(quota_exceeded())
-            }
-            _ => Ok(()),
-        }
+        storage_quota::check(&self.stores.store, uploader, self.stores.quota).await
     }
 
     /// Begins to receive a file; `filename` is what the client calls it.
@@ -102,12 +91,12 @@ impl Attachments {
         filename: &str,
         bytes: Bytes,
     ) -> Result<Attachment> {
-        if let Some(there) = self.stores.rows.own(uploader, &[id]).await?.pop() {
+        if let Some(there) = self.stores.store.attachments().own(uploader, &[id]).await?.pop() {
             return Ok(there);
         }
         // What an attempt that did not come to its end has left.
         self.stores.files.remove(id).await?;
-        self.stores.rows.forget(id).await?;
+        self.stores.store.attachments().forget(id).await?;
         let filename = Filename::clean(filename);
         let mut upload = upload::begin(self.stores.clone(), id, uploader, filename);
         upload.write(bytes).await?;
@@ -124,7 +113,7 @@ impl Attachments {
         id: AttachmentId,
         rendition: Rendition,
     ) -> Result<OpenFile> {
-        let file = self.stores.rows.find(id).await?.ok_or_else(Error::not_found)?;
+        let file = self.stores.store.attachments().find(id).await?.ok_or_else(Error::not_found)?;
         if !self.may_read(reader, &file).await? {
             return Err(Error::not_found());
         }
@@ -155,16 +144,18 @@ impl Attachments {
     /// was sent in a message that stands, or whose picture it is.
     async fn may_read(&self, reader: UserId, file: &StoredFile) -> Result<bool> {
         let id = file.attachment.id;
-        if file.uploader == reader || self.store.users().has_picture(file.uploader, id).await? {
+        if file.uploader == reader
+            || self.stores.store.users().has_picture(file.uploader, id).await?
+        {
             return Ok(true);
         }
-        let mut after = None;
+        let (store, mut after) = (&self.stores.store, None);
         loop {
-            let conversations = self.uses.conversations_of(id, after, CONVERSATIONS).await?;
+            let conversations = uses::conversations_of(store, id, after, CONVERSATIONS).await?;
             if conversations.is_empty() {
                 return Ok(false);
             }
-            if self.store.members().any_of(&conversations, reader).await? {
+            if store.members().any_of(&conversations, reader).await? {
                 return Ok(true);
             }
             if conversations.len() < CONVERSATIONS {
@@ -181,7 +172,7 @@ impl Attachments {
         uploader: UserId,
         id: AttachmentId,
     ) -> Result<Option<Attachment>> {
-        let own = self.stores.rows.own(uploader, &[id]).await?.pop();
+        let own = self.stores.store.attachments().own(uploader, &[id]).await?.pop();
         Ok(own.filter(|file| Image::of(&file.content_type).is_some()))
     }
 }

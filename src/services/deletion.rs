@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::attachments::uses::let_go;
 use super::friends::telling::removed;
 use super::groups::Groups;
 use super::login_throttle::LoginThrottle;
@@ -60,15 +61,15 @@ impl Deletion {
     /// `forbidden` if the password is wrong, which counts like signing in with it;
     /// `account_locked`; `session_revoked` if the account is gone already; or the store is away.
     pub async fn delete(&self, user: UserId, password: String) -> Result<()> {
-        let Repositories { store, attachment_uses, .. } = &self.repositories;
+        let store = &self.repositories.store;
         let known = confirm(&self.throttle, store, &self.clock, user, password).await?;
-        let (uses, now) = (attachment_uses.clone(), self.clock.now());
+        let now = self.clock.now();
         let body = async move |tx: &mut Tx| {
             let before = tx.users().erase(&known, now).await?;
             // Another password by now, or deleted by another request.
             let Some(before) = before else { return Ok(false) };
             let picture = before.user.profile_picture.map(|picture| picture.id);
-            uses.let_go(tx, picture, now).await?;
+            let_go(tx, picture, now).await?;
             tx.tokens().withdraw_all(user).await?;
             tx.sessions().end_of(user, None).await?;
             tx.devices().forget(user).await?;

@@ -204,7 +204,6 @@ impl ServiceDeps<'_> {
         Profile {
             store: self.repositories.store.clone(),
             attachments: attachments.clone(),
-            uses: self.repositories.attachment_uses.clone(),
             locks: StripedLocks::new(),
             tokens: MailTokens::new(self.signing_key),
             rules: self.mail_rules(),

@@ -249,8 +249,8 @@ impl Writing {
     }
 
     async fn attachments(&mut self, after: Option<AttachmentId>) -> Result<Option<Place>> {
-        let rows = self.exports.repositories.attachments.clone();
-        let files = rows.uploaded(self.user, after, ITEMS.into()).await?;
+        let files = self.exports.repositories.store.attachments();
+        let files = files.uploaded(self.user, after, ITEMS.into()).await?;
         self.items(&files)?;
         Ok(files.last().map(|file| Place::Attachments(Some(file.id))))
     }

@@ -13,15 +13,15 @@ use crate::domain::groups::{Group, GroupChange, not_a_picture, only_managers};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::attachment_uses::{AttachmentUses, Use};
+use crate::repositories::rows::attachment_uses::Use;
 use crate::repositories::store::{Store, Tx};
 use crate::repositories::striped_locks::StripedLocks;
+use crate::services::attachments::uses;
 
 /// Changes groups; clones take their locks together.
 #[derive(Debug, Clone)]
 pub struct GroupRules {
     store: Store,
-    uses: AttachmentUses,
     locks: StripedLocks,
 }
 
@@ -29,12 +29,7 @@ impl GroupRules {
     /// The rules over these repositories.
     #[must_use]
     pub fn new(repositories: &Repositories) -> Self {
-        let repositories = repositories.clone();
-        Self {
-            store: repositories.store,
-            uses: repositories.attachment_uses,
-            locks: StripedLocks::new(),
-        }
+        Self { store: repositories.store.clone(), locks: StripedLocks::new() }
     }
 
     /// Changes name or picture on behalf of a member who may: the group after. What is so already
@@ -49,7 +44,7 @@ impl GroupRules {
         change: &GroupChange,
         at: Timestamp,
     ) -> Result<Group> {
-        let (this, change) = (self.clone(), change.clone());
+        let change = change.clone();
         self.store
             .transact(async move |tx| {
                 manager(tx, group, by).await?;
@@ -61,10 +56,11 @@ impl GroupRules {
                 let after = after.ok_or_else(Error::not_found)?;
                 let (old, new) = (picture_use(&before), picture_use(&after));
                 if old != new {
-                    this.uses.remove(tx, old, at).await?;
-                    if !this.uses.add(tx, new).await? {
+                    uses::remove(tx, old, at).await?;
+                    if !tx.attachments().hold(new.map(|it| it.attachment)).await? {
                         return Err(not_a_picture());
                     }
+                    tx.attachment_uses().insert(new).await?;
                 }
                 let updated = AddressedEvent::among(group, Event::GroupUpdated { group });
                 tx.events().add([updated], at).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::account_mails::{LINK_LIFETIME, SecurityNotice, Verification, count_or_refuse};
 use super::accounts::{conflict, names};
 use super::attachments::Attachments;
+use super::attachments::uses::let_go;
 use super::login_throttle::LoginThrottle;
 use super::mail_rules::MailRules;
 use super::password_changes::{confirm, sign_in_address};
@@ -21,7 +22,6 @@ use crate::domain::rate_rules::RateRule;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::{User, account_gone, email_taken, not_a_picture};
 use crate::error::{Error, Result};
-use crate::repositories::attachment_uses::AttachmentUses;
 use crate::repositories::store::{Store, Tx};
 use crate::repositories::striped_locks::StripedLocks;
 
@@ -75,7 +75,6 @@ struct EmailRequest {
 pub struct Profile {
     pub(super) store: Store,
     pub(super) attachments: Arc<Attachments>,
-    pub(super) uses: AttachmentUses,
     /// Changes of one account are made one after another in an instance: each writes its row.
     pub(super) locks: StripedLocks,
     pub(super) tokens: MailTokens,
@@ -197,7 +196,7 @@ impl Profile {
     /// with it, all or nothing; `None` if it has another address now, or is gone.
     async fn write_once(&self, current: &User, prepared: &Prepared) -> Result<Option<User>> {
         let (user, key) = (current.id, sign_in_address(current)?.key());
-        let (prepared, uses, now) = (prepared.clone(), self.uses.clone(), self.clock.now());
+        let (prepared, now) = (prepared.clone(), self.clock.now());
         let _turn = self.locks.lock(user.bytes()).await;
         self.store
             .transact(async move |tx: &mut Tx| {
@@ -212,7 +211,7 @@ impl Profile {
                 let Some(after) = after else { return Ok(None) };
                 let pictures = [&before, &after].map(|it| it.user.profile_picture.as_ref());
                 let pictures = pictures.map(|picture| picture.map(|picture| picture.id));
-                show(tx, &uses, pictures, now).await?;
+                show(tx, pictures, now).await?;
                 if before.user.username != after.user.username || pictures[0] != pictures[1] {
                     let event = Event::ProfileUpdated { user };
                     let told = AddressedEvent { event, audience: Audience::with_friends(user) };
@@ -245,17 +244,16 @@ async fn rename(tx: &mut Tx, before: &Account, name: &Username, now: Timestamp) 
 /// Keeps the new picture, and lets the old one go.
 async fn show(
     tx: &mut Tx,
-    uses: &AttachmentUses,
     [before, after]: [Option<AttachmentId>; 2],
     now: Timestamp,
 ) -> Result<()> {
     if before == after {
         return Ok(());
     }
-    if !uses.hold(tx, after).await? {
+    if !tx.attachments().hold(after).await? {
         return Err(not_a_picture());
     }
-    uses.let_go(tx, before, now).await
+    let_go(tx, before, now).await
 }
 
 /// Withdraws the links to addresses that are not wanted any more; mails the one that is, and tells

@@ -42,3 +42,4 @@ impl Typing {
         Ok(others)
     }
 }
+// 2

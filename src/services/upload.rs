@@ -14,8 +14,9 @@ use crate::domain::clock::Clock;
 use crate::domain::files::{Filename, MAX_SIZE};
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::error::{Error, Result};
-use crate::repositories::attachments::Attachments;
 use crate::repositories::files::Files;
+use crate::repositories::store::Store;
+use crate::repositories::striped_locks::StripedLocks;
 
 /// A file that is being received. Unless it is finished, nothing stays of it.
 ///
@@ -120,9 +121,11 @@ async fn failure(task: &mut JoinHandle<Result<Attachment>>) -> Error {
 /// What an upload works with.
 #[derive(Debug, Clone)]
 pub(super) struct Stores {
-    pub rows: Attachments,
+    pub store: Store,
     pub files: Files,
     pub images: Images,
+    /// Uploads of one account end one after another in an instance: each writes its count.
+    pub locks: StripedLocks,
     /// Bytes that one account may store.
     pub quota: Option<u64>,
     pub clock: Clock,

@@ -41,12 +41,7 @@ impl<'a> Devices<'a> {
     }
 
     /// Notes the devices of an account.
-    pub async fn set(
-        self,
-        user: UserId,
-        seen: &[SeenDevice],
-        expires_at: Timestamp,
-    ) -> Result<()> {
+    pub async fn set(self, user: UserId, seen: &[SeenDevice], expires_at: Timestamp) -> Result<()> {
         let set = doc! { "$set": { "seen": serialized(&seen), "expires_at": expires_at } };
         let written = self.0.upsert(doc! { "_id": user }, set).await;
         written.map(|_| ()).map_err(again_if_taken)

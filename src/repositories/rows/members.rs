@@ -11,12 +11,12 @@ use std::collections::HashSet;
 use mongodb::bson::{Binary, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use crate::repositories::bson::{date, id, optional_date, pair, raw};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Kind, Membership, Role};
 use crate::domain::groups::GroupPosition;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
+use crate::repositories::bson::{date, id, optional_date, pair, raw};
 use crate::repositories::store::Table;
 
 /// A row of `members`; its key is the conversation's id, then the user's.

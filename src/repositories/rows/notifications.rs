@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use crate::repositories::bson::{date, id, optional_id};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, GroupId, MessageId, UserId};
 use crate::domain::notifications::{
     Notification, NotificationId, NotificationKind, NotificationPosition,
 };
 use crate::error::Result;
+use crate::repositories::bson::{date, id, optional_id};
 use crate::repositories::store::Table;
 
 /// A row of `notifications`.

@@ -181,11 +181,7 @@ impl<'a> Users<'a> {
         self.credentials_by(doc! { "email_key": { "$in": keys } }, now).await
     }
 
-    async fn credentials_by(
-        self,
-        which: Document,
-        now: Timestamp,
-    ) -> Result<Option<Credentials>> {
+    async fn credentials_by(self, which: Document, now: Timestamp) -> Result<Option<Credentials>> {
         let row = self.0.one(present(which, now)).await?;
         Ok(row.filter(|row| !row.password_hash.is_empty()).map(|row| {
             let password_hash = row.password_hash.clone();

@@ -7,7 +7,6 @@ use aws_lc_rs::digest::{SHA256, digest};
 use mongodb::bson::{Binary, doc};
 use serde::{Deserialize, Serialize};
 
-use super::super::attachment_uses::Use;
 use super::super::bson::{date, raw};
 use super::super::messages::{MessageRow, token};
 use crate::domain::clock::Timestamp;
@@ -16,6 +15,7 @@ use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use crate::domain::messages::{Draft, Sent, StoredMessage, unknown_attachments};
 use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
+use crate::repositories::rows::attachment_uses::Use;
 use crate::repositories::rows::conversations::{ConversationRow, LastRow, Member};
 use crate::repositories::rows::sends;
 use crate::repositories::rows::sends::SendRow;

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use super::Attachments;
+use super::uses::is_used;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::error::Result;
+use crate::repositories::store::Tx;
+use crate::services::storage_quota;
 
 /// How old an upload is that nobody can be waiting for any more.
 const ABANDONED: Duration = Duration::from_hours(1);
@@ -13,7 +17,7 @@ const ABANDONED: Duration = Duration::from_hours(1);
 const UNUSED: Duration = Duration::from_hours(24);
 
 /// Files that are collected in one go.
-const COLLECTED: i64 = 100;
+const COLLECTED: usize = 100;
 
 impl Attachments {
     /// Removes what uploads that never ended have left behind: those of an instance that crashed,
@@ -22,10 +26,10 @@ impl Attachments {
         let before = self.stores.clock.now().minus(ABANDONED);
         let mut collected = 0;
         loop {
-            let abandoned = self.stores.rows.abandoned(before, COLLECTED).await?;
+            let abandoned = self.stores.store.attachments().abandoned(before, COLLECTED).await?;
             for id in &abandoned {
                 self.stores.files.remove(*id).await?;
-                self.stores.rows.forget(*id).await?;
+                self.stores.store.attachments().forget(*id).await?;
             }
             collected += abandoned.len();
             if abandoned.is_empty() {
@@ -41,11 +45,11 @@ impl Attachments {
     /// When the store is away; the next round goes on from there.
     pub async fn collect_unused(&self) -> Result<usize> {
         let before = self.stores.clock.now().minus(UNUSED);
-        let mut collected = self.finish_ended().await?;
+        let mut collected = self.finish_retired().await?;
         loop {
-            let unused = self.uses.unused(before, COLLECTED).await?;
+            let unused = self.stores.store.attachments().unused(before, COLLECTED).await?;
             for id in &unused {
-                if self.uses.retire(*id, before).await? {
+                if self.retire(*id, before).await? {
                     self.remove(*id).await?;
                     collected += 1;
                 }
@@ -61,10 +65,10 @@ impl Attachments {
     pub(in super::super) async fn discard(&self, uploader: UserId, files: &[AttachmentId]) {
         for id in files {
             let outcome = async {
-                let turn = self.stores.rows.turn(uploader).await;
+                let turn = self.stores.locks.lock(uploader.bytes()).await;
                 // Unused since a moment that is not after now.
                 let soon = self.stores.clock.now().plus(Duration::from_millis(1));
-                let is_retired = self.uses.retire(*id, soon).await?;
+                let is_retired = self.retire(*id, soon).await?;
                 drop(turn);
                 if is_retired { self.remove(*id).await } else { Ok(()) }
             };
@@ -74,15 +78,34 @@ impl Attachments {
         }
     }
 
-    async fn finish_ended(&self) -> Result<usize> {
+    /// Ends a file that nothing has referred to since before `before`: from then on nobody can
+    /// read or use it, its uploader stores that much less, and its bytes can be removed. `false`
+    /// if it is used after all, or another was first.
+    async fn retire(&self, file: AttachmentId, before: Timestamp) -> Result<bool> {
+        self.stores
+            .store
+            .transact(async move |tx: &mut Tx| {
+                if is_used(tx, file).await? {
+                    tx.attachments().correct_unused(file, before).await?;
+                    return Ok(false);
+                }
+                let retired = tx.attachments().retire(file, before).await?;
+                let Some(retired) = retired else { return Ok(false) };
+                storage_quota::release(tx, retired.uploader, retired.size).await?;
+                Ok(true)
+            })
+            .await
+    }
+
+    async fn finish_retired(&self) -> Result<usize> {
         let mut finished = 0;
         loop {
-            let ended = self.stores.rows.ended(COLLECTED).await?;
-            for id in &ended {
+            let retired = self.stores.store.attachments().retired(COLLECTED).await?;
+            for id in &retired {
                 self.remove(*id).await?;
             }
-            finished += ended.len();
-            if ended.is_empty() {
+            finished += retired.len();
+            if retired.is_empty() {
                 return Ok(finished);
             }
         }
@@ -91,6 +114,6 @@ impl Attachments {
     /// Removes the bytes, then the row: so a crash between leaves the row to go on from.
     async fn remove(&self, id: AttachmentId) -> Result<()> {
         self.stores.files.remove(id).await?;
-        self.stores.rows.erase(id).await
+        self.stores.store.attachments().erase(id).await
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::groups::{Group, only_managers};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
 use crate::repositories::store::Tx;
+use crate::services::attachments::uses;
 
 impl GroupRules {
     /// Lets a member leave. An owner hands over first; the last one out ends the group.
@@ -16,11 +17,10 @@ impl GroupRules {
     /// Not found for outsiders; the store is away.
     pub async fn leave(&self, group: GroupId, user: UserId, at: Timestamp) -> Result<()> {
         let _turn = self.locks.lock(group.bytes()).await;
-        let this = self.clone();
         self.store
             .transact(async move |tx| {
                 let member = member(tx, group, user).await?;
-                this.part(tx, &member, at).await
+                part(tx, &member, at).await
             })
             .await
     }
@@ -38,7 +38,6 @@ impl GroupRules {
         at: Timestamp,
     ) -> Result<()> {
         let _turn = self.locks.lock(group.bytes()).await;
-        let this = self.clone();
         self.store
             .transact(async move |tx| {
                 let manager = manager(tx, group, by).await?;
@@ -46,41 +45,42 @@ impl GroupRules {
                 if !manager.role.removes(member.role) {
                     return Err(only_managers());
                 }
-                this.part(tx, &member, at).await
+                part(tx, &member, at).await
             })
             .await
     }
+}
 
-    async fn part(&self, tx: &mut Tx, member: &Membership, at: Timestamp) -> Result<()> {
-        let (group, user) = (member.conversation.as_group(), member.user);
-        let left = tx.groups().count_out(group).await?.ok_or_else(Error::not_found)?;
-        tx.members().delete(member).await?;
-        tx.users().count_out_of_group(&[user]).await?;
-        // It would lead to a group that is not there for them any more.
-        tx.notifications().withdraw_of_conversation(user, group.into()).await?;
-        let gone = Event::MemberRemoved { group, user };
-        let happened = if left.member_count == 0 {
-            tx.conversations().close(group.into()).await?;
-            self.end(tx, &left, at).await?;
-            vec![AddressedEvent::for_users([user], gone)]
-        } else {
-            let audience = Audience::members(group).and(user);
-            let mut happened = vec![AddressedEvent { event: gone, audience }];
-            if member.role == Role::Owner {
-                let user = hand_over(tx, group, at).await?;
-                let both = [Event::MemberUpdated { group, user }, Event::GroupUpdated { group }];
-                happened.extend(both.map(|event| AddressedEvent::among(group, event)));
-            }
-            happened
-        };
-        tx.events().add(happened, at).await
-    }
+/// Takes a member out of a group; the last one out ends it.
+async fn part(tx: &mut Tx, member: &Membership, at: Timestamp) -> Result<()> {
+    let (group, user) = (member.conversation.as_group(), member.user);
+    let left = tx.groups().count_out(group).await?.ok_or_else(Error::not_found)?;
+    tx.members().delete(member).await?;
+    tx.users().count_out_of_group(&[user]).await?;
+    // It would lead to a group that is not there for them any more.
+    tx.notifications().withdraw_of_conversation(user, group.into()).await?;
+    let gone = Event::MemberRemoved { group, user };
+    let happened = if left.member_count == 0 {
+        tx.conversations().close(group.into()).await?;
+        end(tx, &left, at).await?;
+        vec![AddressedEvent::for_users([user], gone)]
+    } else {
+        let audience = Audience::members(group).and(user);
+        let mut happened = vec![AddressedEvent { event: gone, audience }];
+        if member.role == Role::Owner {
+            let user = hand_over(tx, group, at).await?;
+            let both = [Event::MemberUpdated { group, user }, Event::GroupUpdated { group }];
+            happened.extend(both.map(|event| AddressedEvent::among(group, event)));
+        }
+        happened
+    };
+    tx.events().add(happened, at).await
+}
 
-    /// Forgets a group that nobody is in any more, and whose conversation is closed.
-    pub(super) async fn end(&self, tx: &mut Tx, group: &Group, at: Timestamp) -> Result<()> {
-        tx.groups().delete(group.id).await?;
-        self.uses.remove(tx, picture_use(group), at).await
-    }
+/// Forgets a group that nobody is in any more, and whose conversation is closed.
+pub(super) async fn end(tx: &mut Tx, group: &Group, at: Timestamp) -> Result<()> {
+    tx.groups().delete(group.id).await?;
+    uses::remove(tx, picture_use(group), at).await
 }
 
 /// Makes the admin who joined first the owner, else the member who did: who that is.

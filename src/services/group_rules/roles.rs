@@ -1,5 +1,6 @@
 //! What only the owner may: giving roles, handing over, ending the group.
 
+use super::leave::end;
 use super::{GroupRules, member};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::{Membership, Role};
@@ -63,7 +64,6 @@ impl GroupRules {
         // Whoever may not is in nobody's way.
         let place = self.store.members().find(group.into(), by).await?;
         owns(place.ok_or_else(Error::not_found)?)?;
-        let this = self.clone();
         self.store
             .transact(async move |tx| {
                 // Before anything is read, as every message writes its conversation: from here on
@@ -71,7 +71,7 @@ impl GroupRules {
                 tx.conversations().close(group.into()).await?;
                 owns(member(tx, group, by).await?)?;
                 let ended = tx.groups().find(group).await?.ok_or_else(Error::not_found)?;
-                this.end(tx, &ended, at).await?;
+                end(tx, &ended, at).await?;
                 let everyone = tx.members().users(group.into()).await?;
                 tx.members().delete_of(group.into()).await?;
                 tx.users().count_out_of_group(&everyone).await?;

@@ -18,7 +18,6 @@ use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Changed, ReactionCount, StoredMessage, message_deleted};
 use crate::error::{Error, Result};
 use crate::repositories::Repositories;
-use crate::repositories::attachment_uses::AttachmentUses;
 use crate::repositories::messages::Messages;
 use crate::repositories::store::{Store, Tx};
 use crate::repositories::striped_locks::StripedLocks;
@@ -29,7 +28,6 @@ pub struct Changes {
     /// Over connections that readers do not use.
     store: Store,
     messages: Messages,
-    uses: AttachmentUses,
     locks: StripedLocks,
 }
 
@@ -40,7 +38,6 @@ impl Changes {
         Self {
             store: repositories.writers.clone(),
             messages: repositories.messages.clone(),
-            uses: repositories.attachment_uses.clone(),
             locks: StripedLocks::new(),
         }
     }

@@ -91,7 +91,7 @@ impl Messages {
         }
         let mut files = Vec::new();
         if !wanted.is_empty() {
-            files = self.repositories.attachments.own(sender, &wanted).await?;
+            files = self.repositories.store.attachments().own(sender, &wanted).await?;
             if files.len() < wanted.len() {
                 let is_unknown = |id: &AttachmentId| files.iter().all(|file| file.id != *id);
                 let unknown = ids.iter().enumerate().filter(|(_, id)| is_unknown(id));

@@ -168,7 +168,7 @@ impl Load<'_> {
         let (id, uploader) = (entry.id.id(self.name()), entry.uploader.id(self.name()));
         let bytes = Bytes::copy_from_slice(&self.fixture.files[&entry.file]);
         let made = patiently(async || {
-            if self.seeder.repositories.attachments.find(id).await?.is_some() {
+            if self.seeder.repositories.store.attachments().find(id).await?.is_some() {
                 return Ok(0);
             }
             let files = &self.seeder.services.attachments;

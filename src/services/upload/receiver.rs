@@ -12,8 +12,10 @@ use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::media_type;
 use crate::domain::media_type::Image;
 use crate::error::{Error, Kind, Result};
-use crate::repositories::attachments::Content;
 use crate::repositories::files::{BATCH, CHUNK};
+use crate::repositories::rows::attachments::Content;
+use crate::repositories::store::Tx;
+use crate::services::storage_quota;
 
 /// What one upload has come to.
 pub(super) struct Receiver {
@@ -57,7 +59,8 @@ impl Receiver {
         let (stores, id, uploader) = (self.stores.clone(), self.id, self.uploader);
         let outcome = async {
             let now = stores.clock.now();
-            stores.rows.begin(id, uploader, &filename.into_string(), now).await?;
+            let filename = filename.into_string();
+            stores.store.attachments().begin(id, uploader, &filename, now).await?;
             let ending = self.receive(incoming).await?;
             self.complete(ending).await
         };
@@ -124,10 +127,25 @@ impl Receiver {
         if ending.waiting.is_closed() {
             return Err(given_up());
         }
-        let Stores { rows, quota, clock, .. } = &self.stores;
-        let quota = quota.filter(|_| ending.within_quota);
-        let file = rows.finish(self.id, self.uploader, &content, quota, clock.now()).await?;
-        file.map(|file| file.attachment).ok_or_else(given_up)
+        let quota = self.stores.quota.filter(|_| ending.within_quota);
+        self.publish(content, quota).await
+    }
+
+    /// Makes the file readable and counts it among the files that its uploader stores; nothing
+    /// refers to it yet.
+    async fn publish(&self, content: Content, quota: Option<u64>) -> Result<Attachment> {
+        let Self { id, uploader, .. } = *self;
+        let Stores { store, locks, clock, .. } = &self.stores;
+        let now = clock.now();
+        let _turn = locks.lock(uploader.bytes()).await;
+        store
+            .transact(async move |tx: &mut Tx| {
+                let file = tx.attachments().finish(id, &content, now).await?;
+                let file = file.ok_or_else(given_up)?;
+                storage_quota::charge(tx, uploader, content.size, quota).await?;
+                Ok(file.attachment)
+            })
+            .await
     }
 
     /// What the bytes tell; stores the preview of an image.
@@ -197,7 +215,11 @@ impl archives::Source for Receiver {
 async fn discard(stores: &Stores, id: AttachmentId, failed_by: Kind) {
     let outcome = async {
         stores.files.remove(id).await?;
-        if failed_by == Kind::Unavailable { Ok(()) } else { stores.rows.forget(id).await }
+        if failed_by == Kind::Unavailable {
+            Ok(())
+        } else {
+            stores.store.attachments().forget(id).await
+        }
     };
     if let Err(error) = outcome.await {
         tracing::debug!(event = "upload_discard_failed", %id, %error, "collected later");

@@ -152,7 +152,10 @@ impl Members<'_> {
         let keys: Vec<Binary> = members.iter().map(|(at, user)| key(*at, *user)).collect();
         let fields = doc! { "_id": 0, "conversation_id": 1, "user_id": 1, "own_total": 1 };
         let rows = self.0.only::<SentRow>(fields).all(doc! { "_id": { "$in": keys } }).await?;
-        Ok(rows.into_iter().map(|row| ((row.conversation_id, row.user_id), row.own_total)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| ((row.conversation_id, row.user_id), row.own_total))
+            .collect())
     }
 
     /// Makes updates of rows in one command.

@@ -96,7 +96,8 @@ impl Store {
         count: usize,
     ) -> Result<Vec<Block>> {
         // Whether one is the lower or the higher of a pair is as may be: two lists in one order.
-        let [low, high] = FIELDS.map(|field| self.relations().blocks_in(field, user, before, count));
+        let [low, high] =
+            FIELDS.map(|field| self.relations().blocks_in(field, user, before, count));
         let (low, high) = tokio::try_join!(low, high)?;
         let mut rows = [low, high].concat();
         rows.sort_unstable_by(|(one, one_key), (other, other_key)| {

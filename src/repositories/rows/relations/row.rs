@@ -53,7 +53,12 @@ pub struct Row {
 
 impl Row {
     /// What is left of a request of `from` to `to`, accepted or not.
-    pub(in crate::repositories) fn stood(from: UserId, to: UserId, accepted: bool, since: Timestamp) -> Self {
+    pub(in crate::repositories) fn stood(
+        from: UserId,
+        to: UserId,
+        accepted: bool,
+        since: Timestamp,
+    ) -> Self {
         let (status, views) = if accepted {
             let views = [(to, Standing::Accepted), (from, Standing::Accepted)];
             (Status::Accepted, views)

@@ -44,7 +44,12 @@ impl Users<'_> {
     ///
     /// # Errors
     /// One that [`taken`] knows, where a unique key stands against it.
-    pub async fn insert(self, account: &NewAccount, verified: bool, now: Timestamp) -> Result<User> {
+    pub async fn insert(
+        self,
+        account: &NewAccount,
+        verified: bool,
+        now: Timestamp,
+    ) -> Result<User> {
         let row = Row::new(account, verified, now);
         self.0.insert(row.clone()).await?;
         Ok(row.into())
@@ -89,7 +94,8 @@ impl Users<'_> {
     /// Withdraws the address that an account waits for. The count makes it a write in any case:
     /// transactions that read the account at the same time conflict with it.
     pub async fn withdraw_email(self, user: UserId) -> Result<()> {
-        let withdrawn = doc! { "$set": { "pending_email": Bson::Null }, "$inc": { "links": 1_i64 } };
+        let withdrawn =
+            doc! { "$set": { "pending_email": Bson::Null }, "$inc": { "links": 1_i64 } };
         self.0.update(doc! { "_id": user }, withdrawn).await.map(|_| ())
     }
 

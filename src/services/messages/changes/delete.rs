@@ -9,9 +9,10 @@ use crate::domain::ids::MessageId;
 use crate::domain::messages::{Changed, StoredMessage};
 use crate::domain::notifications::NotificationId;
 use crate::error::{Error, Result};
-use crate::repositories::attachment_uses::Use;
+use crate::repositories::rows::attachment_uses::Use;
 use crate::repositories::rows::deletions::Between;
 use crate::repositories::store::Tx;
+use crate::services::attachments;
 
 impl Changes {
     /// Deletes a message; one that is deleted stays so.
@@ -29,7 +30,7 @@ impl Changes {
             }
             let after = this.messages.empty(tx, message, at).await?;
             let uses = before.attachments.iter().map(|file| Use::message(file.id, message));
-            this.uses.remove(tx, uses, at).await?;
+            attachments::uses::remove(tx, uses, at).await?;
             for user in &before.mentions {
                 tx.notifications().withdraw(NotificationId::mention(*user, message)).await?;
             }
