@@ -29,7 +29,6 @@ pub mod store;
 pub mod striped_locks;
 pub mod tokens;
 pub mod users;
-pub mod writer;
 
 mod bson;
 mod deletion;
@@ -52,7 +51,6 @@ use sessions::Sessions;
 use store::Store;
 use tokens::Tokens;
 use users::Users;
-use writer::Writer;
 
 /// Every repository of a store; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -85,8 +83,6 @@ pub struct Repositories {
     pub tokens: Tokens,
     /// Accounts.
     pub users: Users,
-    /// Messages, to be written.
-    pub writer: Writer,
     /// The store over connections that readers do not use.
     pub writers: Store,
 }
@@ -96,7 +92,6 @@ impl Repositories {
     #[must_use]
     pub fn new(store: &Store, shards: usize) -> Self {
         let messages = Messages::new(store, shards);
-        let writers = store.for_writers();
         Self {
             accounts: Accounts::new(store),
             attachment_uses: AttachmentUses::new(store),
@@ -106,14 +101,13 @@ impl Repositories {
             files: Files::new(store),
             indexing: Indexing::new(store, messages.clone()),
             lockouts: Lockouts::new(store),
-            writer: Writer::new(&writers, Messages::new(&writers, shards)),
             messages,
             search: Search::new(store),
             sessions: Sessions::new(store),
             store: store.clone(),
             tokens: Tokens::new(store),
             users: Users::new(store),
-            writers,
+            writers: store.for_writers(),
         }
     }
 }

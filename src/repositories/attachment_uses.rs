@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attachments::FILES;
 use super::bson::{binary, raw};
-use super::store::{Collection, Store, Tx, within};
+use super::store::{Collection, Store, Tx, again_if_taken, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId};
 use crate::error::{Error, Result};
@@ -78,14 +78,11 @@ impl AttachmentUses {
         Ok(true)
     }
 
-    /// Notes new uses of files that are held.
-    pub(super) async fn insert(
-        &self,
-        tx: &mut Tx,
-        uses: impl IntoIterator<Item = Use>,
-    ) -> Result<()> {
+    /// Notes new uses of files that are held. Where another write was first at a use, the
+    /// transaction runs again.
+    pub async fn insert(&self, tx: &mut Tx, uses: impl IntoIterator<Item = Use>) -> Result<()> {
         let rows = uses.into_iter().map(|it| Row { key: raw(it.key()) });
-        tx.table(USES).insert_all(rows.collect()).await
+        tx.table(USES).insert_all(rows.collect()).await.map_err(again_if_taken)
     }
 
     /// Forgets uses; those that are not there are none. `at` is when they ended.

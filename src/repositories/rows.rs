@@ -43,6 +43,8 @@ rows! {
     groups: Groups;
     /// Members of conversations.
     members: Members;
+    /// Idempotency keys of messages.
+    message_keys: MessageKeys;
     /// Notifications that are stored.
     notifications: Notifications;
     /// Mails that an earlier natter has queued.

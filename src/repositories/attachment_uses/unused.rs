@@ -40,7 +40,7 @@ struct Uploader {
 
 impl AttachmentUses {
     /// Those of some files that can be used: ready, and not about to be collected.
-    pub(in super::super) async fn ready(
+    pub async fn ready(
         &self,
         tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,
@@ -55,7 +55,7 @@ impl AttachmentUses {
 
     /// Keeps files from being collected, for a use that begins in this transaction. `false` if one
     /// is not there any more: the transaction must then end.
-    pub(in super::super) async fn hold(
+    pub async fn hold(
         &self,
         tx: &mut Tx,
         files: impl IntoIterator<Item = AttachmentId>,
