@@ -15,7 +15,6 @@ pub mod schema;
 pub mod search;
 pub mod store;
 pub mod striped_locks;
-pub mod writer;
 
 mod bson;
 mod embedded;
@@ -27,7 +26,6 @@ use indexing::Indexing;
 use messages::Messages;
 use search::Search;
 use store::Store;
-use writer::Writer;
 
 /// Every repository of a store; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -46,8 +44,6 @@ pub struct Repositories {
     pub search: Search,
     /// The store itself.
     pub store: Store,
-    /// Messages, to be written.
-    pub writer: Writer,
     /// The store over connections that readers do not use.
     pub writers: Store,
 }
@@ -57,17 +53,15 @@ impl Repositories {
     #[must_use]
     pub fn new(store: &Store, shards: usize) -> Self {
         let messages = Messages::new(store, shards);
-        let writers = store.for_writers();
         Self {
             active_sessions: ActiveSessions::new(store),
             events: Events::new(store),
             files: Files::new(store),
             indexing: Indexing::new(store, messages.clone()),
-            writer: Writer::new(&writers, Messages::new(&writers, shards)),
             messages,
             search: Search::new(store),
             store: store.clone(),
-            writers,
+            writers: store.for_writers(),
         }
     }
 }

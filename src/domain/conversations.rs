@@ -201,6 +201,8 @@ pub struct Summary {
     pub last: Option<LastMessage>,
     /// The last message of anyone but the sender of [`last`](Self::last).
     pub other: Option<LastMessage>,
+    /// When it began.
+    pub created_at: Timestamp,
 }
 
 impl Summary {
@@ -211,10 +213,19 @@ impl Summary {
             Target::User(peer) => (Kind::Direct, vec![sender, peer]),
             Target::Group(_) => (Kind::Group, Vec::new()),
         };
-        let last_at = Timestamp::from_millis(0);
-        let (last_seq, revision, deleted_seq, pins) = (0, 0, 0, Vec::new());
-        let (id, last, other) = (target.conversation(sender), None, None);
-        Self { id, kind, members, last_seq, last_at, revision, deleted_seq, pins, last, other }
+        Self {
+            id: target.conversation(sender),
+            kind,
+            members,
+            last_seq: 0,
+            last_at: Timestamp::from_millis(0),
+            revision: 0,
+            deleted_seq: 0,
+            pins: Vec::new(),
+            last: None,
+            other: None,
+            created_at: Timestamp::from_millis(0),
+        }
     }
 
     /// Of a direct conversation, the user at the other end; oneself, where one writes to oneself.

@@ -18,6 +18,28 @@ pub struct ExactlyOnce {
     pub fingerprint: [u8; 32],
 }
 
+/// An idempotency key: a sender's name for a message of one conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey {
+    /// Where the message goes.
+    pub conversation: ConversationId,
+    /// Who sends it.
+    pub sender: UserId,
+    /// `client_message_id`.
+    pub client_message_id: String,
+}
+
+/// The message that an idempotency key stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Which message.
+    pub message: MessageId,
+    /// The fingerprint of the request that sent it, as in [`ExactlyOnce`].
+    pub fingerprint: [u8; 32],
+    /// From this moment on the key is free again.
+    pub expires_at: Timestamp,
+}
+
 /// A message that is allowed, on its way to be stored.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -48,6 +70,14 @@ impl Draft {
     #[must_use]
     pub fn conversation(&self) -> ConversationId {
         self.target.conversation(self.sender)
+    }
+
+    /// Its idempotency key; `None` where the sender gave it no name.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<IdempotencyKey> {
+        let client_message_id = self.once.as_ref()?.client_message_id.clone();
+        let (conversation, sender) = (self.conversation(), self.sender);
+        Some(IdempotencyKey { conversation, sender, client_message_id })
     }
 
     /// Its files.
@@ -88,6 +118,17 @@ pub struct StoredMessage {
     pub edited_at: Option<Timestamp>,
     /// When it was deleted; nothing but its place is left then.
     pub deleted_at: Option<Timestamp>,
+}
+
+/// A new message that has its number and is not stored yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumberedMessage {
+    /// The message.
+    pub message: StoredMessage,
+    /// Its number among its sender's messages in this conversation.
+    pub nth: u64,
+    /// The token of its draft.
+    pub token: [u8; 16],
 }
 
 /// How many members reacted to a message with one emoji.

@@ -1,29 +1,29 @@
 //! Many rows at once: how a made-up population gets into the store.
 //!
 //! The rows are those that the service would have left, from the same code where there is some:
-//! messages are numbered and counted by the writer's plan. They go straight into their
+//! messages are numbered and counted by the plan of the message writer. They go straight into their
 //! collections, in no order. A row that is there already stays as it is, so that all of this may
 //! be repeated.
 
 pub(super) mod insert;
 mod progress;
+mod talk;
 
 use mongodb::bson::Document;
 
 pub use self::progress::Begun;
 use self::progress::ProgressRow;
-use super::messages::Messages;
+use super::messages::{MessageRow, Messages};
 use super::rows;
 use super::rows::sends::SendRow;
 use super::rows::{groups, notifications, relations, users};
 use super::store::{Collection, META, Store};
-use super::writer::TalkRows;
 use crate::domain::accounts::NewAccount;
 use crate::domain::clock::Timestamp;
-use crate::domain::conversations::Role;
+use crate::domain::conversations::{Role, Summary};
 use crate::domain::groups::NewGroup;
 use crate::domain::ids::UserId;
-use crate::domain::messages::Draft;
+use crate::domain::messages::NumberedMessage;
 use crate::domain::notifications::Notification;
 use crate::error::Result;
 
@@ -60,8 +60,10 @@ pub struct Talk {
     pub group: Option<NewGroup>,
     /// Everyone in it, each once; of a group in the order in which they joined.
     pub members: Vec<Place>,
+    /// The conversation after its last message.
+    pub summary: Summary,
     /// The messages, in their order.
-    pub drafts: Vec<Draft>,
+    pub messages: Vec<NumberedMessage>,
     /// What its members were told of.
     pub told: Vec<Notification>,
 }
@@ -151,11 +153,11 @@ impl Bulk {
         let (mut summaries, mut members, mut sends) = (Vec::new(), Vec::new(), Vec::new());
         let mut shards: Vec<Vec<_>> = self.messages.all().iter().map(|_| Vec::new()).collect();
         for talk in talks {
-            let rows = TalkRows::of(talk)?;
-            shards[self.messages.index(rows.conversation)].extend(rows.messages);
-            summaries.push(rows.summary);
-            members.extend(rows.members);
-            sends.extend(rows.sends);
+            let shard = self.messages.index(talk.summary.id);
+            shards[shard].extend(talk.messages.iter().map(MessageRow::from));
+            summaries.push(rows::conversations::row(&talk.summary));
+            members.extend(talk.member_rows()?);
+            sends.extend(talk.messages.iter().map(SendRow::from));
         }
         let groups: Vec<groups::Row> =
             talks.iter().filter_map(|talk| talk.group.as_ref()).map(groups::Row::from).collect();

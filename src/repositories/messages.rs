@@ -9,40 +9,60 @@ use serde::{Deserialize, Serialize};
 use super::bson::{binary, date, id, int, optional_date, raw, serialized};
 use super::embedded::EmbeddedAttachment;
 use super::rows::conversations::Member;
-use super::store::{Collection, Store, Table, Tx, all, within};
+use super::store::{Collection, Store, Table, Tx, again_if_taken, all, within};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
-use crate::domain::messages::{ReactionCount, StoredMessage};
+use crate::domain::messages::{NumberedMessage, ReactionCount, StoredMessage};
 use crate::error::Result;
 
 /// A row of a message shard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct MessageRow {
     #[serde(rename = "_id", with = "id")]
-    pub id: MessageId,
+    id: MessageId,
     /// The draft's token.
-    pub token: Binary,
+    token: Binary,
     #[serde(with = "id")]
-    pub sender: UserId,
+    sender: UserId,
     /// Its number among its sender's messages in this conversation.
-    pub nth: u64,
-    pub text: String,
+    nth: u64,
+    text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<EmbeddedAttachment>,
+    attachments: Vec<EmbeddedAttachment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<u64>,
+    reply_to: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_message_id: Option<String>,
+    client_message_id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mentions: Vec<Member>,
+    mentions: Vec<Member>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reactions: Vec<ReactionCount>,
+    reactions: Vec<ReactionCount>,
     #[serde(with = "date")]
-    pub at: Timestamp,
+    at: Timestamp,
     #[serde(with = "optional_date", default, skip_serializing_if = "Option::is_none")]
-    pub edited_at: Option<Timestamp>,
+    edited_at: Option<Timestamp>,
     #[serde(with = "optional_date", default, skip_serializing_if = "Option::is_none")]
-    pub deleted_at: Option<Timestamp>,
+    deleted_at: Option<Timestamp>,
+}
+
+impl From<&NumberedMessage> for MessageRow {
+    fn from(NumberedMessage { message, nth, token }: &NumberedMessage) -> Self {
+        Self {
+            id: message.id,
+            token: raw(*token),
+            sender: message.sender,
+            nth: *nth,
+            text: message.text.clone(),
+            attachments: message.attachments.iter().map(Into::into).collect(),
+            reply_to: message.reply_to,
+            client_message_id: message.client_message_id.clone(),
+            mentions: message.mentions.iter().copied().map(Member).collect(),
+            reactions: message.reactions.clone(),
+            at: message.at,
+            edited_at: message.edited_at,
+            deleted_at: message.deleted_at,
+        }
+    }
 }
 
 impl From<MessageRow> for StoredMessage {
@@ -96,6 +116,12 @@ impl Messages {
         Self { shards: (0..shards).map(shard).collect() }
     }
 
+    /// The same shards over the connections of another store.
+    #[must_use]
+    pub fn over(&self, store: &Store) -> Self {
+        Self::new(store, self.shards.len())
+    }
+
     pub(super) fn shard(&self, conversation: ConversationId) -> &Collection<MessageRow> {
         &self.shards[self.index(conversation)]
     }
@@ -103,18 +129,6 @@ impl Messages {
     /// Which of [`all`](Self::all) a conversation is in.
     pub(super) fn index(&self, conversation: ConversationId) -> usize {
         shard_of(conversation, self.shards.len())
-    }
-
-    /// Rows with the shards that they belong in.
-    pub(super) fn by_shard<'a>(
-        &self,
-        rows: &'a [MessageRow],
-    ) -> impl Iterator<Item = (&Collection<MessageRow>, Vec<&'a MessageRow>)> {
-        let mut parts: BTreeMap<usize, Vec<&MessageRow>> = BTreeMap::new();
-        for row in rows {
-            parts.entry(self.index(row.id.conversation)).or_default().push(row);
-        }
-        parts.into_iter().map(|(index, rows)| (&self.shards[index], rows))
     }
 
     /// Every shard.
@@ -182,6 +196,28 @@ impl Messages {
         let shard = self.shard(conversation);
         let row = shard.find_one(wanted).sort(doc! { "_id": -1 });
         Ok(within(shard, row).await?.map(Into::into))
+    }
+
+    /// Whether a message is stored, and was written from the draft with this token.
+    pub async fn has(&self, id: MessageId, token: [u8; 16]) -> Result<bool> {
+        let shard = self.shard(id.conversation);
+        let ours = doc! { "_id": id, "token": raw(token) };
+        Ok(within(shard, shard.find_one(ours)).await?.is_some())
+    }
+
+    /// Stores new messages, by one command for each shard. Where another write was first at a
+    /// number, the transaction runs again.
+    pub async fn insert(&self, tx: &mut Tx, messages: &[NumberedMessage]) -> Result<()> {
+        let mut shards: BTreeMap<usize, Vec<MessageRow>> = BTreeMap::new();
+        for message in messages {
+            let shard = self.index(message.message.id.conversation);
+            shards.entry(shard).or_default().push(message.into());
+        }
+        for (shard, rows) in shards {
+            let shard = tx.table(self.shards[shard].name());
+            shard.insert_all(rows).await.map_err(again_if_taken)?;
+        }
+        Ok(())
     }
 
     /// One message, as a transaction sees it.
@@ -257,11 +293,6 @@ impl Messages {
         let rows: Vec<MessageRow> = all(shard, find).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
-}
-
-/// A random token as it is stored.
-pub(super) fn token(token: [u8; 16]) -> Binary {
-    raw(token)
 }
 
 #[cfg(test)]

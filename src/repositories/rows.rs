@@ -13,6 +13,7 @@ pub mod held_names;
 pub mod jobs;
 pub mod lockouts;
 pub mod members;
+pub mod message_keys;
 pub mod notifications;
 pub mod outbox;
 pub mod rate_windows;
@@ -71,6 +72,8 @@ rows! {
     lockouts: Lockouts;
     /// Members of conversations.
     members: Members;
+    /// Idempotency keys of messages.
+    message_keys: MessageKeys;
     /// Notifications that are stored.
     notifications: Notifications;
     /// Mails that an earlier natter has queued.

@@ -24,9 +24,9 @@ use self::pool::observe_checkouts;
 pub(super) use self::pool::{Collection, Pooled};
 pub(super) use self::primary::PrimaryWatch;
 pub(super) use self::table::{RowUpdate, Table, older};
-pub use self::transaction::give_up;
 use self::transaction::is_transient;
-pub(super) use self::transaction::{again, again_if_taken, duplicate_of};
+pub(super) use self::transaction::{again_if_taken, duplicate_of};
+pub use self::transaction::{give_up, retry_transaction};
 pub use self::tx::Tx;
 pub use self::uri::UriError;
 pub use self::wakes::Wakes;
@@ -40,7 +40,7 @@ const CONNECTIONS: u32 = 64;
 pub(super) const META: &str = "meta";
 
 /// How long one call may take, a frozen server included; then the answer is 503.
-pub(super) const DEADLINE: Duration = Duration::from_secs(4);
+pub const DEADLINE: Duration = Duration::from_secs(4);
 
 /// The database and its pools of connections; cloning is cheap.
 #[derive(Clone)]

@@ -270,7 +270,7 @@ impl ServiceDeps<'_> {
     }
 
     pub(super) fn outgoing(&self) -> (Outgoing, Dispatch) {
-        Outgoing::new(&self.repositories.writer, &self.metrics.messages)
+        Outgoing::new(self.repositories, &self.metrics.messages)
     }
 
     fn groups(&self, profiles: &Arc<Profiles>, attachments: &Arc<Attachments>) -> Groups {

@@ -19,14 +19,16 @@ pub use self::receipts::MessageReceipt;
 pub use self::view::View;
 use super::attachments::Attachments;
 use super::conversations::Conversations;
-use super::outgoing::Outgoing;
+use super::outgoing::{KnownKeys, Outgoing};
 use super::unread::Unread;
 use crate::cache::Redis;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, random_bytes};
 use crate::domain::conversations::{Summary, Target};
 use crate::domain::ids::{AttachmentId, ConversationId, MessageId, UserId};
-use crate::domain::messages::{Draft, ExactlyOnce, Message, PeerReceipts, Sent, message_deleted};
+use crate::domain::messages::{
+    Draft, ExactlyOnce, IdempotencyKey, Message, PeerReceipts, Sent, message_deleted,
+};
 use crate::domain::page::Cursors;
 use crate::domain::relations::recipient_unavailable;
 use crate::domain::text::MessageText;
@@ -93,7 +95,7 @@ impl Messages {
         failpoint::reach("send.drafted");
         // The writer looks for itself. Only what it answers may be gone since the first time.
         if new.reply_to.is_some()
-            && let Some(first) = self.repositories.writer.sent_before(&draft).await?
+            && let Some(first) = self.sent_before(&draft).await?
         {
             return self.replay(sender, first).await;
         }
@@ -111,6 +113,17 @@ impl Messages {
                 Ok(Delivery { message, replayed: false })
             }
         }
+    }
+
+    /// The message that an earlier request of the same name has sent.
+    async fn sent_before(&self, draft: &Draft) -> Result<Option<MessageId>> {
+        let Some(key) = draft.idempotency_key() else { return Ok(None) };
+        self.known_key(key).await?.sent_before(draft)
+    }
+
+    /// The uses of one idempotency key, read as the writer reads them.
+    async fn known_key(&self, key: IdempotencyKey) -> Result<KnownKeys> {
+        Ok(KnownKeys(self.repositories.writers.message_keys().find(&[key]).await?))
     }
 
     async fn check_may_write(&self, sender: UserId, target: Target) -> Result<()> {

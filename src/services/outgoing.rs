@@ -6,7 +6,9 @@
 //! time, do further writes begin beside the first. A conversation is in one of them at a time, and
 //! there first in is first out: a sender's order is kept, and an instance is never its own rival.
 
+mod known_keys;
 mod scheduler;
+mod writer;
 
 use std::iter;
 use std::panic::AssertUnwindSafe;
@@ -19,12 +21,15 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::known_keys::KnownKeys;
 use self::scheduler::BatchScheduler;
+use self::writer::Writer;
+pub(super) use self::writer::{Plan, Snapshot};
 use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::metrics::{Counted, MessageMetrics};
-use crate::repositories::writer::Writer;
+use crate::repositories::Repositories;
 
 /// How many drafts may wait; past that, senders are told to come back.
 const WAITING: usize = 1024;
@@ -62,11 +67,12 @@ pub struct Dispatch {
 impl Outgoing {
     /// A queue, and what empties it.
     #[must_use]
-    pub fn new(writer: &Writer, metrics: &MessageMetrics) -> (Self, Dispatch) {
+    pub fn new(repositories: &Repositories, metrics: &MessageMetrics) -> (Self, Dispatch) {
         let (entry, queue) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(WAITING));
         let queue = Mutex::new(queue);
-        let dispatch = Dispatch { queue, writer: writer.clone(), metrics: metrics.clone() };
+        let dispatch =
+            Dispatch { queue, writer: Writer::new(repositories), metrics: metrics.clone() };
         (Self { queue: entry, places, metrics: metrics.clone() }, dispatch)
     }
 

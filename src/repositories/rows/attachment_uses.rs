@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::{AttachmentId, ConversationId, GroupId, MessageId};
 use crate::error::{Error, Result};
 use crate::repositories::bson::{binary, raw};
-use crate::repositories::store::Table;
+use crate::repositories::store::{Table, again_if_taken};
 
 /// Something that shows a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,9 +56,11 @@ impl<'a> AttachmentUses<'a> {
         Self(table)
     }
 
-    /// Notes new uses of files that are held.
+    /// Notes new uses of files that are held. Where another write was first at a use, the
+    /// transaction runs again.
     pub async fn insert(self, uses: impl IntoIterator<Item = Use>) -> Result<()> {
-        self.0.insert_all(uses.into_iter().map(|it| Row { key: raw(it.key()) }).collect()).await
+        let rows = uses.into_iter().map(|it| Row { key: raw(it.key()) });
+        self.0.insert_all(rows.collect()).await.map_err(again_if_taken)
     }
 
     /// Forgets uses; how many of them were there.

@@ -1,8 +1,7 @@
 //! Conversation summaries: what the inbox shows and the writer counts on, one row each.
 
-use std::collections::{BTreeSet, HashMap};
-
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::Error as DriverError;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Timestamp;
@@ -10,50 +9,51 @@ use crate::domain::conversations::{InboxPosition, Kind, LastMessage, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::search::Place;
 use crate::error::Result;
+use crate::failpoint;
 use crate::repositories::bson::{date, id, int};
 use crate::repositories::store::{RowUpdate, Table};
 
 /// The last message of a sender that a summary remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::repositories) struct LastRow {
-    pub seq: u64,
+#[derive(Debug, Deserialize)]
+struct LastRow {
+    seq: u64,
     #[serde(with = "id")]
-    pub sender: UserId,
+    sender: UserId,
     #[serde(with = "date")]
-    pub at: Timestamp,
+    at: Timestamp,
     /// Whether it was deleted.
     #[serde(default)]
-    pub deleted: bool,
+    deleted: bool,
 }
 
 /// A row of `conversations`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(in crate::repositories) struct ConversationRow {
     #[serde(rename = "_id", with = "id")]
-    pub id: ConversationId,
-    pub kind: Kind,
+    id: ConversationId,
+    kind: Kind,
     /// Of a direct conversation, its two users; one, where someone writes to themselves.
     #[serde(default)]
-    pub members: Vec<Member>,
-    pub last_seq: u64,
+    members: Vec<Member>,
+    last_seq: u64,
     #[serde(with = "date")]
-    pub last_at: Timestamp,
+    last_at: Timestamp,
     /// Counts every change to a message that is there already.
-    pub revision: u64,
+    revision: u64,
     /// The greatest number of a deleted message.
     #[serde(default)]
-    pub deleted_seq: u64,
+    deleted_seq: u64,
     /// The numbers of pinned messages.
     #[serde(default)]
-    pub pins: Vec<u64>,
+    pins: Vec<u64>,
     /// The last message.
     #[serde(default)]
-    pub last: Option<LastRow>,
+    last: Option<LastRow>,
     /// The last message of anyone but its sender.
     #[serde(default)]
-    pub other: Option<LastRow>,
+    other: Option<LastRow>,
     #[serde(with = "date")]
-    pub created_at: Timestamp,
+    created_at: Timestamp,
 }
 
 /// A user's id inside a list.
@@ -80,6 +80,7 @@ impl From<ConversationRow> for Summary {
             pins: row.pins,
             last: row.last.map(Into::into),
             other: row.other.map(Into::into),
+            created_at: row.created_at,
         }
     }
 }
@@ -124,21 +125,6 @@ impl<'a> Conversations<'a> {
         }
         let rows = self.0.all(doc! { "_id": { "$in": ids.to_vec() } }).await?;
         Ok(rows.into_iter().map(Into::into).collect())
-    }
-
-    /// Rows by their ids, which may repeat.
-    pub(in crate::repositories) async fn rows(
-        self,
-        ids: impl Iterator<Item = ConversationId>,
-    ) -> Result<HashMap<ConversationId, ConversationRow>> {
-        let ids: Vec<ConversationId> = ids.collect::<BTreeSet<_>>().into_iter().collect();
-        let rows = self.0.all(doc! { "_id": { "$in": ids } }).await?;
-        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
-    }
-
-    /// Makes updates of rows in one command.
-    pub(in crate::repositories) async fn update_each(self, updates: Vec<RowUpdate>) -> Result<()> {
-        self.0.update_each(updates).await
     }
 
     /// Up to `count` direct conversations of a user, the latest activity first, from after
@@ -190,6 +176,25 @@ impl<'a> Conversations<'a> {
         Ok(summary.map_or(0, |summary| summary.last_seq))
     }
 
+    /// Notes the last messages of conversations that have new ones, in one command. The first
+    /// message of a direct conversation makes its row.
+    pub async fn note_sent(self, summaries: impl Iterator<Item = &Summary>) -> Result<()> {
+        let updates = summaries.map(|summary| {
+            let row = doc! { "_id": summary.id };
+            let mut change = doc! { "$set": newest(summary) };
+            match summary.kind {
+                Kind::Group => RowUpdate::of(row, change),
+                Kind::Direct => {
+                    change.insert("$setOnInsert", begun(summary));
+                    RowUpdate::of(row, change).or_insert()
+                }
+            }
+        });
+        self.0.update_each(updates.collect()).await?;
+        failpoint::lose("apply.conversations").map_err(DriverError::from)?;
+        Ok(())
+    }
+
     /// Raises the revision, because a message changed; whether there is such a conversation.
     pub async fn revise(self, id: ConversationId) -> Result<bool> {
         self.0.update(doc! { "_id": id }, doc! { "$inc": { "revision": 1_i64 } }).await
@@ -232,4 +237,40 @@ impl<'a> Conversations<'a> {
     pub async fn close(self, conversation: ConversationId) -> Result<()> {
         self.0.delete(doc! { "_id": conversation }).await.map(|_| ())
     }
+}
+
+/// A row as the service would have left it after these messages.
+pub(in crate::repositories) fn row(summary: &Summary) -> Document {
+    let mut row = doc! { "_id": summary.id };
+    row.extend(begun(summary));
+    row.extend(newest(summary));
+    if summary.last_seq == 0 {
+        row.remove("last");
+        row.remove("other");
+    }
+    row
+}
+
+/// The fields of a conversation that its messages do not change.
+fn begun(summary: &Summary) -> Document {
+    let mut fields = doc! { "kind": "group" };
+    if summary.kind == Kind::Direct {
+        fields = doc! { "kind": "direct", "members": &summary.members };
+    }
+    fields.extend(doc! { "revision": 0_i64, "created_at": summary.created_at });
+    fields
+}
+
+/// The fields that a new message changes.
+fn newest(summary: &Summary) -> Document {
+    doc! {
+        "last_seq": int(summary.last_seq), "last_at": summary.last_at,
+        "last": last(summary.last), "other": last(summary.other),
+    }
+}
+
+fn last(message: Option<LastMessage>) -> Bson {
+    message.map_or(Bson::Null, |LastMessage { seq, sender, at, deleted }| {
+        Bson::Document(doc! { "seq": int(seq), "sender": sender, "at": at, "deleted": deleted })
+    })
 }

@@ -3,6 +3,7 @@
 mod lowest;
 pub mod marks;
 mod receipts;
+pub mod sent;
 mod shown;
 mod users;
 

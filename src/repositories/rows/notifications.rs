@@ -13,7 +13,7 @@ use crate::domain::notifications::{
 };
 use crate::error::Result;
 use crate::repositories::bson::{date, id, optional_id};
-use crate::repositories::store::Table;
+use crate::repositories::store::{Table, again_if_taken};
 
 /// A row of `notifications`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,9 +77,11 @@ impl<'a> Notifications<'a> {
         self.0.put(doc! { "_id": notification.id }, Row::from(notification)).await
     }
 
-    /// Tells many at once of something that cannot have been told before.
+    /// Tells many at once of something that cannot have been told before. Where another write told
+    /// them first, the transaction runs again.
     pub async fn raise_first(self, notifications: &[Notification]) -> Result<()> {
-        self.0.insert_all(notifications.iter().map(Row::from).collect()).await
+        let rows = notifications.iter().map(Row::from).collect();
+        self.0.insert_all(rows).await.map_err(again_if_taken)
     }
 
     /// Takes back what is no longer so; nothing happens if it was not there.

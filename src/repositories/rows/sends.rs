@@ -5,17 +5,24 @@ use mongodb::bson::{Binary, doc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{ConversationId, MessageId, UserId};
+use crate::domain::messages::NumberedMessage;
 use crate::error::{Error, Result};
 use crate::repositories::bson::raw;
 use crate::repositories::rows::deletions::Between;
-use crate::repositories::store::Table;
+use crate::repositories::store::{Table, again_if_taken};
 
 /// A row: sender, conversation, number; and how many of theirs it makes there.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::repositories) struct SendRow {
     #[serde(rename = "_id")]
-    pub key: Binary,
-    pub n: u64,
+    key: Binary,
+    n: u64,
+}
+
+impl From<&NumberedMessage> for SendRow {
+    fn from(NumberedMessage { message, nth, .. }: &NumberedMessage) -> Self {
+        Self { key: key(message.sender, message.id), n: *nth }
+    }
 }
 
 /// A row, as far as its key goes.
@@ -27,7 +34,7 @@ struct SendKey {
 
 /// The key of a message among its sender's own. Of a range, both bounds are made by this:
 /// `BinData` compares by length first.
-pub(in crate::repositories) fn key(sender: UserId, message: MessageId) -> Binary {
+fn key(sender: UserId, message: MessageId) -> Binary {
     raw([sender.bytes().as_slice(), &message.bytes()].concat())
 }
 
@@ -98,8 +105,9 @@ impl<'a> Sends<'a> {
         keys.iter().map(|row| message_of(&row.key)).collect()
     }
 
-    /// Notes messages that were sent.
-    pub(in crate::repositories) async fn add(self, rows: Vec<SendRow>) -> Result<()> {
-        self.0.insert_all(rows).await
+    /// Notes new messages. Where another write was first at a number, the transaction runs again.
+    pub async fn add(self, messages: &[NumberedMessage]) -> Result<()> {
+        let rows = messages.iter().map(SendRow::from).collect();
+        self.0.insert_all(rows).await.map_err(again_if_taken)
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::ids::MessageId;
 use crate::error::{Error, Result};
 use crate::repositories::bson::{binary, raw};
-use crate::repositories::store::Table;
+use crate::repositories::store::{Table, again_if_taken};
 
 /// Milliseconds since the epoch, a message's key, random bytes.
 const LENGTH: usize = 8 + 24 + 8;
@@ -69,7 +69,7 @@ impl<'a> Unindexed<'a> {
         changed: impl IntoIterator<Item = (MessageId, Timestamp)>,
     ) -> Result<()> {
         let row = |(message, at)| Row { key: stored(&Marker::new(message, at)) };
-        self.0.insert_all(changed.into_iter().map(row).collect()).await
+        self.0.insert_all(changed.into_iter().map(row).collect()).await.map_err(again_if_taken)
     }
 
     /// Up to `count` markers from this moment on, the oldest first.

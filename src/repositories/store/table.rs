@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::pool::Pool;
-use super::transaction::{again, again_if_taken};
+use super::transaction::{again_if_taken, retry_transaction};
 use super::{AWAY_CODES, DUPLICATE_KEY, Store, Tx, all, all_in, duplicate, within, within_raw};
 use crate::error::{Error, Result};
 use crate::repositories::bson::int;
@@ -87,7 +87,7 @@ fn refused(reply: &Document) -> Option<Error> {
         (Some(error), _) => {
             let code = error.as_document().and_then(|error| error.get_i32("code").ok());
             Some(match code {
-                Some(DUPLICATE_KEY) => again(),
+                Some(DUPLICATE_KEY) => retry_transaction(),
                 Some(code) if AWAY_CODES.contains(&code) => {
                     Error::unavailable().with_source(error.to_string())
                 }

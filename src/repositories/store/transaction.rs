@@ -109,15 +109,17 @@ enum Verdict {
     GiveUp,
 }
 
-/// Someone else was first at a key: the transaction is to be run again, on what is there now.
-pub(in crate::repositories) fn again() -> Error {
+/// Ends an attempt of a transaction because of another write: the store runs its body again, on the
+/// state that the other write has left.
+#[must_use]
+pub fn retry_transaction() -> Error {
     Error::unavailable().with_source(Verdict::Again)
 }
 
-/// [`again`] where a unique key stood against a write; else what the error is.
+/// [`retry_transaction`] where a unique key stood against a write; else the error itself.
 pub(in crate::repositories) fn again_if_taken(error: impl Into<Error>) -> Error {
     let error = error.into();
-    if duplicate_of(&error).is_some() { again() } else { error }
+    if duplicate_of(&error).is_some() { retry_transaction() } else { error }
 }
 
 /// The unique index that stood against a write, as [`duplicate`].

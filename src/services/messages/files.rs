@@ -2,10 +2,9 @@
 
 use super::{Delivery, Messages, NewMessage};
 use crate::domain::attachments::Attachment;
-use crate::domain::clock::random_bytes;
 use crate::domain::files::MAX_TOGETHER;
 use crate::domain::ids::{AttachmentId, UserId};
-use crate::domain::messages::{Draft, ExactlyOnce, unknown_attachments};
+use crate::domain::messages::{IdempotencyKey, unknown_attachments};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
 use crate::services::upload::Upload;
@@ -53,26 +52,11 @@ impl Messages {
     /// Whether the sender's name for a message stands for one already. Its repeat is answered even
     /// where the files of the first one took the last bytes that the sender may store.
     async fn is_used(&self, sender: UserId, new: &NewMessage) -> Result<bool> {
-        let Some(name) = &new.client_message_id else { return Ok(false) };
-        let once = ExactlyOnce { client_message_id: name.clone(), fingerprint: [0; 32] };
-        let nothing = Draft {
-            sender,
-            target: new.target,
-            text: String::new(),
-            attachments: Vec::new(),
-            reply_to: None,
-            mentions: Vec::new(),
-            told: Vec::new(),
-            once: Some(once),
-            at: self.clock.now(),
-            token: random_bytes(),
-        };
-        match self.repositories.writer.sent_before(&nothing).await {
-            Ok(first) => Ok(first.is_some()),
-            // It says something, so it says something else than nothing.
-            Err(error) if error.kind() == Kind::Invalid => Ok(true),
-            Err(error) => Err(error),
-        }
+        let Some(client_message_id) = new.client_message_id.clone() else { return Ok(false) };
+        let conversation = new.target.conversation(sender);
+        let key = IdempotencyKey { conversation, sender, client_message_id };
+        let known = self.known_key(key.clone()).await?;
+        Ok(known.used(&key, self.clock.now()).is_some())
     }
 
     /// The files that a message names, the sender's own and complete, and those that come with

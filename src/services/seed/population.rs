@@ -167,8 +167,8 @@ async fn put(rows: Bulk, shape: Arc<Shape>, hash: Arc<str>, block: Block) -> Res
         Block::Pairs(numbers) => {
             let friends = numbers.clone().filter_map(|number| people::friends(&shape, number));
             rows.acquaintances(&friends.collect::<Vec<_>>()).await?;
-            let talks: Vec<_> = numbers.map(|number| talk::direct(&shape, number)).collect();
-            rows.talks(&talks).await
+            let talks = numbers.map(|number| talk::direct(&shape, number));
+            rows.talks(&talks.collect::<Result<Vec<_>>>()?).await
         }
         Block::Groups(numbers) => {
             let talks = numbers.map(|number| talk::group(&shape, number));

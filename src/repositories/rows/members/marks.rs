@@ -1,7 +1,5 @@
 //! The marks of a member: read, delivered and dismissed messages, and the one that waits.
 
-use std::collections::{BTreeSet, HashMap};
-
 use mongodb::bson::{Binary, Bson, Document, doc};
 use serde::Deserialize;
 
@@ -11,18 +9,8 @@ use crate::domain::conversations::Membership;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::notifications::NotificationPosition;
 use crate::error::Result;
-use crate::repositories::bson::{id, int};
+use crate::repositories::bson::int;
 use crate::repositories::store::{RowUpdate, older};
-
-/// A row, as far as what its member has sent.
-#[derive(Debug, Deserialize)]
-struct SentRow {
-    #[serde(with = "id")]
-    conversation_id: ConversationId,
-    #[serde(with = "id")]
-    user_id: UserId,
-    own_total: u64,
-}
 
 /// A row, as far as what its member has read.
 #[derive(Debug, Deserialize)]
@@ -141,26 +129,6 @@ impl Members<'_> {
             RowUpdate::of(doc! { "_id": row, "delivered_seq": { "$lt": seq } }, change)
         });
         self.0.update_each(updates.collect()).await
-    }
-
-    /// How many messages each of some members has sent; missing are those who are no members.
-    pub(in crate::repositories) async fn sent_counts(
-        self,
-        members: impl Iterator<Item = (ConversationId, UserId)>,
-    ) -> Result<HashMap<(ConversationId, UserId), u64>> {
-        let members: BTreeSet<_> = members.collect();
-        let keys: Vec<Binary> = members.iter().map(|(at, user)| key(*at, *user)).collect();
-        let fields = doc! { "_id": 0, "conversation_id": 1, "user_id": 1, "own_total": 1 };
-        let rows = self.0.only::<SentRow>(fields).all(doc! { "_id": { "$in": keys } }).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| ((row.conversation_id, row.user_id), row.own_total))
-            .collect())
-    }
-
-    /// Makes updates of rows in one command.
-    pub(in crate::repositories) async fn update_each(self, updates: Vec<RowUpdate>) -> Result<()> {
-        self.0.update_each(updates).await
     }
 
     /// The read mark of a member for whom message `seq` of a direct conversation waits; `None` if

@@ -5,7 +5,7 @@ use super::people::{id, moments};
 use super::shape::{Pair, Shape};
 use super::words::{TOPICS, text};
 use crate::domain::clock::Timestamp;
-use crate::domain::conversations::{Role, Target};
+use crate::domain::conversations::{Role, Summary, Target};
 use crate::domain::groups::NewGroup;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::messages::Draft;
@@ -13,12 +13,13 @@ use crate::domain::notifications::Notification;
 use crate::domain::text::GroupName;
 use crate::error::{Error, Result};
 use crate::repositories::bulk::{Place, Talk};
+use crate::services::outgoing::{Plan, Snapshot};
 
 /// From this size on a group has two admins.
 const WITH_ADMINS: usize = 10;
 
 /// A direct conversation.
-pub(super) fn direct(shape: &Shape, number: usize) -> Talk {
+pub(super) fn direct(shape: &Shape, number: usize) -> Result<Talk> {
     let Pair { one, other, messages } = shape.pairs[number];
     let mut dice = Dice::new(shape.of.random_seed, Use::Direct, number);
     let (mut from, mut to) = (id(shape.of, one), id(shape.of, other));
@@ -34,7 +35,7 @@ pub(super) fn direct(shape: &Shape, number: usize) -> Talk {
     }
     let members = members.into_iter();
     let members = members.map(|user| place(&mut dice, user, Role::Member, (times[0], 0), messages));
-    Talk { group: None, members: members.collect(), drafts, told: Vec::new() }
+    talk(None, members.collect(), &drafts, Vec::new())
 }
 
 /// A group: most of its members were there from the start, the last fifth came later.
@@ -77,7 +78,34 @@ pub(super) fn group(shape: &Shape, number: usize) -> Result<Talk> {
             });
         }
     }
-    Ok(Talk { group: Some(new), members, drafts, told })
+    talk(Some(new), members, &drafts, told)
+}
+
+/// A conversation after these drafts, as the message writer would have written them.
+fn talk(
+    group: Option<NewGroup>,
+    members: Vec<Place>,
+    drafts: &[Draft],
+    told: Vec<Notification>,
+) -> Result<Talk> {
+    let opened = group.as_ref().map(opened);
+    let mut snapshot = Snapshot::default();
+    if let Some(opened) = &opened {
+        snapshot.conversations.insert(opened.id, opened.clone());
+        snapshot.sent_counts.extend(members.iter().map(|place| ((opened.id, place.user), 0)));
+    }
+    let plan = Plan::of(drafts, snapshot);
+    plan.answers.into_iter().collect::<Result<Vec<_>>>()?;
+    let summary = plan.conversations.into_values().next().or(opened);
+    let summary = summary.ok_or_else(|| Error::internal("a conversation of nothing"))?;
+    Ok(Talk { group, summary, members, messages: plan.messages, told })
+}
+
+/// The conversation of a new group.
+fn opened(group: &NewGroup) -> Summary {
+    let (last_at, created_at) = (group.at, group.at);
+    let summary = Summary::of_target(group.owner, Target::Group(group.id));
+    Summary { last_at, created_at, ..summary }
 }
 
 /// The last message before each member joined, in the order of the members.

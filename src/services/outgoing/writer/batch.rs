@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
-use super::super::store::{DEADLINE, give_up};
-use super::Writer;
-use super::plan::Plan;
 use crate::domain::messages::{Draft, Sent};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
+use crate::repositories::store::give_up;
 
 /// How often the transaction of a part of a batch is run again because of others, before it is
 /// halved or, being a single conversation, given up; it has failed in larger parts before.
@@ -23,59 +19,32 @@ pub(super) struct Tries {
     left: u32,
     all: u32,
     is_mixed: bool,
-    /// Of a single conversation: its last number when it was tried last. Where that moves, others
-    /// are at work who will let us through; where it does not, a transaction holds the row and
-    /// nobody may be there to end it.
+    /// Of a single conversation: the last number of the plan before this one. Where that moves,
+    /// others are at work who will let us through; where it does not, a transaction holds the row
+    /// and nobody may be there to end it.
     last_seq: Option<u64>,
 }
 
 impl Tries {
-    fn of(part: &Part, batch: usize) -> Self {
+    /// The tries of a part of a batch of so many drafts.
+    pub fn of(part: &Part, batch: usize) -> Self {
         let is_mixed = part.is_mixed();
         let is_whole = part.drafts.len() == batch;
         let again = if is_whole && !is_mixed { AGAIN_ALONE } else { AGAIN };
         Self { left: again + 1, all: again + 1, is_mixed, last_seq: None }
     }
 
-    /// Takes one, for what is now planned.
-    pub fn count(&mut self, plan: &Plan) -> Result<()> {
-        let now = plan.conversations.values().map(|row| row.last_seq).max();
-        let before = std::mem::replace(&mut self.last_seq, now);
-        if !self.is_mixed && before.is_some() && before != now {
+    /// Takes one, for a plan that ends with this number.
+    ///
+    /// # Errors
+    /// When none is left: the transaction then gives up.
+    pub fn count(&mut self, last_seq: Option<u64>) -> Result<()> {
+        let before = std::mem::replace(&mut self.last_seq, last_seq);
+        if !self.is_mixed && before.is_some() && before != last_seq {
             self.left = self.all;
         }
         self.left = self.left.checked_sub(1).ok_or_else(give_up)?;
         Ok(())
-    }
-}
-
-impl Writer {
-    /// Writes drafts, each whole or not at all, and says of each, by its place among them, what
-    /// came of it, as soon as that is known. Numbers follow the order of the drafts.
-    ///
-    /// A conversation that the open transaction of an instance that is gone still holds must not
-    /// keep the rest of the batch waiting, nor a defect in one draft fail the others: what cannot
-    /// be written together is halved until it stands alone.
-    pub async fn write(&self, drafts: Vec<Draft>, mut answer: impl FnMut(usize, Result<Sent>)) {
-        let (deadline, batch) = (Instant::now() + DEADLINE, drafts.len());
-        let mut parts = vec![Part::whole(drafts)];
-        while let Some(part) = parts.pop() {
-            if Instant::now() >= deadline {
-                part.answer(Err(Error::unavailable()), &mut answer);
-                continue;
-            }
-            let tries = Tries::of(&part, batch);
-            let (outcome, halves) = match self.write_together(&part, tries).await {
-                Ok(None) => (Err(held()), part.by_conversation()),
-                Err(error) if error.kind() == Kind::Internal => (Err(error), part.in_half()),
-                Ok(Some(outcomes)) => (Ok(outcomes), None),
-                Err(error) => (Err(error), None),
-            };
-            match halves {
-                Some((first, second)) => parts.extend([second, first]),
-                None => part.answer(outcome, &mut answer),
-            }
-        }
     }
 }
 
@@ -141,10 +110,6 @@ impl Part {
     }
 }
 
-fn held() -> Error {
-    Error::unavailable().with_source("another transaction holds this conversation")
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -153,6 +118,7 @@ mod tests {
     use crate::domain::clock::Timestamp;
     use crate::domain::conversations::Target;
     use crate::domain::ids::{MessageId, UserId};
+    use crate::error::Error;
 
     /// The `n`th draft of a batch, to one of a few people.
     fn draft((n, to): (usize, u8)) -> Draft {
