@@ -18,9 +18,9 @@ use crate::domain::clock::Clock;
 use crate::domain::findings::{Finding, Level};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
-use crate::repositories::check::{compared, findings};
-use crate::repositories::store::Store;
 use crate::server::{Tls, TlsFiles};
+use crate::store::Store;
+use crate::store::check::{compared, findings};
 
 /// How long connecting to the mail server may take.
 const MAIL_DEADLINE: Duration = Duration::from_secs(15);

@@ -24,7 +24,7 @@ use self::worker::{LEASE, Lanes, Worker};
 use crate::domain::clock::{CLOCK_TOLERANCE, Clock};
 use crate::error::Result;
 use crate::metrics::JobMetrics;
-use crate::repositories::store::Store;
+use crate::store::Store;
 
 /// How often jobs are counted, and those that a clock set back has delayed are made due.
 const CENSUS: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! natter: a chat backend in one binary, REST and WebSocket over HTTPS on MongoDB and Redis.
 //!
 //! `ARCHITECTURE.md` walks through the layers; the direction of dependencies is
-//! `main → app → {server, routes, realtime} → filters → services → jobs → {repositories, cache,
+//! `main → app → {server, routes, realtime} → filters → services → jobs → {store, cache,
 //! bus, mail} → domain`.
 
 mod admission;
@@ -23,10 +23,10 @@ mod lifecycle;
 mod mail;
 mod metrics;
 mod realtime;
-mod repositories;
 mod routes;
 mod server;
 mod services;
+mod store;
 pub mod telemetry;
 
 pub use error::{Error, Result};
@@ -65,14 +65,14 @@ pub mod internals {
         pub use crate::filters::rate_limit::{Charge, RateLimits, Subject};
     }
 
-    pub mod repositories {
-        pub use crate::repositories::Repositories;
-        pub use crate::repositories::events::Events;
-        pub use crate::repositories::events::stream::SequencedEvent;
-        pub use crate::repositories::indexing::{Batch, Indexed};
-        pub use crate::repositories::messages::shard_of;
-        pub use crate::repositories::schema;
-        pub use crate::repositories::store::{Store, Tx};
+    pub mod store {
+        pub use crate::store::Repositories;
+        pub use crate::store::events::Events;
+        pub use crate::store::events::stream::SequencedEvent;
+        pub use crate::store::indexing::{Batch, Indexed};
+        pub use crate::store::messages::shard_of;
+        pub use crate::store::schema;
+        pub use crate::store::{Store, Tx};
     }
 
     pub mod services {

@@ -29,14 +29,14 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::UserId;
 use crate::lifecycle::Shutdown;
 use crate::metrics::RealtimeMetrics;
-use crate::repositories::Repositories;
-use crate::repositories::events::Events;
 use crate::services::Services;
 use crate::services::access::Access;
 use crate::services::deliveries::Deliveries;
 use crate::services::frames::Frames;
 use crate::services::session_cache::SessionCache;
 use crate::services::typing::Typing;
+use crate::store::Repositories;
+use crate::store::events::Events;
 
 pub use self::socket::Close;
 

@@ -28,7 +28,6 @@ pub mod outgoing;
 pub mod password_changes;
 pub mod password_hasher;
 pub mod profile;
-pub mod profiles;
 pub mod relay;
 pub mod search;
 pub mod seed;
@@ -39,6 +38,7 @@ pub mod tokens;
 pub mod typing;
 pub mod unread;
 pub mod upload;
+pub mod user_directory;
 
 mod bounded;
 mod deps;
@@ -68,11 +68,11 @@ use notifications::Notifications;
 use outgoing::Dispatch;
 use password_changes::PasswordChanges;
 use profile::Profile;
-use profiles::Profiles;
 use search::Search;
 use session_cache::SessionCache;
 use sessions::Sessions;
 use sync::Sync;
+use user_directory::UserDirectory;
 
 use crate::bus::Bus;
 use crate::cache::Redis;
@@ -81,7 +81,7 @@ use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::error::Result;
 use crate::metrics::Metrics;
-use crate::repositories::Repositories;
+use crate::store::Repositories;
 
 /// Every service of an instance; cloning shares them.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ pub struct Services {
     /// One's own profile.
     pub profile: Arc<Profile>,
     /// How people look to others.
-    pub profiles: Arc<Profiles>,
+    pub profiles: Arc<UserDirectory>,
     /// Finding messages.
     pub search: Arc<Search>,
     /// Signed-in devices.

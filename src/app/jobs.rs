@@ -8,8 +8,8 @@ use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::ids::JobId;
 use crate::domain::jobs::{JobState, ListedJob};
-use crate::repositories::rows::jobs::Which;
-use crate::repositories::store::{Store, Tx};
+use crate::store::rows::jobs::Which;
+use crate::store::{Store, Tx};
 
 /// That there is no such job.
 #[derive(Debug, thiserror::Error)]

@@ -10,12 +10,12 @@ use super::{Beside, Failure, OtherAccounts};
 use crate::config::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::population::Population;
-use crate::repositories::bulk::Bulk;
-use crate::repositories::costs::Costs;
-use crate::repositories::schema;
-use crate::repositories::schema::By;
-use crate::repositories::store::Store;
 use crate::services::seed::population::{Populated, Populator, Progress};
+use crate::store::Store;
+use crate::store::bulk::Bulk;
+use crate::store::costs::Costs;
+use crate::store::schema;
+use crate::store::schema::By;
 
 /// How often a line tells of progress where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);

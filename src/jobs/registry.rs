@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use crate::domain::clock::Timestamp;
 use crate::domain::jobs::{Job, Outcome, PeriodicJob, Retry};
 use crate::error::Result;
-use crate::repositories::rows::jobs::Claim;
-use crate::repositories::store::Store;
+use crate::store::Store;
+use crate::store::rows::jobs::Claim;
 
 /// Runs a claimed job.
 type Run<D> = for<'a> fn(&'a D, &'a Claim) -> BoxFuture<'a, Outcome>;

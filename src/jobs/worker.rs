@@ -16,8 +16,8 @@ use crate::domain::clock::random_bytes;
 use crate::domain::jobs::{JobError, Outcome, Progress};
 use crate::error::Result;
 use crate::metrics::RunOutcome;
-use crate::repositories::rows::jobs::{Claim, Later};
-use crate::repositories::store::Tx;
+use crate::store::Tx;
+use crate::store::rows::jobs::{Claim, Later};
 
 /// How often the store is asked for jobs that other instances have enqueued, or that are due.
 const POLL: Duration = Duration::from_secs(2);

@@ -23,8 +23,8 @@ use crate::domain::events::{Envelope, Position};
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
 use crate::metrics::RealtimeMetrics;
-use crate::repositories::events::Events;
 use crate::services::frames::{Frames, LoggedEvent};
+use crate::store::events::Events;
 
 /// The wait before the link reconnects.
 const RECONNECT_DELAY: Duration = Duration::from_millis(250);

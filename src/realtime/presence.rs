@@ -25,7 +25,7 @@ use crate::bus::Bus;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::events::{Envelope, EventKind, FrameKind};
 use crate::domain::ids::UserId;
-use crate::repositories::store::Store;
+use crate::store::Store;
 
 /// How long Redis may take to count a connection.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -23,7 +23,7 @@ use crate::filters::guards::Guards;
 use crate::filters::problem::respond;
 use crate::filters::with;
 use crate::lifecycle::Shutdown;
-use crate::repositories::store::Store;
+use crate::store::Store;
 
 const HEALTHZ: Endpoint = Endpoint::get("/healthz", Class::Read).public().unlimited();
 const READYZ: Endpoint = Endpoint::get("/readyz", Class::Read).public().unlimited();

@@ -19,14 +19,14 @@ use crate::filters::guards::{Caller, Guards};
 use crate::filters::problem::respond;
 use crate::filters::query::{Query, QueryInput, query};
 use crate::filters::with;
-use crate::services::profiles::{Profiles, SHORTEST_PREFIX};
+use crate::services::user_directory::{SHORTEST_PREFIX, UserDirectory};
 
 const GET: Endpoint = Endpoint::get("/users/{user_id}", Class::Read);
 const SEARCH: Endpoint = Endpoint::get("/users", Class::Search);
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[GET, SEARCH];
 
-pub(super) fn routes(guards: &Guards, profiles: &Arc<Profiles>) -> BoxedFilter<(Response,)> {
+pub(super) fn routes(guards: &Guards, profiles: &Arc<UserDirectory>) -> BoxedFilter<(Response,)> {
     let get = guards.caller::<(UserId,)>(&GET).and(with(profiles));
     let get = get.then(self::get).map(respond).boxed();
     let search = guards.caller::<()>(&SEARCH).and(query::<Search>()).and(with(profiles));
@@ -46,7 +46,7 @@ pub(super) fn describe(docs: &mut Docs) {
 async fn get(
     (user,): (UserId,),
     _caller: Caller,
-    profiles: Arc<Profiles>,
+    profiles: Arc<UserDirectory>,
 ) -> Result<OkJson<PublicUser>> {
     Ok(OkJson(profiles.one(user).await?))
 }
@@ -76,7 +76,7 @@ async fn search(
     (): (),
     caller: Caller,
     search: Search,
-    profiles: Arc<Profiles>,
+    profiles: Arc<UserDirectory>,
 ) -> Result<OkJson<Page<PublicUser>>> {
     let cursor = search.cursor.as_deref();
     Ok(OkJson(profiles.search(caller.user, &search.prefix, search.limit, cursor).await?))

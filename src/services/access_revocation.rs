@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::bus::Bus;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::{Error, Result};
-use crate::repositories::events::Events;
+use crate::store::events::Events;
 
 /// How long a request waits for the instances. Without Redis they send nothing anyway.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(1);

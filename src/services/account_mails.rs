@@ -12,7 +12,7 @@ use crate::domain::mails::{LinkKind, Mail, MailKind, MailedLink};
 use crate::domain::rate_rules::RateRule;
 use crate::domain::text::Email;
 use crate::error::{Error, Result};
-use crate::repositories::store::Tx;
+use crate::store::Tx;
 
 /// How long a link to verify an address is good.
 pub(super) const LINK_LIFETIME: Duration = Duration::from_hours(24);

@@ -21,8 +21,8 @@ use crate::domain::sessions::{Device, SignedIn};
 use crate::domain::text::{Email, Password, Username};
 use crate::domain::users::{User, email_taken, username_taken};
 use crate::error::{Error, Kind, Result};
-use crate::repositories::rows::users::{Taken, taken};
-use crate::repositories::store::{Store, Tx, give_up};
+use crate::store::rows::users::{Taken, taken};
+use crate::store::{Store, Tx, give_up};
 
 /// Who signs up.
 #[derive(Debug)]

@@ -22,9 +22,9 @@ use crate::domain::files::{Filename, Rendition, StoredFile};
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::media_type::Image;
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
-use crate::repositories::files::Files;
-use crate::repositories::striped_locks::StripedLocks;
+use crate::store::Repositories;
+use crate::store::files::Files;
+use crate::store::striped_locks::StripedLocks;
 
 /// Bytes of a download that are in memory at most: the chunk that is being sent, and the next.
 const IN_MEMORY: u64 = 128 * 1024;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::access_revocation::AccessRevocation;
 use super::friends::telling::removed;
-use super::profiles::Profiles;
+use super::user_directory::UserDirectory;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::notifications::NotificationId;
@@ -15,8 +15,8 @@ use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::relations::{BlockPosition, not_oneself};
 use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
-use crate::repositories::store::{Store, Tx};
+use crate::store::Repositories;
+use crate::store::{Store, Tx};
 
 /// Someone whom one has blocked.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,7 +31,7 @@ pub struct BlockedUser {
 #[derive(Debug)]
 pub struct Blocks {
     store: Store,
-    profiles: Arc<Profiles>,
+    profiles: Arc<UserDirectory>,
     revocation: AccessRevocation,
     cursors: Cursors,
     clock: Clock,
@@ -42,7 +42,7 @@ impl Blocks {
     #[must_use]
     pub fn new(
         repositories: &Repositories,
-        profiles: Arc<Profiles>,
+        profiles: Arc<UserDirectory>,
         revocation: AccessRevocation,
         cursors: Cursors,
         clock: &Clock,

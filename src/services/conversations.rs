@@ -8,8 +8,8 @@ use crate::domain::clock::Clock;
 use crate::domain::conversations::{Kind, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
-use crate::repositories::store::Store;
+use crate::store::Repositories;
+use crate::store::Store;
 
 /// Where a reader stands after marking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

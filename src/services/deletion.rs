@@ -23,8 +23,8 @@ use crate::domain::jobs::Enqueue;
 use crate::domain::notifications::NotificationId;
 use crate::domain::users::{AccountCleanup, CLEANUP_HEAD_START, account_gone};
 use crate::error::{Kind, Result};
-use crate::repositories::Repositories;
-use crate::repositories::store::Tx;
+use crate::store::Repositories;
+use crate::store::Tx;
 
 /// The wait before what failed at the start is tried again.
 const RETRY_DELAY: Duration = Duration::from_secs(2);

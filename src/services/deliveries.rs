@@ -12,7 +12,7 @@ use super::unread::{Delivery, Unread};
 use crate::domain::clock::Clock;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
-use crate::repositories::Repositories;
+use crate::store::Repositories;
 
 /// How often natter writes delivery marks.
 const WRITE_INTERVAL: Duration = Duration::from_millis(300);

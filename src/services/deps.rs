@@ -27,17 +27,17 @@ use super::outgoing::{Dispatch, Outgoing};
 use super::password_changes::PasswordChanges;
 use super::password_hasher::PasswordHasher;
 use super::profile::Profile;
-use super::profiles::Profiles;
 use super::session_cache::SessionCache;
 use super::sessions::Sessions;
 use super::sync::Sync;
 use super::tokens::{MailTokens, RefreshTokens};
 use super::unread::Unread;
+use super::user_directory::UserDirectory;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::page::Cursors;
 use crate::error::{Error, Result};
 use crate::mail::Mailer;
-use crate::repositories::striped_locks::StripedLocks;
+use crate::store::striped_locks::StripedLocks;
 
 impl ServiceDeps<'_> {
     pub(super) fn public_url(&self) -> &str {
@@ -56,12 +56,12 @@ impl ServiceDeps<'_> {
         Access::new(self.public_url(), self.signing_key, self.clock, live.clone())
     }
 
-    fn friends(&self, profiles: &Arc<Profiles>) -> Friends {
+    fn friends(&self, profiles: &Arc<UserDirectory>) -> Friends {
         let quota = self.settings.quotas.pending_requests;
         Friends::new(self.repositories, profiles.clone(), self.cursors(), self.clock, quota)
     }
 
-    fn blocks(&self, profiles: &Arc<Profiles>) -> Blocks {
+    fn blocks(&self, profiles: &Arc<UserDirectory>) -> Blocks {
         Blocks::new(
             self.repositories,
             profiles.clone(),
@@ -191,8 +191,8 @@ impl ServiceDeps<'_> {
         }
     }
 
-    pub(super) fn profiles(&self, cache: ProfileCache) -> Profiles {
-        Profiles { store: self.repositories.store.clone(), cache, cursors: self.cursors() }
+    pub(super) fn profiles(&self, cache: ProfileCache) -> UserDirectory {
+        UserDirectory { store: self.repositories.store.clone(), cache, cursors: self.cursors() }
     }
 
     pub(super) fn profile(
@@ -234,11 +234,11 @@ impl ServiceDeps<'_> {
         }
     }
 
-    pub(super) fn notifications(&self, profiles: &Arc<Profiles>) -> Notifications {
+    pub(super) fn notifications(&self, profiles: &Arc<UserDirectory>) -> Notifications {
         Notifications::new(self.repositories, profiles.clone(), self.cursors(), self.clock)
     }
 
-    pub(super) fn inbox(&self, profiles: &Arc<Profiles>) -> Inbox {
+    pub(super) fn inbox(&self, profiles: &Arc<UserDirectory>) -> Inbox {
         Inbox {
             repositories: self.repositories.clone(),
             unread: Unread::new(&self.repositories.store),
@@ -251,7 +251,7 @@ impl ServiceDeps<'_> {
 
     pub(super) fn company(
         &self,
-        profiles: &Arc<Profiles>,
+        profiles: &Arc<UserDirectory>,
         attachments: &Arc<Attachments>,
     ) -> (Arc<Friends>, Arc<Blocks>, Arc<Groups>) {
         let (friends, blocks) = (self.friends(profiles), self.blocks(profiles));
@@ -261,7 +261,7 @@ impl ServiceDeps<'_> {
 
     pub(super) fn frames(
         &self,
-        profiles: &Arc<Profiles>,
+        profiles: &Arc<UserDirectory>,
         notifications: &Arc<Notifications>,
     ) -> (Arc<Frames>, Arc<Sync>) {
         let frames = Arc::new(Frames::new(self.repositories, profiles, notifications));
@@ -273,7 +273,7 @@ impl ServiceDeps<'_> {
         Outgoing::new(self.repositories, &self.metrics.messages)
     }
 
-    fn groups(&self, profiles: &Arc<Profiles>, attachments: &Arc<Attachments>) -> Groups {
+    fn groups(&self, profiles: &Arc<UserDirectory>, attachments: &Arc<Attachments>) -> Groups {
         Groups::new(
             self.repositories,
             profiles.clone(),

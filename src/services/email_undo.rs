@@ -11,7 +11,7 @@ use crate::domain::ids::UserId;
 use crate::domain::mails::{LinkKind, MailKind};
 use crate::domain::rate_rules::WindowKey;
 use crate::error::Result;
-use crate::repositories::store::{Store, Tx};
+use crate::store::{Store, Tx};
 
 /// The rules of undoing a change of address.
 #[derive(Debug)]

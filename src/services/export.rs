@@ -24,7 +24,7 @@ use crate::domain::messages::StoredMessage;
 use crate::domain::page::{Limit, Page};
 use crate::domain::relations::Standing;
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
+use crate::store::Repositories;
 
 /// Messages that are read in one go: at 8000 characters each, all escaped, less than a megabyte.
 const MESSAGES: usize = 16;

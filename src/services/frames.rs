@@ -13,8 +13,8 @@ use self::loaded::Loaded;
 use super::messages::View;
 use super::messages::view::{sent, shown};
 use super::notifications::Notifications;
-use super::profiles::Profiles;
 use super::unread::Unread;
+use super::user_directory::UserDirectory;
 use crate::bus::log::{Content, Entry};
 use crate::domain::clock::Timestamp;
 use crate::domain::conversations::Summary;
@@ -22,9 +22,9 @@ use crate::domain::events::{Envelope, Event, Frame, FrameKind, Position};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Message, PeerReceipts, StoredMessage};
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
-use crate::repositories::events::stream::SequencedEvent;
-use crate::repositories::rows::reactions::Reacted;
+use crate::store::Repositories;
+use crate::store::events::stream::SequencedEvent;
+use crate::store::rows::reactions::Reacted;
 
 /// The JSON form of a frame.
 #[derive(Debug, Serialize)]
@@ -90,7 +90,7 @@ impl From<Entry> for LoggedEvent {
 pub struct Frames {
     repositories: Repositories,
     view: View,
-    profiles: Arc<Profiles>,
+    profiles: Arc<UserDirectory>,
     notifications: Arc<Notifications>,
 }
 
@@ -99,7 +99,7 @@ impl Frames {
     #[must_use]
     pub fn new(
         repositories: &Repositories,
-        profiles: &Arc<Profiles>,
+        profiles: &Arc<UserDirectory>,
         notifications: &Arc<Notifications>,
     ) -> Self {
         Self {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::profiles::Profiles;
+use super::user_directory::UserDirectory;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::UserId;
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
@@ -16,10 +16,10 @@ use crate::domain::relations::{
 };
 use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
-use crate::repositories::rows::relations::Row;
-use crate::repositories::store::{Store, Tx};
-use crate::repositories::striped_locks::StripedLocks;
+use crate::store::Repositories;
+use crate::store::rows::relations::Row;
+use crate::store::striped_locks::StripedLocks;
+use crate::store::{Store, Tx};
 
 /// How one now stands with another.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,7 +55,7 @@ pub struct Friend {
 #[derive(Debug)]
 pub struct Friends {
     store: Store,
-    profiles: Arc<Profiles>,
+    profiles: Arc<UserDirectory>,
     cursors: Cursors,
     clock: Clock,
     /// Outgoing requests of one account that may wait.
@@ -69,7 +69,7 @@ impl Friends {
     #[must_use]
     pub fn new(
         repositories: &Repositories,
-        profiles: Arc<Profiles>,
+        profiles: Arc<UserDirectory>,
         cursors: Cursors,
         clock: &Clock,
         quota: Option<u32>,

@@ -12,11 +12,11 @@ use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::groups::{Group, GroupChange, not_a_picture, only_managers};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
-use crate::repositories::rows::attachment_uses::Use;
-use crate::repositories::store::{Store, Tx};
-use crate::repositories::striped_locks::StripedLocks;
 use crate::services::attachments::uses;
+use crate::store::Repositories;
+use crate::store::rows::attachment_uses::Use;
+use crate::store::striped_locks::StripedLocks;
+use crate::store::{Store, Tx};
 
 /// Changes groups; clones take their locks together.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::access_revocation::AccessRevocation;
 use super::attachments::Attachments;
 use super::group_rules::GroupRules;
-use super::profiles::Profiles;
+use super::user_directory::UserDirectory;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::conversations::{Membership, Role};
@@ -24,8 +24,8 @@ use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::text::GroupName;
 use crate::domain::users::PublicUser;
 use crate::error::{Error, FieldError, Kind, Result};
-use crate::repositories::Repositories;
-use crate::repositories::store::Store;
+use crate::store::Repositories;
+use crate::store::Store;
 
 /// A group in a list, without its members.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -93,7 +93,7 @@ pub struct GroupMember {
 pub struct Groups {
     pub(super) rules: GroupRules,
     store: Store,
-    profiles: Arc<Profiles>,
+    profiles: Arc<UserDirectory>,
     attachments: Arc<Attachments>,
     revocation: AccessRevocation,
     cursors: Cursors,
@@ -108,7 +108,7 @@ impl Groups {
     #[must_use]
     pub fn new(
         repositories: &Repositories,
-        profiles: Arc<Profiles>,
+        profiles: Arc<UserDirectory>,
         attachments: Arc<Attachments>,
         revocation: AccessRevocation,
         cursors: Cursors,

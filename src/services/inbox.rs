@@ -7,8 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::messages::View;
-use super::profiles::Profiles;
 use super::unread::{Unread, UnreadState};
+use super::user_directory::UserDirectory;
 use crate::domain::attachments::Attachment;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::conversations::{InboxPosition, Kind, Summary};
@@ -18,7 +18,7 @@ use crate::domain::messages::Message;
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::users::PublicUser;
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
+use crate::store::Repositories;
 
 /// A conversation as one of its members sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -78,7 +78,7 @@ impl From<Group> for GroupBrief {
 pub struct Inbox {
     pub(super) repositories: Repositories,
     pub(super) unread: Unread,
-    pub(super) profiles: Arc<Profiles>,
+    pub(super) profiles: Arc<UserDirectory>,
     pub(super) view: View,
     pub(super) cursors: Cursors,
     pub(super) clock: Clock,

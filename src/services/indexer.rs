@@ -15,8 +15,8 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::words::hashes_of;
 use crate::error::Result;
-use crate::repositories::Repositories;
-use crate::repositories::indexing::{Again, Batch, Indexed, Indexing, Lease, Marker};
+use crate::store::Repositories;
+use crate::store::indexing::{Again, Batch, Indexed, Indexing, Lease, Marker};
 
 /// Most changes of one batch …
 const BATCH: usize = 256;

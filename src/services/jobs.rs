@@ -21,7 +21,7 @@ use crate::domain::clock::Clock;
 use crate::domain::mails::Mail;
 use crate::domain::users::AccountCleanup;
 use crate::jobs::Registry;
-use crate::repositories::Repositories;
+use crate::store::Repositories;
 
 /// The dependencies of jobs.
 #[derive(Debug, Clone)]

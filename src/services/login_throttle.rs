@@ -13,8 +13,8 @@ use crate::domain::lockouts::FREE_ATTEMPTS;
 use crate::domain::secrets::MacKey;
 use crate::domain::text::Email;
 use crate::error::{Error, Result};
-use crate::repositories::rows::lockouts::{Attempt, LockoutKey, Taken};
-use crate::repositories::store::Store;
+use crate::store::Store;
+use crate::store::rows::lockouts::{Attempt, LockoutKey, Taken};
 
 /// How long an attempt waits for others on the same address.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);

@@ -34,7 +34,7 @@ use crate::domain::relations::recipient_unavailable;
 use crate::domain::text::MessageText;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
-use crate::repositories::Repositories;
+use crate::store::Repositories;
 
 /// A message that someone wants to send.
 #[derive(Debug, Clone)]

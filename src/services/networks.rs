@@ -7,7 +7,7 @@ use crate::domain::secrets::MacKey;
 use crate::domain::sessions::Device;
 use crate::domain::text::Email;
 use crate::error::Result;
-use crate::repositories::store::Store;
+use crate::store::Store;
 
 /// Recognises where an account has signed in from.
 #[derive(Debug, Clone)]

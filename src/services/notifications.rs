@@ -12,16 +12,16 @@ use utoipa::ToSchema;
 
 pub use self::item::Item;
 use self::waiting::Waiting;
-use super::profiles::Profiles;
 use super::unread::{Unread, UnreadState};
+use super::user_directory::UserDirectory;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::notifications::{Notification, NotificationId, NotificationPosition};
 use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::error::Result;
-use crate::repositories::Repositories;
-use crate::repositories::store::Tx;
+use crate::store::Repositories;
+use crate::store::Tx;
 
 /// A page of notifications and how many are unread in all.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -50,7 +50,7 @@ pub enum Which {
 pub struct Notifications {
     repositories: Repositories,
     unread: Unread,
-    profiles: Arc<Profiles>,
+    profiles: Arc<UserDirectory>,
     cursors: Cursors,
     clock: Clock,
 }
@@ -106,7 +106,7 @@ impl Notifications {
     #[must_use]
     pub fn new(
         repositories: &Repositories,
-        profiles: Arc<Profiles>,
+        profiles: Arc<UserDirectory>,
         cursors: Cursors,
         clock: &Clock,
     ) -> Self {

@@ -29,7 +29,7 @@ use crate::domain::messages::{Draft, Sent};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::metrics::{Counted, MessageMetrics};
-use crate::repositories::Repositories;
+use crate::store::Repositories;
 
 /// How many drafts may wait; past that, senders are told to come back.
 const WAITING: usize = 1024;

@@ -17,7 +17,7 @@ use crate::domain::mails::{LinkKind, Mail, MailKind};
 use crate::domain::text::{Email, Password};
 use crate::domain::users::{User, account_gone};
 use crate::error::{Error, Result};
-use crate::repositories::store::{Store, Tx};
+use crate::store::{Store, Tx};
 
 /// How long a link to set a new password is good.
 const LINK_LIFETIME: Duration = Duration::from_hours(1);

@@ -22,8 +22,8 @@ use crate::domain::rate_rules::RateRule;
 use crate::domain::text::{Email, Username};
 use crate::domain::users::{User, account_gone, email_taken, not_a_picture};
 use crate::error::{Error, Result};
-use crate::repositories::store::{Store, Tx};
-use crate::repositories::striped_locks::StripedLocks;
+use crate::store::striped_locks::StripedLocks;
+use crate::store::{Store, Tx};
 
 /// How long asking for the same address again mails nothing: nobody's mailbox is to be filled.
 const MAIL_AGAIN: Duration = Duration::from_mins(1);

@@ -28,9 +28,9 @@ use crate::domain::events::Position;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::metrics::RealtimeMetrics;
-use crate::repositories::Repositories;
-use crate::repositories::events::Events;
-use crate::repositories::events::stream::{EventStream, SequencedEvent};
+use crate::store::Repositories;
+use crate::store::events::Events;
+use crate::store::events::stream::{EventStream, SequencedEvent};
 
 /// How often an instance tries to take the lease, and the wait after a failure.
 const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(250);

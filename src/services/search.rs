@@ -12,8 +12,8 @@ use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::search::{Found, Place, SearchPosition};
 use crate::domain::words::Words;
 use crate::error::Result;
-use crate::repositories::Repositories;
-use crate::repositories::search::{Walk, Wanted};
+use crate::store::Repositories;
+use crate::store::search::{Walk, Wanted};
 
 /// So many of the newest messages that match are found.
 const MATCHES: usize = 2000;

@@ -20,7 +20,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::sessions::{ACCESS_LIFETIME, AuthenticatedSession};
 use crate::error::Result;
-use crate::repositories::active_sessions::{ActiveSession, ActiveSessions, Ends};
+use crate::store::active_sessions::{ActiveSession, ActiveSessions, Ends};
 
 /// How long an answer of the stream proves copies fresh. Together with the latency of the stream, an
 /// instance refuses a session that ended at another one within a second.

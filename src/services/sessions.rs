@@ -17,8 +17,8 @@ use crate::domain::page::{Cursors, Limit, ListScope, Page};
 use crate::domain::sessions::{Device, Session, SignedIn, SignedInDevice};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::repositories::store::{Store, Tx};
-use crate::repositories::striped_locks::StripedLocks;
+use crate::store::striped_locks::StripedLocks;
+use crate::store::{Store, Tx};
 
 /// How long a replaced refresh token still gives the newest pair: an answer may have been lost,
 /// or two tabs asked at once.

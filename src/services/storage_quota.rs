@@ -8,7 +8,7 @@
 
 use crate::domain::ids::UserId;
 use crate::error::{Error, Result};
-use crate::repositories::store::{Store, Tx};
+use crate::store::{Store, Tx};
 
 /// Refuses an upload before it begins if its account stores as much as it may. Only [`charge`] is
 /// exact.

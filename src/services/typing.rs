@@ -3,8 +3,8 @@
 use crate::domain::conversations::Kind;
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
-use crate::repositories::Repositories;
-use crate::repositories::store::Store;
+use crate::store::Repositories;
+use crate::store::Store;
 
 /// The rules of typing.
 #[derive(Debug)]

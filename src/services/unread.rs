@@ -10,10 +10,10 @@ use crate::domain::conversations::{Kind, LastMessage, Membership, Summary};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::notifications::NotificationPosition;
 use crate::error::Result;
-use crate::repositories::rows::deletions::Between;
-use crate::repositories::rows::members::marks::Move;
-use crate::repositories::rows::relations::Pair;
-use crate::repositories::store::{Store, Tx};
+use crate::store::rows::deletions::Between;
+use crate::store::rows::members::marks::Move;
+use crate::store::rows::relations::Pair;
+use crate::store::{Store, Tx};
 
 /// A conversation and how far one of its members is, both at the same moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Unread {
     }
 
     /// The direct conversations in which something waits for a user, as
-    /// [`Members::waiting`](crate::repositories::rows::members::Members::waiting) has them.
+    /// [`Members::waiting`](crate::store::rows::members::Members::waiting) has them.
     pub async fn waiting_direct(
         &self,
         user: UserId,

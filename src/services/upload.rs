@@ -14,9 +14,9 @@ use crate::domain::clock::Clock;
 use crate::domain::files::{Filename, MAX_SIZE};
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::error::{Error, Result};
-use crate::repositories::files::Files;
-use crate::repositories::store::Store;
-use crate::repositories::striped_locks::StripedLocks;
+use crate::store::Store;
+use crate::store::files::Files;
+use crate::store::striped_locks::StripedLocks;
 
 /// A file that is being received. Unless it is finished, nothing stays of it.
 ///

@@ -1,5 +1,5 @@
 //! The direction of dependencies: `main → app → {server, routes → realtime} → filters → services →
-//! jobs → {repositories, cache, bus, mail} → domain`. Nothing points back, and some crates stay where
+//! jobs → {store, cache, bus, mail} → domain`. Nothing points back, and some crates stay where
 //! they belong.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 9] = [
     &["filters"],
     &["services"],
     &["jobs"],
-    &["repositories", "cache", "bus", "mail"],
+    &["store", "cache", "bus", "mail"],
     &["domain"],
 ];
 
@@ -27,7 +27,7 @@ const GROUND: [&str; 8] =
 /// Crates that only some modules may name.
 const CONFINED: [(&[&str], &[&str]); 5] = [
     (&["warp"], &["filters", "routes", "realtime", "server"]),
-    (&["mongodb", "bson"], &["repositories"]),
+    (&["mongodb", "bson"], &["store"]),
     (&["redis", "bb8", "bb8_redis"], &["cache", "bus"]),
     (&["lettre"], &["mail", "config"]),
     (&["prometheus"], &["metrics"]),
@@ -159,15 +159,12 @@ fn an_arrow_that_points_back_is_found() {
     assert_eq!(wrong("services", "use crate::filters::body;"), ["services → filters"]);
     assert_eq!(wrong("domain", "let e = crate::services::Services::new();"), ["domain → services"]);
     assert_eq!(
-        wrong(
-            "cache",
-            "use crate::{\n    domain::{ids, clock::Clock},\n    repositories::store,\n};"
-        ),
-        ["cache → repositories"]
+        wrong("cache", "use crate::{\n    domain::{ids, clock::Clock},\n    store::Store,\n};"),
+        ["cache → store"]
     );
     assert_eq!(wrong("realtime", "use crate::routes::table;"), ["realtime → routes"]);
     assert_eq!(wrong("bus", "use crate::cache::Redis;"), ["bus → cache"]);
-    assert_eq!(wrong("repositories", "use super::super::cache::Redis;"), ["repositories → cache"]);
+    assert_eq!(wrong("store", "use super::super::cache::Redis;"), ["store → cache"]);
     assert_eq!(wrong("filters", "use crate::nowhere::X;"), ["filters → nowhere"]);
     assert_eq!(wrong("config", "use crate::cache::Redis;"), ["config → cache"]);
     assert_eq!(wrong("services", "use warp::Filter;"), ["services uses warp"]);
@@ -181,11 +178,11 @@ fn an_arrow_that_points_back_is_found() {
 #[test]
 fn arrows_that_point_down_are_not() {
     for (module, text) in [
-        ("app", "use crate::{cli, config::Settings, repositories::store::Store};"),
+        ("app", "use crate::{cli, config::Settings, store::Store};"),
         ("routes", "use crate::filters::guards::Guards;\nuse warp::Filter;"),
         ("routes", "use crate::realtime::Realtime;"),
         ("services", "use crate::cache::Redis; // crate::routes is above\nuse super::tokens;"),
-        ("repositories", "use mongodb::bson::doc;\nuse super::bson::binary;"),
+        ("store", "use mongodb::bson::doc;\nuse super::bson::binary;"),
         ("cache", "use redis::Cmd;\nuse crate::domain::{ids::UserId, page::Page};"),
         ("lifecycle", "use crate::error::Error;"),
         ("domain", "use crate::error::Error;\nuse crate::Result;"),
@@ -233,7 +230,7 @@ fn no_rule_error_is_made_below_the_services() {
         sources(&root.join("domain")).iter().flat_map(|file| error_makers(&read(file))).collect();
     assert!(makers.contains("username_taken"), "{makers:?}");
     let mut found = BTreeMap::new();
-    for room in ["repositories", "jobs", "cache", "bus", "mail"] {
+    for room in ["store", "jobs", "cache", "bus", "mail"] {
         for file in sources(&root.join(room)) {
             let made = rule_errors(&read(&file), &makers);
             if !made.is_empty() {
@@ -291,7 +288,7 @@ fn one_place_opens_a_collection() {
     let mut opened: BTreeMap<String, Vec<String>> = defined
         .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), Vec::new())))
         .collect();
-    let collections = root.join("src/repositories");
+    let collections = root.join("src/store");
     for file in sources(&collections) {
         let text = std::fs::read_to_string(&file).expect("a source file");
         let path = file.strip_prefix(&collections).expect("below").display().to_string();

@@ -14,7 +14,7 @@ use mongodb::bson::{DateTime, Document, doc, serialize_to_bson};
 use natter::internals::domain::{
     AddressedEvent, ConversationId, Event, GroupId, MessageId, NotificationId, Position, UserId,
 };
-use natter::internals::repositories::{Events, SequencedEvent, Store};
+use natter::internals::store::{Events, SequencedEvent, Store};
 use serde_json::Value;
 use tokio::time::timeout;
 

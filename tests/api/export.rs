@@ -146,7 +146,7 @@ async fn write_many(app: &TestApp, actor: &Actor, conversations: usize, each: u6
             });
         }
         let shards = app.settings().messages.shards as usize;
-        let shard = natter::internals::repositories::shard_of(conversation, shards);
+        let shard = natter::internals::store::shard_of(conversation, shards);
         let shard = database.collection::<Document>(&format!("messages_{shard}"));
         shard.insert_many(messages).await.expect("messages");
         let rows = database.collection::<Document>("sends");

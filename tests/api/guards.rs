@@ -16,8 +16,8 @@ use natter::internals::domain::{
 use natter::internals::filters::{
     Caller, Class, Endpoint, Guards, Proxies, RateLimits, RequestContext,
 };
-use natter::internals::repositories::{Repositories, Tx};
 use natter::internals::services::{Access, SessionCache};
+use natter::internals::store::{Repositories, Tx};
 use natter::internals::{Metrics, Redis};
 use serde_json::{Value, json};
 use warp::filters::BoxedFilter;

@@ -14,7 +14,7 @@ use natter::internals::domain::jobs::{
     Attempt, Enqueue, Job, JobError, Outcome, PeriodicJob, Progress, Retry,
 };
 use natter::internals::domain::{Clock, UserId};
-use natter::internals::repositories::{Store, Tx};
+use natter::internals::store::{Store, Tx};
 use natter::internals::{Drain, Metrics, Registry, Shutdown, Supervisor, start_jobs};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Semaphore};

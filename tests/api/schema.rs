@@ -7,8 +7,8 @@ use std::time::Duration;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use natter::internals::domain::{Clock, random_bytes};
-use natter::internals::repositories::Store;
-use natter::internals::repositories::schema::{self, Applied, By, SchemaError, Step};
+use natter::internals::store::Store;
+use natter::internals::store::schema::{self, Applied, By, SchemaError, Step};
 
 use crate::support::Scratch;
 

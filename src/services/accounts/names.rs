@@ -6,8 +6,8 @@ use crate::domain::ids::UserId;
 use crate::domain::text::Username;
 use crate::domain::users::username_taken;
 use crate::error::{Error, Result};
-use crate::repositories::rows::held_names::HeldName;
-use crate::repositories::store::Tx;
+use crate::store::Tx;
+use crate::store::rows::held_names::HeldName;
 
 /// Names that one account may hold at once: otherwise it could take all good names from everyone.
 const MAX_HELD: usize = 30;

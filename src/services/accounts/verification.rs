@@ -9,8 +9,8 @@ use crate::domain::mails::{LinkKind, Mail, MailKind, MailedLink};
 use crate::domain::text::Email;
 use crate::domain::users::{User, email_taken};
 use crate::error::{Error, Result};
-use crate::repositories::store::Tx;
 use crate::services::mail_rules::NOTICE_LIFETIME;
+use crate::store::Tx;
 
 /// Uses a token: the account it belongs to has the address it was mailed to from now on, and is
 /// verified; a replaced address is told. `None` if the token is not good, or the account no longer

@@ -7,8 +7,8 @@ use super::uses::is_used;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, UserId};
 use crate::error::Result;
-use crate::repositories::store::Tx;
 use crate::services::storage_quota;
+use crate::store::Tx;
 
 /// How old an upload is that nobody can be waiting for any more.
 const ABANDONED: Duration = Duration::from_hours(1);

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AttachmentId, ConversationId};
 use crate::error::Result;
-use crate::repositories::rows::attachment_uses::Use;
-use crate::repositories::store::{Store, Tx};
+use crate::store::rows::attachment_uses::Use;
+use crate::store::{Store, Tx};
 
 /// Ends uses in this transaction; those that are not there are none. `at` is when they ended.
 pub(in crate::services) async fn remove(

@@ -6,8 +6,8 @@ use crate::domain::ids::UserId;
 use crate::domain::notifications::{Notification, NotificationId};
 use crate::domain::relations::Standing;
 use crate::error::Result;
-use crate::repositories::rows::relations::Row;
-use crate::repositories::store::Tx;
+use crate::store::Tx;
+use crate::store::rows::relations::Row;
 
 /// Tells `other` that `user` asks.
 pub(super) async fn requested(

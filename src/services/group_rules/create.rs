@@ -12,7 +12,7 @@ use crate::domain::ids::UserId;
 use crate::domain::notifications::Notification;
 use crate::domain::relations::recipient_unavailable;
 use crate::error::{Error, Result};
-use crate::repositories::store::Tx;
+use crate::store::Tx;
 
 /// The time in which groups that someone makes are counted together; it begins with the first.
 const DAY: Duration = Duration::from_hours(24);

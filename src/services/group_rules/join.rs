@@ -9,7 +9,7 @@ use crate::domain::ids::{GroupId, UserId};
 use crate::domain::notifications::Notification;
 use crate::domain::relations::recipient_unavailable;
 use crate::error::{Error, Result};
-use crate::repositories::store::Tx;
+use crate::store::Tx;
 
 /// What came of counting some users into one group more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use crate::domain::events::{AddressedEvent, Audience, Event};
 use crate::domain::groups::{Group, only_managers};
 use crate::domain::ids::{GroupId, UserId};
 use crate::error::{Error, Result};
-use crate::repositories::store::Tx;
 use crate::services::attachments::uses;
+use crate::store::Tx;
 
 impl GroupRules {
     /// Lets a member leave. An owner hands over first; the last one out ends the group.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::JobDeps;
 use crate::domain::jobs::{Attempt, Enqueue, Job, Outcome, PeriodicJob, Progress};
 use crate::domain::users::{AccountCleanup, CLEANUP_HEAD_START};
-use crate::repositories::store::Tx;
+use crate::store::Tx;
 
 /// Deleted accounts that are taken up in one go.
 const DEPARTED_BATCH: usize = 50;

@@ -14,10 +14,10 @@ use crate::domain::rate_rules::RateRule;
 use crate::domain::text::Email;
 use crate::error::Result;
 use crate::mail::{MailError, Mailer};
-use crate::repositories::store::{Store, Tx};
 use crate::services::account_mails::count;
 use crate::services::mail_rules::MailRules;
 use crate::services::tokens::MailTokens;
+use crate::store::{Store, Tx};
 
 /// How long handing over one mail may take.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::JobDeps;
 use crate::domain::jobs::{Attempt, Enqueue, Job, Outcome, PeriodicJob, Progress};
 use crate::domain::mails::Mail;
-use crate::repositories::store::Tx;
+use crate::store::Tx;
 
 /// Moves the rows of `outbox` to `jobs`.
 #[derive(Debug, Default, Serialize, Deserialize)]

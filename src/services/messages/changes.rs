@@ -17,10 +17,10 @@ use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::{ConversationId, MessageId};
 use crate::domain::messages::{Changed, ReactionCount, StoredMessage, message_deleted};
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
-use crate::repositories::messages::Messages;
-use crate::repositories::store::{Store, Tx};
-use crate::repositories::striped_locks::StripedLocks;
+use crate::store::Repositories;
+use crate::store::messages::Messages;
+use crate::store::striped_locks::StripedLocks;
+use crate::store::{Store, Tx};
 
 /// The rules of changes to messages.
 #[derive(Debug, Clone)]

@@ -7,10 +7,10 @@ use crate::domain::emoji::fold;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::messages::{Message, PeerReceipts, Reaction, StoredMessage};
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
-use crate::repositories::rows::reactions::Reacted;
-use crate::repositories::store::Store;
 use crate::services::unread::Unread;
+use crate::store::Repositories;
+use crate::store::Store;
+use crate::store::rows::reactions::Reacted;
 
 /// Shows messages: with their status, and what the reader did to them.
 #[derive(Debug, Clone)]

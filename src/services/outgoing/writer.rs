@@ -23,10 +23,10 @@ use crate::domain::ids::ConversationId;
 use crate::domain::messages::{Draft, IdempotencyKey, Sent};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
-use crate::repositories::Repositories;
-use crate::repositories::messages::Messages;
-use crate::repositories::rows::attachment_uses::Use;
-use crate::repositories::store::{DEADLINE, Store, Tx, retry_transaction};
+use crate::store::Repositories;
+use crate::store::messages::Messages;
+use crate::store::rows::attachment_uses::Use;
+use crate::store::{DEADLINE, Store, Tx, retry_transaction};
 
 /// Writes messages.
 #[derive(Debug, Clone)]

@@ -7,9 +7,9 @@ use crate::domain::conversations::Kind;
 use crate::domain::events::{AddressedEvent, AudienceKind, Event};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::error::Result;
-use crate::repositories::Repositories;
-use crate::repositories::events::stream::SequencedEvent;
 use crate::services::frames::ConversationMembers;
+use crate::store::Repositories;
+use crate::store::events::stream::SequencedEvent;
 
 /// Members in the cache; above that the relay empties it.
 const MAX_CACHED_MEMBERS: usize = 500_000;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::domain::events::Position;
 use crate::error::Result;
-use crate::repositories::events::stream::{EventStream, SequencedEvent};
+use crate::store::events::stream::{EventStream, SequencedEvent};
 
 /// How often the relay notes its position while there are no events.
 const IDLE_POSITION_INTERVAL: Duration = Duration::from_secs(5);

@@ -20,10 +20,10 @@ use crate::domain::clock::Clock;
 use crate::domain::groups::{GroupWish, NewGroup};
 use crate::domain::relations::{RelationStatus, Standing};
 use crate::error::{Error, Kind, Result};
-use crate::repositories::Repositories;
 use crate::services::Services;
 use crate::services::accounts::SignUp;
 use crate::services::profile::ProfileChange;
+use crate::store::Repositories;
 
 /// Entries of one file that are loaded at the same time.
 const MAX_CONCURRENT_ENTRIES: usize = 16;

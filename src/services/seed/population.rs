@@ -23,9 +23,9 @@ use super::load::patiently;
 use crate::domain::population::Population;
 use crate::domain::text::Password;
 use crate::error::{Error, Result};
-use crate::repositories::bulk::{Begun, Bulk};
 use crate::services::accounts::conflict;
 use crate::services::password_hasher::{Lane, PasswordHasher};
+use crate::store::bulk::{Begun, Bulk};
 
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse population";

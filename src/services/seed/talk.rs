@@ -7,8 +7,8 @@ use super::load::{Load, patiently};
 use crate::domain::conversations::Target;
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::error::{Error, Result};
-use crate::repositories::Repositories;
 use crate::services::messages::NewMessage;
+use crate::store::Repositories;
 
 /// Messages that are looked through at a time.
 const PAGE: usize = 100;

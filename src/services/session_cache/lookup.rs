@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::domain::ids::SessionId;
 use crate::error::Result;
-use crate::repositories::active_sessions::ActiveSession;
+use crate::store::active_sessions::ActiveSession;
 
 /// For how long a look-up under way takes in others. A store that is slow to answer may have read
 /// the row before something ended that this instance has not heard of.

@@ -10,10 +10,10 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::mails::MailKind;
 use crate::domain::sessions::{Device, Session, SignedIn, network_of};
 use crate::error::Result;
-use crate::repositories::rows::devices::SeenDevice;
-use crate::repositories::rows::sessions::LastUse;
-use crate::repositories::store::Tx;
 use crate::services::session_cache::SessionCache;
+use crate::store::Tx;
+use crate::store::rows::devices::SeenDevice;
+use crate::store::rows::sessions::LastUse;
 
 /// How long natter remembers a device after its last sign-in.
 const DEVICE_LIFETIME: Duration = Duration::from_hours(90 * 24);

@@ -12,10 +12,10 @@ use crate::domain::ids::{AttachmentId, UserId};
 use crate::domain::media_type;
 use crate::domain::media_type::Image;
 use crate::error::{Error, Kind, Result};
-use crate::repositories::files::{BATCH, CHUNK};
-use crate::repositories::rows::attachments::Content;
-use crate::repositories::store::Tx;
 use crate::services::storage_quota;
+use crate::store::Tx;
+use crate::store::files::{BATCH, CHUNK};
+use crate::store::rows::attachments::Content;
 
 /// What one upload has come to.
 pub(super) struct Receiver {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mongodb::bson::{Document, doc};
-use natter::internals::repositories::{Repositories, Store};
 use natter::internals::services::{Attachments, UnreadAnswers};
+use natter::internals::store::{Repositories, Store};
 use serde_json::{Value, json};
 
 use super::images::gif;

@@ -6,8 +6,8 @@ use futures_util::{StreamExt, stream};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use natter::internals::domain::AttachmentId;
-use natter::internals::repositories::{Repositories, Store};
 use natter::internals::services::{Attachments, UnreadAnswers};
+use natter::internals::store::{Repositories, Store};
 use reqwest::Body;
 
 use super::{LIMIT, fetch, noise, nothing_stays, send, send_raw, stored, upload};

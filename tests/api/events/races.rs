@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use natter::internals::domain::{Event, UserId};
-use natter::internals::repositories::SequencedEvent;
+use natter::internals::store::SequencedEvent;
 
 use super::friends::on;
 use super::{Log, id};

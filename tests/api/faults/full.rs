@@ -10,8 +10,14 @@ use crate::support::audit::{Acknowledged, Audit};
 use crate::support::instance::Instance;
 use crate::support::{Actor, Answer, TestApp};
 
-/// How long the writer stands still with its first batch.
+/// How long the writer stands still with each of its first batches.
 const PAUSE: Duration = Duration::from_millis(2500);
+
+/// How many these are: two can be under way at once, so the queue moves little for 5 s.
+const PAUSES: usize = 4;
+
+/// How long natter waits for the writer before it answers 503.
+const SEND_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// More than 1024 that may wait and 128 that the writer may have taken.
 const SENDS: usize = 1400;
@@ -39,7 +45,7 @@ async fn devices(instance: &Instance, actor: &Actor, number: usize) -> Vec<Actor
 struct Outcome {
     acknowledged: Vec<Acknowledged>,
     refused: Vec<usize>,
-    /// Those of the refused that were so before the writer went on, which only a full queue does.
+    /// Those of the refused that cannot have waited for the writer: only a full queue does that.
     at_once: Vec<usize>,
 }
 
@@ -56,7 +62,7 @@ impl Outcome {
             assert_ne!(answer.header("retry-after"), "", "{}", answer.text());
             answer.problem(503, "unavailable");
             outcome.refused.push(n);
-            if after < PAUSE {
+            if after < SEND_TIMEOUT {
                 outcome.at_once.push(n);
             }
         }
@@ -69,7 +75,7 @@ async fn what_finds_the_queue_full_is_refused_whole_and_may_come_again() {
     let app = TestApp::spawn().await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let group = alice.group("all", std::slice::from_ref(&bob)).await;
-    let pause = format!("queue.taken=1*sleep({})", PAUSE.as_millis());
+    let pause = format!("queue.taken={PAUSES}*sleep({})", PAUSE.as_millis());
     let instance = Instance::start(&app, &pause).await;
     let devices = devices(&instance, &alice, SENDS.div_ceil(STREAMS)).await;
     let began = Instant::now();

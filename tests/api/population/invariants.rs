@@ -53,7 +53,7 @@ pub fn hold(all: &All) {
         for row in rows {
             let key: [u8; 24] = bytes(row, "_id").try_into().expect("24 bytes");
             let id = MessageId::from_bytes(key);
-            let shard = natter::internals::repositories::shard_of(id.conversation, 4);
+            let shard = natter::internals::store::shard_of(id.conversation, 4);
             assert_eq!(*name, format!("messages_{shard}"));
             let said = said.entry(id.conversation.bytes().to_vec()).or_default();
             said.push(row);

@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Binary, Bson, Document, doc};
 use natter::internals::domain::{Clock, random_bytes};
-use natter::internals::repositories::schema::{self, Applied, By, Step};
+use natter::internals::store::schema::{self, Applied, By, Step};
 use serde_json::json;
 
 use super::{SHARDS, applied, id};

@@ -5,7 +5,7 @@ use mongodb::Database;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, DateTime, Document, doc};
 use natter::internals::domain::{ConversationId, MessageId, UserId, hashes_of};
-use natter::internals::repositories::shard_of;
+use natter::internals::store::shard_of;
 
 use super::query;
 use crate::support::{Actor, TestApp};

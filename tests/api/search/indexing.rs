@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mongodb::bson::{DateTime, Document, doc};
 use natter::internals::domain::{Clock, ConversationId, MessageId, hashes_of};
-use natter::internals::repositories::schema::{self, By};
-use natter::internals::repositories::{Batch, Indexed, Repositories};
+use natter::internals::store::schema::{self, By};
+use natter::internals::store::{Batch, Indexed, Repositories};
 use tokio::time::Instant;
 
 use super::{finds, page, query, settled};

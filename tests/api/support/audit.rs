@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::{Bson, Document, doc};
 use natter::internals::domain::{ConversationId, MessageId, UserId};
-use natter::internals::repositories::shard_of;
+use natter::internals::store::shard_of;
 use serde_json::Value;
 
 use super::actor::Actor;

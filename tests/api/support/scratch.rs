@@ -3,7 +3,7 @@
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
 use natter::internals::domain::random_bytes;
-use natter::internals::repositories::Store;
+use natter::internals::store::Store;
 
 use super::app::{drop_database, service};
 

@@ -9,10 +9,10 @@ use crate::domain::ids::MessageId;
 use crate::domain::messages::{Changed, StoredMessage};
 use crate::domain::notifications::NotificationId;
 use crate::error::{Error, Result};
-use crate::repositories::rows::attachment_uses::Use;
-use crate::repositories::rows::deletions::Between;
-use crate::repositories::store::Tx;
 use crate::services::attachments;
+use crate::store::Tx;
+use crate::store::rows::attachment_uses::Use;
+use crate::store::rows::deletions::Between;
 
 impl Changes {
     /// Deletes a message; one that is deleted stays so.

@@ -8,7 +8,7 @@ use crate::domain::ids::{MessageId, UserId};
 use crate::domain::messages::{Changed, StoredMessage};
 use crate::domain::notifications::{Notification, NotificationId};
 use crate::error::{Error, Result};
-use crate::repositories::store::Tx;
+use crate::store::Tx;
 
 /// Another text for a message.
 #[derive(Debug, Clone)]

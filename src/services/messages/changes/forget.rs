@@ -8,8 +8,8 @@ use crate::domain::events::{AddressedEvent, Event};
 use crate::domain::ids::{ConversationId, UserId};
 use crate::domain::messages::ReactionCount;
 use crate::error::Result;
-use crate::repositories::rows::reactions::Own;
-use crate::repositories::store::Tx;
+use crate::store::Tx;
+use crate::store::rows::reactions::Own;
 
 /// Reactions that one call takes back.
 const FORGOTTEN_AT_ONCE: usize = 20;

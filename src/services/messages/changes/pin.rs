@@ -6,7 +6,7 @@ use crate::domain::events::Event;
 use crate::domain::ids::MessageId;
 use crate::domain::messages::Changed;
 use crate::error::{Error, Result};
-use crate::repositories::store::Tx;
+use crate::store::Tx;
 
 /// Most pinned messages of one conversation.
 const MAX_PINS: usize = 50;

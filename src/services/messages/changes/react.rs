@@ -7,7 +7,7 @@ use crate::domain::events::Event;
 use crate::domain::ids::{MessageId, UserId};
 use crate::domain::messages::{Changed, ReactionCount};
 use crate::error::{Error, Result};
-use crate::repositories::store::Tx;
+use crate::store::Tx;
 
 /// Most kinds of emoji on one message.
 const MAX_KINDS: usize = 20;

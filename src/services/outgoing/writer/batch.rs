@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::messages::{Draft, Sent};
 use crate::error::Result;
-use crate::repositories::store::give_up;
+use crate::store::give_up;
 
 /// How often the transaction of a part of a batch is run again because of others, before it is
 /// halved or, being a single conversation, given up; it has failed in larger parts before.

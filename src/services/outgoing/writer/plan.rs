@@ -14,8 +14,8 @@ use crate::domain::messages::{
 };
 use crate::domain::notifications::Notification;
 use crate::error::{Error, Result};
-use crate::repositories::rows::members::sent::{MemberChange, MemberUpdate};
 use crate::services::outgoing::known_keys::KnownKeys;
+use crate::store::rows::members::sent::{MemberChange, MemberUpdate};
 
 /// Numbers of messages that senders have sent to a conversation.
 type SentCounts = HashMap<(ConversationId, UserId), u64>;

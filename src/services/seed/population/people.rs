@@ -9,7 +9,7 @@ use crate::domain::ids::UserId;
 use crate::domain::population::Population;
 use crate::domain::text::{Email, Username, Violation};
 use crate::error::{Error, Result};
-use crate::repositories::bulk::{Acquaintance, Resident};
+use crate::store::bulk::{Acquaintance, Resident};
 
 /// When everything in a population has happened: 2025-01-01T00:00:00Z.
 const END: usize = 1_735_689_600_000;

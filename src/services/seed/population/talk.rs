@@ -12,8 +12,8 @@ use crate::domain::messages::Draft;
 use crate::domain::notifications::Notification;
 use crate::domain::text::GroupName;
 use crate::error::{Error, Result};
-use crate::repositories::bulk::{Place, Talk};
 use crate::services::outgoing::{Plan, Snapshot};
+use crate::store::bulk::{Place, Talk};
 
 /// From this size on a group has two admins.
 const WITH_ADMINS: usize = 10;
