@@ -79,7 +79,7 @@ fn a_name_is_free_again_when_its_uses_have_expired() {
         (vec![one(now()), one(later)], true),
     ] {
         let keys = KnownKeys(HashMap::from([(key.clone(), uses)]));
-        let plan = Plan::of(&[draft.clone()], Snapshot { keys, ..Snapshot::default() });
+        let plan = Plan::of(std::slice::from_ref(&draft), Snapshot { keys, ..Snapshot::default() });
         assert_eq!(matches!(plan.answers[0], Ok(Sent::Before(it)) if it == message), is_used);
         assert_eq!(plan.messages.is_empty(), is_used);
     }
