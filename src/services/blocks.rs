@@ -122,6 +122,9 @@ impl Blocks {
 /// Blocks `other`: whatever was between the two ends, and nothing of `other` waits for `user` any
 /// more. Since when; again changes nothing.
 async fn block(tx: &mut Tx, user: UserId, other: UserId, at: Timestamp) -> Result<Timestamp> {
+    // First, as each message that `other` sends meanwhile writes this row, too: a transaction that
+    // came to it late would find it changed, again and again.
+    tx.members().stop_waiting(ConversationId::direct(user, other), user).await?;
     let before = tx.relations().block(user, other, at).await?;
     if let Some(at) = before.as_ref().and_then(|row| row.blocked_by(user)) {
         return Ok(at);
@@ -131,6 +134,5 @@ async fn block(tx: &mut Tx, user: UserId, other: UserId, at: Timestamp) -> Resul
     }
     tx.notifications().withdraw(NotificationId::friend_request(user, other)).await?;
     tx.notifications().withdraw(NotificationId::friend_accepted(user, other)).await?;
-    tx.members().stop_waiting(ConversationId::direct(user, other), user).await?;
     Ok(at)
 }

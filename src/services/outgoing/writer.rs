@@ -89,7 +89,9 @@ impl Writer {
             this.apply(tx, plan).await?;
             Ok(answers)
         });
-        match written.await {
+        let written = written.await;
+        let answered = failpoint::lose("batch.written");
+        match answered.map_err(|lost| Error::unavailable().with_source(lost)).and(written) {
             Err(error) if error.kind() == Kind::Unavailable => {
                 let assigned = std::mem::take(&mut *assigned.lock());
                 self.settle(&part.drafts, assigned, error).await.map(Some)

@@ -36,7 +36,7 @@ enum Way {
 }
 
 /// Every failpoint there is, in the order of the sending path.
-const POINTS: [(&str, Way, Stored); 34] = [
+const POINTS: [(&str, Way, Stored); 35] = [
     ("send.asked", Way::Sending, Stored::No),
     ("send.allowed", Way::Sending, Stored::No),
     ("send.files", Way::Sending, Stored::No),
@@ -62,7 +62,9 @@ const POINTS: [(&str, Way, Stored); 34] = [
     ("apply.told", Way::Sending, Stored::No),
     ("transaction.commit", Way::Sending, Stored::No),
     ("transaction.aborted", Way::Aborting, Stored::No),
-    ("transaction.committed", Way::Sending, Stored::Yes),
+    // A transaction of a background task may come there first.
+    ("transaction.committed", Way::Sending, Stored::Either),
+    ("batch.written", Way::Sending, Stored::Yes),
     ("settle.begun", Way::Settling, Stored::Yes),
     ("settle.read", Way::Settling, Stored::Yes),
     ("queue.answer", Way::Sending, Stored::Yes),
@@ -77,7 +79,7 @@ const POINTS: [(&str, Way, Stored); 34] = [
 fn arms(name: &str, way: Way) -> String {
     let lost = match way {
         Way::Sending | Way::Repeating => "",
-        Way::Settling => "transaction.committed=1*return(lose);",
+        Way::Settling => "batch.written=1*return(lose);",
         Way::Aborting => "apply.conversations=1*return(lose);",
     };
     format!("{lost}{name}=return(kill)")

@@ -53,7 +53,8 @@ async fn an_operator_lists_retries_and_deletes_dead_letters() {
     assert_eq!(natter(&app, &["delete", id]).await.2, 0);
     for action in ["delete", "retry"] {
         let (printed, complaint, code) = natter(&app, &[action, id]).await;
-        assert_eq!((printed.as_str(), complaint.lines().count(), code), ("", 1, 1));
+        let lines = complaint.lines().count();
+        assert_eq!((printed.as_str(), lines, code), ("", 1, 1), "{complaint}");
         assert!(complaint.contains(id), "{complaint}");
     }
     assert_eq!(natter(&app, &["retry", rows[1][0]]).await.2, 0);
