@@ -43,6 +43,19 @@ async fn after_a_lost_answer_the_whole_batch_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_message_is_found_after_a_lost_answer_too() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let instance = Instance::start(&app, "batch.written=2*return(lose)").await;
+    let there = instance.seen_by(&alice);
+    let first = there.post("/messages", named(&bob, "hi")).await.ok(201);
+    let again = there.post("/messages", named(&bob, "hi")).await;
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.ok(201)["id"], first["id"]);
+    Audit::of(&app.database().await).await.is_what_they_see(&bob).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_was_never_asked_for_is_no_message() {
     for point in ["transaction.commit", "apply.conversations"] {
         let app = TestApp::spawn().await;
