@@ -15,6 +15,7 @@ pub mod servers;
 pub mod smtp;
 pub mod socket;
 pub mod stream;
+pub mod talk;
 pub mod wire;
 
 pub use actor::{Actor, Answer};

@@ -22,6 +22,9 @@ use crate::store::messages::Messages;
 use crate::store::striped_locks::StripedLocks;
 use crate::store::{Store, Tx};
 
+/// Attempts of a transaction before it writes the conversation's summary first.
+const OPTIMISTIC_ATTEMPTS: u32 = 3;
+
 /// The rules of changes to messages.
 #[derive(Debug, Clone)]
 pub struct Changes {
@@ -44,13 +47,27 @@ impl Changes {
 
     /// Runs a transaction that changes messages of this conversation: in this instance one after
     /// another, as two at once would only make each other start again.
+    ///
+    /// A flood of messages writes the summary so often that a transaction which comes to it last
+    /// never commits. After a few conflicts the transaction therefore writes it first, and the
+    /// writer waits. It does not at once: a flood of changes would keep messages out as long as it
+    /// lasts.
     async fn transact<T>(
         &self,
         conversation: ConversationId,
-        body: impl AsyncFnMut(&mut Tx) -> Result<T>,
+        mut body: impl AsyncFnMut(&mut Tx) -> Result<T>,
     ) -> Result<T> {
         let _lock = self.locks.lock(conversation.bytes()).await;
-        self.store.transact(body).await
+        let mut attempts = 0;
+        self.store
+            .transact(async move |tx: &mut Tx| {
+                attempts += 1;
+                if attempts > OPTIMISTIC_ATTEMPTS {
+                    tx.conversations().revise(conversation).await?;
+                }
+                body(tx).await
+            })
+            .await
     }
 
     /// Stores the reactions of a message as counted after a change, and tells its conversation.

@@ -1,15 +1,13 @@
 //! Who sees which frame: nothing of what is over from the moment that this is acknowledged, and
 //! of everything only what REST shows.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::task::{JoinHandle, JoinSet};
 
 use crate::support::socket::Socket;
+use crate::support::talk::Talk;
 use crate::support::{Actor, Answer, TestApp};
 
 /// What is on its way to the test when it reads an acknowledgement was told before that.
@@ -17,37 +15,6 @@ const ON_ITS_WAY: Duration = Duration::from_millis(50);
 
 /// How long nothing may come, with a hundred messages a second being sent.
 const AFTERWARDS: Duration = Duration::from_millis(1200);
-
-/// Someone who writes a hundred messages a second until told to stop.
-struct Talk {
-    stop: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-impl Talk {
-    fn begin(actor: &Actor, to: Value) -> Self {
-        let (stop, actor) = (Arc::new(AtomicBool::new(false)), actor.clone());
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_millis(10));
-            let mut sends = JoinSet::new();
-            while !stopped.load(Ordering::Relaxed) {
-                tick.tick().await;
-                let mut body = to.clone();
-                body["message"] = "talk".into();
-                let actor = actor.clone();
-                sends.spawn(async move { actor.post("/messages", body).await });
-            }
-            sends.join_all().await;
-        });
-        Self { stop, task }
-    }
-
-    async fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await.expect("a talk");
-    }
-}
 
 /// A group of three, of whom one has three devices on two instances.
 struct Scene {

@@ -4,9 +4,10 @@ use futures_util::future::join_all;
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
-use super::{edit, path, unread};
+use super::{edit, path, reaction, unread};
 use crate::search;
 use crate::support::audit::Audit;
+use crate::support::talk::Talk;
 use crate::support::{Actor, TestApp};
 
 /// One deletion among each five, first on the one instance, then on the other.
@@ -58,5 +59,28 @@ async fn of_fifty_edits_and_deletions_at_once_the_deletion_stands() {
     }
     let deletions = app.database().await.collection::<Document>("deletions");
     assert_eq!(deletions.count_documents(doc! {}).await.expect("a count"), 1);
+    Audit::of(&app.database().await).await.is_what_they_see(&bob).await;
+}
+
+/// Each message of a flood writes the summary that every change writes, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_get_through_a_flood_of_messages() {
+    let app = TestApp::spawn().await;
+    let elsewhere = app.second_instance().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let mut old = Vec::new();
+    for n in 0..12 {
+        old.push(alice.send(&bob, &format!("old {n}")).await);
+    }
+    let talk = Talk::begin(&alice, json!({"recipient_user_id": bob.id}));
+    let there = Talk::begin(&elsewhere.seen_by(&bob), json!({"recipient_user_id": alice.id}));
+    for sent in &old {
+        bob.put(&reaction(sent, "👍"), json!({})).await.ok(200);
+        assert_eq!(edit(&alice, sent, "better").await.status, 200);
+        alice.put(&format!("{}/pin", path(sent)), json!({})).await.ok(200);
+        alice.delete(&path(sent)).await.ok(204);
+    }
+    talk.end().await;
+    there.end().await;
     Audit::of(&app.database().await).await.is_what_they_see(&bob).await;
 }
