@@ -305,10 +305,9 @@ fn duplicate(error: &DriverError) -> Option<String> {
         }
         _ => return None,
     };
-    let index = |message: &&String| {
+    let index = |message: &String| {
         let index = message.split("index: ").nth(1).and_then(|rest| rest.split(' ').next());
         index.unwrap_or("_id_").to_owned()
     };
-    let indexes = || messages.iter().map(index);
-    indexes().find(|name| name != "_id_").or_else(|| indexes().next())
+    messages.into_iter().map(index).min_by_key(|name| name == "_id_")
 }

@@ -60,7 +60,7 @@ impl Account {
 /// The credentials that an account is recognised by.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// Whose they are.
+    /// Their account.
     pub user: User,
     /// bcrypt's own text form.
     pub password_hash: String,

@@ -83,7 +83,7 @@ pub struct MailedLink {
     pub digest: [u8; 32],
     /// Its purpose.
     pub kind: LinkKind,
-    /// Whose account it is for.
+    /// The account.
     pub user: UserId,
     /// The key of the address that it was mailed to; using the link proves that address.
     pub email_key: String,

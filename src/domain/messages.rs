@@ -23,7 +23,7 @@ pub struct ExactlyOnce {
 pub struct IdempotencyKey {
     /// Where the message goes.
     pub conversation: ConversationId,
-    /// Who sends it.
+    /// The sender.
     pub sender: UserId,
     /// `client_message_id`.
     pub client_message_id: String,
@@ -43,7 +43,7 @@ pub struct KeyUse {
 /// A message that is allowed, on its way to be stored.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// Who sends it.
+    /// The sender.
     pub sender: UserId,
     /// Where to.
     pub target: Target,

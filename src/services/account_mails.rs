@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use super::tokens::MailTokens;
 use crate::domain::accounts::Account;
-use crate::domain::clock::{Timestamp, random_bytes};
-use crate::domain::ids::UserId;
+use crate::domain::clock::Timestamp;
 use crate::domain::jobs::Enqueue;
 use crate::domain::mails::{LinkKind, Mail, MailKind, MailedLink};
 use crate::domain::rate_rules::RateRule;
@@ -20,34 +18,15 @@ pub(super) const LINK_LIFETIME: Duration = Duration::from_hours(24);
 /// A mail whose link verifies an address.
 #[derive(Debug, Clone)]
 pub(super) struct Verification {
-    mail: Mail,
-    link: MailedLink,
+    /// The mail.
+    pub mail: Mail,
+    /// The link in it.
+    pub link: MailedLink,
     /// How many mails the mailbox may get.
-    rule: RateRule,
+    pub rule: RateRule,
 }
 
 impl Verification {
-    /// A mail of this kind with a fresh link.
-    pub fn new(
-        tokens: &MailTokens,
-        kind: MailKind,
-        (user, name): (UserId, &str),
-        to: &Email,
-        rule: RateRule,
-        now: Timestamp,
-    ) -> Self {
-        let nonce = random_bytes();
-        let link = MailedLink {
-            digest: MailTokens::digest(&tokens.token(kind, nonce)),
-            kind: LinkKind::Verify,
-            user,
-            email_key: to.key(),
-            expires_at: now.plus(LINK_LIFETIME),
-        };
-        let mail = Mail { kind, to: to.clone(), username: name.to_owned(), nonce: Some(nonce) };
-        Self { mail, link, rule }
-    }
-
     /// Enqueues the mail; its link is good from the commit on.
     ///
     /// # Errors

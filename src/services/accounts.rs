@@ -42,7 +42,6 @@ pub struct Accounts {
     pub(super) throttle: LoginThrottle,
     pub(super) networks: Networks,
     pub(super) sessions: Arc<Sessions>,
-    pub(super) tokens: MailTokens,
     pub(super) rules: MailRules,
     pub(super) store: Store,
     pub(super) clock: Clock,
@@ -63,8 +62,7 @@ impl Accounts {
         let password_hash = turn.hash(password).await?;
         let account = NewAccount { id: UserId::random(), username, email, password_hash };
         let (to, owner) = (&account.email, (account.id, account.username.as_str()));
-        let (rule, now) = (self.rules.mailbox(to), self.clock.now());
-        let mail = Verification::new(&self.tokens, MailKind::Verify, owner, to, rule, now);
+        let mail = self.rules.verification(MailKind::Verify, owner, to, self.clock.now());
         self.insert(account, mail).await
     }
 
@@ -110,8 +108,7 @@ impl Accounts {
     async fn free(&self, email: &Email, username: &Username, now: Timestamp) -> Result<()> {
         self.store.users().forget_unverified_email(email, now).await?;
         self.store.users().free_address(&email.key(), now).await?;
-        self.store.users().free_name(username, now).await?;
-        self.store.users().forget_unverified_name(username, now).await
+        names::free(&self.store, username, now).await
     }
 
     async fn insert(&self, account: NewAccount, mail: Verification) -> Result<User> {

@@ -30,7 +30,7 @@ use crate::store::striped_locks::StripedLocks;
 const IN_MEMORY: u64 = 128 * 1024;
 
 /// How long a download waits for others to go on.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Conversations that membership is asked for in one go.
 const CONVERSATIONS: usize = 50;
@@ -215,7 +215,7 @@ impl OpenFile {
         let Range { start, end } = range;
         let most = (end - start).min(IN_MEMORY.max(2 * self.chunk_size as u64)).div_ceil(1024);
         let most = u32::try_from(most).map_err(Error::internal)?;
-        let share = self.unread.acquire(Subject::Account(self.reader), most, PATIENCE).await;
+        let share = self.unread.acquire(Subject::Account(self.reader), most, READ_TIMEOUT).await;
         let share =
             share.ok_or_else(|| Error::unavailable().with_source("too many unread downloads"))?;
         Ok(stream::try_unfold(

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::account_mails::{SecurityNotice, UndoLink};
+use super::account_mails::{LINK_LIFETIME, SecurityNotice, UndoLink, Verification};
 use super::tokens::MailTokens;
 use crate::domain::accounts::UNDO_WINDOW;
 use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::ids::UserId;
-use crate::domain::mails::MailKind;
+use crate::domain::mails::{LinkKind, Mail, MailKind, MailedLink};
 use crate::domain::rate_rules::{RateRule, WindowKey};
 use crate::domain::secrets::MacKey;
 use crate::domain::text::Email;
@@ -48,6 +48,26 @@ impl MailRules {
     pub(super) fn mailbox(&self, to: &Email) -> RateRule {
         let key = self.key.mac(&[b"mailbox", to.untagged_key().as_bytes()]);
         RateRule { key, most: MAILS_A_DAY, window: DAY }
+    }
+
+    /// A mail of this kind with a fresh link that verifies the address that it goes to.
+    pub(super) fn verification(
+        &self,
+        kind: MailKind,
+        (user, name): (UserId, &str),
+        to: &Email,
+        now: Timestamp,
+    ) -> Verification {
+        let nonce = random_bytes();
+        let link = MailedLink {
+            digest: MailTokens::digest(&self.tokens.token(kind, nonce)),
+            kind: LinkKind::Verify,
+            user,
+            email_key: to.key(),
+            expires_at: now.plus(LINK_LIFETIME),
+        };
+        let mail = Mail { kind, to: to.clone(), username: name.to_owned(), nonce: Some(nonce) };
+        Verification { mail, link, rule: self.mailbox(to) }
     }
 
     /// How often an account may ask for another address.

@@ -1,10 +1,10 @@
 //! Messages on their way to the store: one queue of an instance, and group commit.
 //!
-//! What waits while a write is under way goes out together as the next one, whichever shards it is
-//! for, so that an instance with much to write pays for one transaction, not one for each message.
-//! Only where messages would wait for long, because there are many or because the store takes its
-//! time, do further writes begin beside the first. A conversation is in one of them at a time, and
-//! there first in is first out: a sender's order is kept, and an instance is never its own rival.
+//! While a write is under way, the scheduler collects drafts of all shards, and sends them as the
+//! next batch: an instance with much to write pays for one transaction, not one for each message.
+//! Where drafts would wait for long, because there are many or the store is slow, it begins further
+//! writes beside the first. A conversation is in one of them at a time, first in, first out: a
+//! sender's order is kept, and the writes of an instance never conflict with each other.
 
 mod known_keys;
 mod scheduler;
@@ -31,12 +31,12 @@ use crate::failpoint;
 use crate::metrics::{Counted, MessageMetrics};
 use crate::store::Repositories;
 
-/// How many drafts may wait; past that, senders are told to come back.
-const WAITING: usize = 1024;
+/// Drafts that may wait; further ones are 503.
+const MAX_QUEUED_DRAFTS: usize = 1024;
 
-/// How long a sender waits: a write before theirs may already have waited for a store that does
-/// not answer.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a sender waits: the write before theirs may have waited for a store that does not
+/// answer.
+const SEND_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A draft and who waits for what becomes of it.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Outgoing {
     #[must_use]
     pub fn new(repositories: &Repositories, metrics: &MessageMetrics) -> (Self, Dispatch) {
         let (entry, queue) = mpsc::unbounded_channel();
-        let places = Arc::new(Semaphore::new(WAITING));
+        let places = Arc::new(Semaphore::new(MAX_QUEUED_DRAFTS));
         let queue = Mutex::new(queue);
         let dispatch =
             Dispatch { queue, writer: Writer::new(repositories), metrics: metrics.clone() };
@@ -90,7 +90,7 @@ impl Outgoing {
         let waiting = Waiting { draft, answer, _queued: queued, _place: place };
         self.queue.send(waiting).map_err(|_| Error::unavailable())?;
         failpoint::reach("queue.entered");
-        match timeout(PATIENCE, outcome).await {
+        match timeout(SEND_TIMEOUT, outcome).await {
             Ok(outcome) => outcome.map_err(|_| Error::unavailable())?,
             Err(_) => Err(Error::unavailable().with_source("the writer did not answer in time")),
         }

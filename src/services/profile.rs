@@ -10,7 +10,6 @@ use super::attachments::uses::let_go;
 use super::login_throttle::LoginThrottle;
 use super::mail_rules::MailRules;
 use super::password_changes::{confirm, sign_in_address};
-use super::tokens::MailTokens;
 use crate::cache::profiles::ProfileCache;
 use crate::domain::accounts::{Account, AccountChange, EmailWish};
 use crate::domain::attachments::Attachment;
@@ -77,7 +76,6 @@ pub struct Profile {
     pub(super) attachments: Arc<Attachments>,
     /// Changes of one account are made one after another in an instance: each writes its row.
     pub(super) locks: StripedLocks,
-    pub(super) tokens: MailTokens,
     pub(super) rules: MailRules,
     pub(super) throttle: LoginThrottle,
     pub(super) cache: ProfileCache,
@@ -167,9 +165,8 @@ impl Profile {
     fn email_request(&self, current: &User, email: Option<&EmailWish>) -> Option<EmailRequest> {
         let EmailWish::Await(to) = email? else { return None };
         let (now, owner) = (self.clock.now(), (current.id, current.username.as_str()));
-        let (kind, rule) = (MailKind::ConfirmEmail, self.rules.mailbox(to));
         Some(EmailRequest {
-            mail: Verification::new(&self.tokens, kind, owner, to, rule, now),
+            mail: self.rules.verification(MailKind::ConfirmEmail, owner, to, now),
             rule: self.rules.email_requests(current.id),
             notice: self.rules.email_requested(current.id, now),
         })
@@ -182,8 +179,7 @@ impl Profile {
                 if self.store.users().has_username(name, now).await? {
                     return Err(error);
                 }
-                self.store.users().free_name(name, now).await?;
-                self.store.users().forget_unverified_name(name, now).await?;
+                names::free(&self.store, name, now).await?;
                 self.write_once(current, &prepared).await?
             }
             (outcome, _) => outcome?,

@@ -13,11 +13,11 @@ use super::search::Search;
 pub struct Repositories {
     /// Active sessions.
     pub active_sessions: ActiveSessions,
-    /// What happened.
+    /// Events.
     pub events: Events,
     /// The bytes of files.
     pub files: Files,
-    /// What makes messages found.
+    /// The index of words.
     pub indexing: Indexing,
     /// Messages, to be read.
     pub messages: Messages,

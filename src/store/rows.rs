@@ -56,7 +56,7 @@ macro_rules! rows {
 rows! {
     /// Where files are used.
     attachment_uses: AttachmentUses;
-    /// What is known of files.
+    /// Files, without their bytes.
     attachments: Attachments;
     /// Conversations.
     conversations: Conversations;

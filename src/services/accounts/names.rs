@@ -6,11 +6,21 @@ use crate::domain::ids::UserId;
 use crate::domain::text::Username;
 use crate::domain::users::username_taken;
 use crate::error::{Error, Result};
-use crate::store::Tx;
 use crate::store::rows::held_names::HeldName;
+use crate::store::{Store, Tx};
 
 /// Names that one account may hold at once: otherwise it could take all good names from everyone.
 const MAX_HELD: usize = 30;
+
+/// Takes a name from an account that was deleted long ago, or was not verified in time.
+pub(in crate::services) async fn free(
+    store: &Store,
+    name: &Username,
+    now: Timestamp,
+) -> Result<()> {
+    store.users().free_name(name, now).await?;
+    store.users().forget_unverified_name(name, now).await
+}
 
 /// Takes a name for an account, in the transaction that gives it the name.
 ///

@@ -63,7 +63,7 @@ pub(super) async fn is_used(tx: &mut Tx, file: AttachmentId) -> Result<bool> {
     }
     // Only its uploader can show it as theirs.
     match tx.attachments().uploader(file).await? {
-        Some(uploader) => tx.users().shows(uploader, file).await,
+        Some(uploader) => tx.users().has_picture(uploader, file).await,
         None => Ok(false),
     }
 }

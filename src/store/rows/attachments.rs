@@ -66,7 +66,7 @@ struct Sum {
 /// A file that has just been retired.
 #[derive(Debug, Deserialize)]
 pub struct Retired {
-    /// Who uploaded it.
+    /// Its uploader.
     #[serde(with = "id")]
     pub uploader: UserId,
     /// Its bytes.
@@ -217,7 +217,7 @@ impl<'a> Attachments<'a> {
         Ok(sums.first().map_or(0, |sum| sum.bytes))
     }
 
-    /// Who uploaded a file, whatever its state.
+    /// The uploader of a file in any state.
     pub async fn uploader(self, id: AttachmentId) -> Result<Option<UserId>> {
         let row = self.0.only::<Uploader>(doc! { "uploader": 1 }).one(doc! { "_id": id }).await?;
         Ok(row.map(|row| row.uploader))

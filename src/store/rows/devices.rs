@@ -7,7 +7,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 use crate::error::Result;
 use crate::store::bson::{date, serialized};
-use crate::store::{Table, again_if_taken};
+use crate::store::{RowUpdate, Table};
 
 /// A row of `devices`.
 #[derive(Debug, Deserialize)]
@@ -20,7 +20,7 @@ pub(in crate::store) struct Row {
 pub struct SeenDevice {
     /// The network of its address.
     pub network: String,
-    /// What it calls itself.
+    /// Its user agent.
     pub user_agent: Option<String>,
     /// Its last sign-in.
     #[serde(with = "date")]
@@ -43,8 +43,7 @@ impl<'a> Devices<'a> {
     /// Notes the devices of an account.
     pub async fn set(self, user: UserId, seen: &[SeenDevice], expires_at: Timestamp) -> Result<()> {
         let set = doc! { "$set": { "seen": serialized(&seen), "expires_at": expires_at } };
-        let written = self.0.upsert(doc! { "_id": user }, set).await;
-        written.map(|_| ()).map_err(again_if_taken)
+        self.0.update_each(vec![RowUpdate::of(doc! { "_id": user }, set).or_insert()]).await
     }
 
     /// Forgets the devices of an account.

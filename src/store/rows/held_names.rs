@@ -19,7 +19,7 @@ pub struct HeldName {
     /// The unique key of the name.
     #[serde(rename = "_id")]
     pub key: String,
-    /// Whose it was.
+    /// The former owner.
     #[serde(rename = "user_id", with = "id")]
     pub owner: UserId,
     /// From when on anyone may have it.

@@ -4,6 +4,7 @@
 //! `order_tail`, the number of the job enqueued last. Enqueueing and finishing both write the
 //! head, so that they conflict, and no job is left blocked behind one that is gone.
 
+mod census;
 pub mod queue;
 
 use mongodb::bson::{Binary, Bson, Document, doc};
@@ -11,16 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::{Timestamp, random_bytes};
 use crate::domain::ids::{JobId, UserId};
-use crate::domain::jobs::{Attempt, Job, JobCount, JobError, JobState, ListedJob, PeriodicJob};
+use crate::domain::jobs::{Attempt, Job, JobError, JobState, ListedJob, PeriodicJob};
 use crate::error::{Error, Result};
 use crate::store::bson::{date, id, optional_date, optional_id, raw};
 use crate::store::{Table, duplicate_of};
 
 /// The name of the collection.
 pub(super) const NAME: &str = "jobs";
-
-/// Jobs of one kind and stored state that are counted; further ones are not.
-const MAX_COUNTED: i64 = 10_000;
 
 /// The state of a job, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,36 +191,6 @@ impl Which<'_> {
     }
 }
 
-/// Counts jobs of one kind and stored state by the index `due`, up to [`MAX_COUNTED`].
-fn counting(kind: &str, state: &str) -> Vec<Document> {
-    vec![
-        doc! { "$match": { "kind": kind, "state": state } },
-        doc! { "$sort": { "due_at": 1 } },
-        doc! { "$limit": MAX_COUNTED },
-        doc! { "$group": {
-            "_id": { "kind": "$kind", "state": "$state" },
-            "count": { "$sum": 1_i64 },
-            "first_due": { "$min": "$due_at" },
-        } },
-    ]
-}
-
-/// Counted jobs.
-#[derive(Debug, Deserialize)]
-struct Counted {
-    #[serde(rename = "_id")]
-    key: CountKey,
-    count: i64,
-    #[serde(with = "optional_date", default)]
-    first_due: Option<Timestamp>,
-}
-
-#[derive(Debug, Deserialize)]
-struct CountKey {
-    kind: String,
-    state: State,
-}
-
 /// The collection `jobs`, for one command.
 pub struct Jobs<'a>(Table<'a, Row>);
 
@@ -302,25 +270,6 @@ impl<'a> Jobs<'a> {
             "kind": kind, "state": { "$in": ["waiting", "running"] }, "due_at": { "$gt": latest },
         };
         self.0.update_all(planned, doc! { "$set": { "due_at": now } }).await
-    }
-
-    /// How many jobs of these kinds are in each state, up to [`MAX_COUNTED`] of each stored state.
-    pub async fn count(self, kinds: &[&str]) -> Result<Vec<JobCount>> {
-        let states = JobState::ALL.into_iter().flat_map(stored);
-        let each = states.flat_map(|state| kinds.iter().map(move |kind| counting(kind, state)));
-        let mut each = each.collect::<Vec<_>>().into_iter();
-        let Some(mut pipeline) = each.next() else { return Ok(Vec::new()) };
-        pipeline.extend(each.map(|pipeline| {
-            doc! { "$unionWith": { "coll": NAME, "pipeline": pipeline } }
-        }));
-        let counted = self.0.of::<Counted>().aggregate(pipeline).await?;
-        let count = |counted: Counted| JobCount {
-            kind: counted.key.kind,
-            state: counted.key.state.shown(),
-            count: counted.count.try_into().unwrap_or(0),
-            first_due: counted.first_due,
-        };
-        Ok(counted.into_iter().map(count).collect())
     }
 
     /// Jobs, by kind and the moment they are due or died; at most `count`.

@@ -7,7 +7,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::rate_rules::WindowKey;
 use crate::error::Result;
 use crate::store::bson::{binary, date};
-use crate::store::{Table, again_if_taken};
+use crate::store::{RowUpdate, Table};
 
 /// A row of `rate_windows`.
 #[derive(Debug, Deserialize)]
@@ -44,8 +44,8 @@ impl<'a> RateWindows<'a> {
     ) -> Result<()> {
         let times: Vec<Document> = times.iter().map(|at| doc! { "at": *at }).collect();
         let set = doc! { "$set": { "times": times, "expires_at": expires_at } };
-        let written = self.0.upsert(doc! { "_id": binary(key) }, set).await;
-        written.map(|_| ()).map_err(again_if_taken)
+        let row = doc! { "_id": binary(key) };
+        self.0.update_each(vec![RowUpdate::of(row, set).or_insert()]).await
     }
 
     /// Forgets all moments.

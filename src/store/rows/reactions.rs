@@ -46,7 +46,7 @@ pub struct Own {
 #[derive(Debug, Clone)]
 pub struct Unnamed {
     key: Binary,
-    /// Whose it is, as its key says.
+    /// The member, as the key says.
     pub user: UserId,
 }
 

@@ -13,7 +13,7 @@ use crate::store::Tx;
 /// Another text for a message.
 #[derive(Debug, Clone)]
 pub struct Edit {
-    /// Which message.
+    /// The message.
     pub message: MessageId,
     /// The text.
     pub text: String,
@@ -21,9 +21,9 @@ pub struct Edit {
     pub mentions: Vec<UserId>,
     /// Those of them who are notified, unless they were mentioned before.
     pub told: Vec<UserId>,
-    /// What sort of conversation it is in.
+    /// The kind of its conversation.
     pub kind: Kind,
-    /// When.
+    /// The time of the edit.
     pub at: Timestamp,
 }
 

@@ -1,5 +1,5 @@
-//! What new messages change in the rows of members: how many messages each has sent, and the
-//! message of a direct conversation that waits.
+//! Changes of members' rows by new messages: the number of messages that each member has sent, and
+//! the message of a direct conversation that waits.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -26,17 +26,17 @@ struct SentRow {
 /// A change of a member's row by new messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberUpdate {
-    /// Where.
+    /// The conversation.
     pub conversation: ConversationId,
-    /// Whose row.
+    /// The member.
     pub user: UserId,
     /// Of a direct conversation, when it began: its first message makes the rows of its members.
     pub direct_since: Option<Timestamp>,
-    /// What changes.
+    /// The change.
     pub change: MemberChange,
 }
 
-/// What new messages change of a member.
+/// The change of one member by new messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberChange {
     /// How many messages they have sent.

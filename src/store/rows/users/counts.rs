@@ -4,13 +4,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::doc;
 use serde::Deserialize;
 
 use super::{Users, active};
 use crate::domain::clock::Timestamp;
 use crate::domain::groups::MAX_GROUPS_OF_A_USER;
-use crate::domain::ids::{AttachmentId, UserId};
+use crate::domain::ids::UserId;
 use crate::error::Result;
 use crate::store::bson::{id, optional_date};
 
@@ -89,13 +89,7 @@ impl Users<'_> {
         self.0.update(doc! { "_id": user }, set).await.map(|_| ())
     }
 
-    /// Whether a file is the picture of an account.
-    pub async fn shows(self, user: UserId, picture: AttachmentId) -> Result<bool> {
-        let shown = doc! { "_id": user, "deleted_at": null, "picture.id": picture };
-        Ok(self.0.only::<Document>(doc! { "_id": 1 }).one(shown).await?.is_some())
-    }
-
-    /// Those of some users who can be written to and added: verified, not deleted.
+    /// The active ones among some users: verified, not deleted; others can reach them.
     pub async fn active(self, users: &[UserId]) -> Result<HashSet<UserId>> {
         let rows = self.0.only::<Active>(doc! { "_id": 1 }).all(active(users)).await?;
         Ok(rows.into_iter().map(|row| row.id).collect())

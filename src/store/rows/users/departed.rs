@@ -13,7 +13,7 @@ use crate::store::bson::{date, id};
 /// An account that was deleted and has left something behind.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Departed {
-    /// Whose it was.
+    /// The account.
     #[serde(rename = "_id", with = "id")]
     pub user: UserId,
     /// Since when it is gone.

@@ -42,7 +42,7 @@ impl Users<'_> {
         Ok(rows.into_iter().map(PublicUser::from).collect())
     }
 
-    /// Whose names these are, of those who can be found; by the key (lower case) of the name.
+    /// The active accounts with these names, by the key (lower case) of the name.
     pub async fn named_exactly(self, keys: &[&str]) -> Result<HashMap<String, UserId>> {
         #[derive(Deserialize)]
         struct Named {
